@@ -1,0 +1,49 @@
+# make run: everything that the server needs, then the server with its sandbox page on http://localhost:8088/
+# make test: everything that the tests need, then all of them
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_FLAGS ?=
+
+.PHONY: run test lint bench soak docs install-service clean
+
+run: $(VENV)/.run
+	$(BIN)/rplx demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cd js && npm run --silent check
+	phpcs --standard=php/phpcs.xml
+	find php -name '*.php' -not -path '*/vendor/*' -print0 | xargs -0 -n1 php -l > /dev/null
+
+bench: $(VENV)/.test
+	$(BIN)/python bench/run.py
+
+# Rewrites what is made from the option table.
+docs: $(VENV)/.run
+	$(BIN)/python -m rplx.config
+
+install-service:
+	conf/install-service.sh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info js/node_modules
+
+$(VENV)/.run: pyproject.toml setup.py tools/need.sh
+	tools/need.sh run $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.test: pyproject.toml setup.py tools/need.sh tests/requirements.lock js/package-lock.json
+	tools/need.sh test $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[redis,test]' --constraint tests/requirements.lock
+	cd js && npm ci --silent --no-audit --no-fund
+	touch $(VENV)/.run $@

@@ -1,0 +1,68 @@
+#!/bin/sh
+# Installs rplx from this source directory as a service: the program into its own virtual environment in /opt/rplx, the
+# configuration into /etc/rplx (kept if it is there), its user, and the systemd unit or, with --sysv, the init script.
+# Run again after an update. Then `systemctl enable --now rplx` or `service rplx start`.
+#
+# With DESTDIR=DIRECTORY the files go below that directory, and nothing of the machine is changed (for packages).
+
+set -eu
+
+PREFIX=${PREFIX:-/opt/rplx}
+PYTHON=${PYTHON:-python3}
+DESTDIR=${DESTDIR:-}
+SOURCE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+
+init=systemd
+case "${1:-}" in
+    "") [ -d /run/systemd/system ] || [ -n "$DESTDIR" ] || echo "note: systemd does not run here, see --sysv" >&2 ;;
+    --sysv) init=sysv ;;
+    *)
+        echo "usage: $0 [--sysv]" >&2
+        exit 2
+        ;;
+esac
+
+fail() {
+    echo "$0: $*" >&2
+    exit 1
+}
+
+[ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "must run as root: sudo $0 $*"
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON is not Python 3.11 or newer, set PYTHON="
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || fail "$PYTHON has no venv: apt-get install python3-venv"
+
+# Builds from a copy, so that root leaves nothing behind in the source directory.
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+tar -C "$SOURCE" --exclude=./.git --exclude=./.venv --exclude=node_modules --exclude=./build -cf - . | tar -C "$build" -xf -
+"$PYTHON" -m venv "$DESTDIR$PREFIX"
+"$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build${EXTRAS:-}"
+
+install -d -m 755 "$DESTDIR/etc/rplx"
+[ -e "$DESTDIR/etc/rplx/rplx.toml" ] || install -m 644 "$SOURCE/conf/rplx.toml" "$DESTDIR/etc/rplx/rplx.toml"
+
+if [ -z "$DESTDIR" ]; then
+    id rplx >/dev/null 2>&1 ||
+        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin rplx
+    # A Python below somebody's home directory, say, is no good for a service.
+    (cd / && runuser -u rplx -- "$PREFIX/bin/rplx" --version >/dev/null) ||
+        fail "user rplx may not run $PREFIX/bin/rplx: set PYTHON= to a Python that every user may read"
+fi
+
+if [ "$init" = systemd ]; then
+    install -d -m 755 "$DESTDIR/etc/systemd/system"
+    sed "s|/opt/rplx/|$PREFIX/|" "$SOURCE/conf/rplx.service" >"$DESTDIR/etc/systemd/system/rplx.service"
+    chmod 644 "$DESTDIR/etc/systemd/system/rplx.service"
+    [ -n "$DESTDIR" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+    echo "installed; start it now and with the machine: systemctl enable --now rplx"
+else
+    install -d -m 755 "$DESTDIR/etc/init.d" "$DESTDIR/etc/logrotate.d" "$DESTDIR/var/log/rplx"
+    sed "s|/opt/rplx/|$PREFIX/|" "$SOURCE/conf/rplx.init" >"$DESTDIR/etc/init.d/rplx"
+    chmod 755 "$DESTDIR/etc/init.d/rplx"
+    install -m 644 "$SOURCE/conf/rplx.logrotate" "$DESTDIR/etc/logrotate.d/rplx"
+    if [ -z "$DESTDIR" ]; then
+        chown rplx:rplx /var/log/rplx
+        if command -v update-rc.d >/dev/null; then update-rc.d rplx defaults; else chkconfig --add rplx; fi
+    fi
+    echo "installed, it starts with the machine; start it now: service rplx start"
+fi

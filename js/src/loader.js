@@ -1,0 +1,80 @@
+/**
+ * What old pages drive inside the page for old clients: Dklab_Realplexor_Loader.execute().
+ *
+ * The host page's script hands over its own map {id: {cursor, callbacks: [...]}}. It stays the host's: its callbacks
+ * are looked up when a message comes, and cursors are written into it, so that a later execute() goes on from there.
+ */
+import { Dklab_Realplexor } from '../realplexor.js';
+
+/** Moves this frame to the document.domain that the host page has, unless the two may see each other as they are. */
+function joinHost() {
+  let domain = decodeURIComponent((/[?&]HOST=([^&:]*)/.exec(location.search) || [])[1] || '');
+  while (!seesHost() && domain) {
+    try {
+      document.domain = domain;
+    } catch {
+      // not a parent domain of ours: its own parent may be
+    }
+    domain = domain.replace(/^[^.]*\.?/, '');
+  }
+}
+
+function seesHost() {
+  try {
+    return !!parent.document;
+  } catch {
+    return false;
+  }
+}
+
+class Loader {
+  #client = null;
+  #prefix = null;
+  #map = {};
+  #call = null;
+  #written = {};
+
+  /**
+   * Polls for the ids of `map` that have callbacks, from their cursors (null or none: from now on).
+   *
+   * `callAndReturnException(callback, arguments)` is the host page's: it calls, and returns the exception if one was
+   * thrown. `namespace` stands before each id on the wire.
+   */
+  execute(map, callAndReturnException, namespace) {
+    const prefix = namespace == null ? '' : String(namespace);
+    if (prefix !== this.#prefix) {
+      this.#client?.close();
+      this.#client = new Dklab_Realplexor(null, prefix);
+      this.#prefix = prefix;
+    }
+    this.#call = callAndReturnException;
+    const before = this.#map;
+    this.#map = map;
+    for (const id of Object.keys({ ...before, ...map })) this.#apply(id, map[id]);
+    this.#client.execute();
+  }
+
+  #apply(id, entry) {
+    if (!entry?.callbacks?.length) {
+      this.#client.unsubscribe(id, null);
+      return;
+    }
+    const cursor = entry.cursor;
+    if (cursor != null && cursor !== '' && cursor !== this.#written[id]) this.#client.setCursor(id, cursor);
+    this.#client.subscribe(id, this.#receive);
+  }
+
+  #receive = (data, id, cursor) => {
+    const entry = this.#map[id];
+    if (!entry) return;
+    entry.cursor = this.#written[id] = cursor;
+    for (const callback of [...entry.callbacks]) {
+      // Wrapped, so that the callback gets its arguments however the host page passes them on.
+      const exception = this.#call(() => callback(data, id, cursor), [data, id, cursor]);
+      if (exception) console.error('Realplexor: exception in a callback:', exception);
+    }
+  };
+}
+
+joinHost();
+window.Dklab_Realplexor_Loader = new Loader();

@@ -1,0 +1,129 @@
+// The sandbox page, used as two people would.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { Server, launch, until } from './support.mjs';
+
+let browser;
+let server;
+let one;
+let two;
+let faults;
+
+before(async () => {
+  server = await Server.start({}, '--demo', '--set', 'presence.offline_timeout=1');
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** A page of its own context: like another person's browser. */
+async function open(query = '', viewport = { width: 1180, height: 900 }) {
+  const page = await (await browser.newContext({ viewport })).newPage();
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  page.on('request', (request) => request.url().startsWith(server.url) || request.url().startsWith('data:') || faults.push(request.url()));
+  await page.goto(server.url + query);
+  await page.waitForFunction(() => document.querySelectorAll('.state.good').length === 2);
+  return page;
+}
+
+beforeEach(async () => {
+  faults = [];
+  [one, two] = await Promise.all([open(), open()]);
+});
+
+afterEach(async () => {
+  await Promise.all([one, two].map((page) => page.context().close()));
+  assert.deepEqual(faults, []);
+});
+
+const lines = (page, browserIndex, id) => page.locator(`.browser:nth-child(${browserIndex}) [data-channel="${id}"] li`);
+const target = (page, id) => page.locator(`#targets input[value="${id}"]`);
+
+test('a message sent in one page appears in the other within a second', async () => {
+  await one.fill('#message [name=text]', 'Hello from one');
+  const started = Date.now();
+  await one.click('#message button');
+  for (const page of [one, two]) {
+    for (const index of [1, 2]) await lines(page, index, 'Alpha').filter({ hasText: 'Hello from one' }).waitFor({ timeout: 2000 });
+  }
+  assert.ok(Date.now() - started < 1000, `${Date.now() - started} ms`);
+  assert.equal(await lines(two, 1, 'Beta').count(), 0);
+});
+
+test('several channels at once, a burst in order, a nested object', async () => {
+  await target(one, 'Beta').check();
+  await one.fill('#burst [name=count]', '30');
+  await one.click('#burst button');
+  for (const id of ['Alpha', 'Beta']) {
+    await until(async () => (await lines(two, 2, id).count()) === 30, `30 messages in ${id}`);
+    const texts = await lines(two, 2, id).locator('span').allTextContents();
+    assert.deepEqual(texts, Array.from({ length: 30 }, (_, i) => `burst ${30 - i}`));
+  }
+  await one.click('#nested button');
+  await until(async () => (await lines(two, 1, 'Beta').count()) === 31, 'the object');
+  const object = JSON.parse(await lines(two, 1, 'Beta').first().locator('pre').textContent());
+  assert.deepEqual(object.lines[1], { sku: 'cup', count: 1 });
+});
+
+test('a burst that outruns the history is told as a gap', async () => {
+  await one.fill('#burst [name=count]', '500');
+  await one.click('#burst button');
+  await lines(two, 1, 'Alpha').filter({ hasText: 'burst 500' }).waitFor();
+  await lines(two, 1, 'Alpha').filter({ hasText: 'no longer has all' }).waitFor();
+});
+
+test('a channel is added, used and closed; the online list follows', async () => {
+  await two.fill('.browser:nth-child(2) .add input', 'Gamma');
+  await two.click('.browser:nth-child(2) .add button');
+  await one.locator('#online [data-id="Gamma"] b', { hasText: '1' }).waitFor();
+  await one.locator('#online [data-id="Alpha"] b', { hasText: '4' }).waitFor();
+  await one.fill('[name=others]', 'Gamma');
+  await target(one, 'Alpha').uncheck();
+  await one.click('#message button');
+  await lines(two, 2, 'Gamma').first().waitFor();
+  assert.equal(await two.locator('.browser:nth-child(1) [data-channel="Gamma"]').count(), 0);
+  await two.click('.browser:nth-child(2) [data-channel="Gamma"] button');
+  assert.equal(await two.locator('[data-channel="Gamma"]').count(), 0);
+  await until(async () => (await one.locator('#online [data-id="Gamma"]').count()) === 0, 'Gamma gone from the list');
+});
+
+test('bad names and bad JSON get a clear error, and nothing is sent', async () => {
+  await two.fill('.browser:nth-child(1) .add input', 'Ж');
+  await two.click('.browser:nth-child(1) .add button');
+  await two.locator('#result.bad', { hasText: '“Ж” cannot be a channel' }).waitFor();
+  await two.fill('[name=others]', 'no-dash');
+  await two.click('#message button');
+  await two.locator('#result.bad', { hasText: '“no-dash” cannot be a channel' }).waitFor();
+  await two.fill('[name=others]', '');
+  await two.fill('[name=json]', '{"a": }');
+  await two.click('#nested button');
+  await two.locator('#result.bad', { hasText: 'This is no JSON' }).waitFor();
+  await target(two, 'Alpha').uncheck();
+  await two.click('#message button');
+  await two.locator('#result.bad', { hasText: 'Tick a channel' }).waitFor();
+  assert.equal(await lines(one, 1, 'Alpha').count(), 0);
+});
+
+test('?ids= chooses the channels, and names what cannot be one', async () => {
+  const page = await open('?ids=News,bad-name,Sport');
+  assert.deepEqual(await page.locator('.browser:nth-child(1) .board h3 span').allTextContents(), ['News', 'Sport']);
+  assert.match(await page.locator('#warning').textContent(), /“bad-name”/);
+  await page.context().close();
+});
+
+test('markup in a message stays text', async () => {
+  await one.fill('#message [name=text]', '<img src=x onerror=alert(1)>');
+  await one.click('#message button');
+  await lines(two, 1, 'Alpha').filter({ hasText: '<img src=x' }).waitFor();
+  assert.equal(await two.locator('.board img').count(), 0);
+});
+
+test('fits a phone', async () => {
+  const page = await open('', { width: 360, height: 740 });
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  await page.context().close();
+});

@@ -1,0 +1,122 @@
+/** Real servers, a real Chromium, and pages on hosts of their own: what every browser test stands on. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { Agent, createServer, request } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const PYTHON = process.env.PYTHON || 'python3';
+const CHROMIUM = process.env.CHROMIUM || ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+
+/** `python -m rplx serve` on loopback; `wait` and `in_` are {host, port}, `url` the WAIT line's address. */
+export class Server {
+  log = '';
+
+  static async start({ wait = 0, in_ = 0 } = {}, ...options) {
+    const self = new Server();
+    const command = ['-m', 'rplx', 'serve', '--wait', `127.0.0.1:${wait}`, '--in', `127.0.0.1:${in_}`, ...options];
+    self.process = spawn(PYTHON, command, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const pipe of [self.process.stdout, self.process.stderr]) pipe.on('data', (text) => (self.log += text));
+    self.wait = await self.#bound('WAIT');
+    self.in_ = await self.#bound('IN');
+    self.url = `http://127.0.0.1:${self.wait}/`;
+    self.agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    return self;
+  }
+
+  async #bound(line) {
+    const pattern = new RegExp(`\\b${line}: listening \\S+:(\\d+)`);
+    for (let tries = 0; tries < 1500; tries++) {
+      const match = pattern.exec(this.log);
+      if (match) return Number(match[1]);
+      if (this.process.exitCode !== null) break;
+      await sleep(10);
+    }
+    throw new Error(`the server does not listen on ${line}:\n${this.log}`);
+  }
+
+  /** Sends `data` as JSON to the marker's list `ids`, over one kept connection; gives the receipt's text. */
+  async send(ids, data) {
+    const body = JSON.stringify(data);
+    const headers = { 'X-Realplexor': `identifier=${ids}`, 'Content-Length': Buffer.byteLength(body) };
+    return this.#in({ method: 'POST', headers }, body);
+  }
+
+  /** The ids that are online, with their counts. */
+  async online() {
+    const text = await this.#in({ method: 'POST', headers: { 'Content-Length': 8 } }, 'ONLINE\n\n');
+    return Object.fromEntries(text.split('\n').filter(Boolean).map((line) => line.split(' ')));
+  }
+
+  async #in(options, body) {
+    const sent = request({ host: '127.0.0.1', port: this.in_, agent: this.agent, ...options });
+    sent.end(body);
+    const [response] = await once(sent, 'response');
+    let text = '';
+    for await (const piece of response) text += piece;
+    if (response.statusCode !== 200) throw new Error(`IN: ${response.statusCode} ${text}`);
+    return text;
+  }
+
+  async stop(signal = 'SIGINT') {
+    this.agent.destroy();
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    this.process.kill(signal);
+    await once(this.process, 'exit');
+  }
+}
+
+/** Serves the given pages, path -> HTML, on loopback: a site of its own, whatever name it is asked by. */
+export async function site(pages, headers = {}) {
+  const server = createServer((request, response) => {
+    const path = new URL(request.url, 'http://site').pathname;
+    const page = path === '/favicon.ico' ? '' : pages[path];
+    response.writeHead(page === undefined ? 404 : 200, { 'Content-Type': 'text/html; charset=utf-8', ...headers });
+    response.end(page);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  return {
+    port,
+    pages,
+    url: `http://127.0.0.1:${port}/`,
+    stop() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+/** Chromium, with every name under .test at home on loopback. */
+export function launch() {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--host-resolver-rules=MAP *.test 127.0.0.1',
+    ],
+  });
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until `condition` gives something true, and gives it; fails with `what` after `timeout` milliseconds. */
+export async function until(condition, what, timeout = 10_000) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${what}`);
+    await sleep(10);
+  }
+}

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import vm from 'node:vm';
+import { Dklab_Realplexor } from '../../realplexor.js';
+
+const js = fileURLToPath(new URL('../../', import.meta.url));
+const read = (path) => readFileSync(js + path, 'utf8');
+const OPTIONS = ['IDENTIFIER', 'JS_DEBUG', 'JS_MAX_BOUNCES', 'JS_WAIT_RECONNECT_DELAY', 'JS_WAIT_URI', 'WAIT_TIMEOUT'];
+
+/** The file as the server sends it with these options. */
+const filled = (text, options) => text.replace(/\$([A-Z][A-Z0-9_]*)/g, (_, name) => options[name] ?? `undefined-${name}`);
+
+/** Runs the classic script as a page would and gives the address of its first request. */
+async function firstRequest(script, url) {
+  let arrived;
+  const request = new Promise((resolve) => (arrived = resolve));
+  const page = {
+    location: { href: 'http://site.example/page' },
+    fetch: (address) => new Promise(() => arrived(address)),
+    ...{ URL, AbortController, setTimeout, clearTimeout, clearInterval, queueMicrotask, console: { ...console, debug() {} } },
+    setInterval: () => 0,
+  };
+  vm.runInNewContext(`${script}; client = new Dklab_Realplexor(${JSON.stringify(url)}, 'ns_'); client.subscribe('a', () => {})`, page);
+  try {
+    return await request;
+  } finally {
+    page.client.close();
+  }
+}
+
+test('served files name the known options and nothing else that the server would replace', () => {
+  for (const name of ['script.js', 'iframe.html']) {
+    const names = new Set([...read(`served/${name}`).matchAll(/\$([A-Z][A-Z0-9_]*)/g)].map((match) => match[1]));
+    assert.deepEqual([...names].sort(), OPTIONS, name);
+  }
+});
+
+test('the classic script takes the options of the server that served it', async () => {
+  const options = { JS_WAIT_URI: '/rpl/', IDENTIFIER: 'marker', WAIT_TIMEOUT: '300.0', JS_MAX_BOUNCES: '10', JS_WAIT_RECONNECT_DELAY: '0.01', JS_DEBUG: '1' };
+  assert.match(await firstRequest(filled(read('served/script.js'), options), 'http://rpl.example:8088/'), /^http:\/\/rpl\.example:8088\/rpl\/\?marker=ns_a&ncrnd=\d+&position$/);
+});
+
+test('a copy that no server has filled in has the defaults, and so has one with options unknown', async () => {
+  for (const script of [read('served/script.js'), filled(read('served/script.js'), {})]) {
+    assert.match(await firstRequest(script, 'http://rpl.example:8088/?0'), /^http:\/\/rpl\.example:8088\/\?0&identifier=ns_a&ncrnd=\d+&position$/);
+    assert.match(await firstRequest(script, null), /^http:\/\/site\.example\/\?identifier=ns_a&/);
+  }
+});
+
+test('the declarations name every public member and no other', () => {
+  const declared = read('realplexor.d.ts').match(/declare class Dklab_Realplexor {(.*?)\n}/s)[1];
+  const names = new Set([...declared.matchAll(/^ {2}(?:readonly )?([a-zA-Z]+)[<(:]/gm)].map((match) => match[1]));
+  assert.deepEqual([...names].sort(), Object.getOwnPropertyNames(Dklab_Realplexor.prototype).sort());
+});
+
+test('npm packs what its package.json promises', () => {
+  const [{ name, files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--silent'], { cwd: js, encoding: 'utf8' }).replace(/^[^[]*/, ''));
+  const paths = files.map((file) => file.path);
+  const { exports, main, types, unpkg } = JSON.parse(read('package.json'));
+  assert.equal(name, 'rplx');
+  const promised = [main, types, unpkg, exports['.'].default, exports['.'].types, exports['./classic']];
+  for (const path of promised) assert.ok(paths.includes(path.replace('./', '')), `${path} is not among ${paths}`);
+  assert.ok(existsSync(js + 'dist/realplexor.min.mjs'));
+  assert.deepEqual(paths.filter((path) => /^(test|node_modules|src|served)\//.test(path)), []);
+});

@@ -1,0 +1,393 @@
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { Dklab_Realplexor, Realplexor, compareCursors } from '../../realplexor.js';
+import { ScriptedServer, reply, script } from './scripted.mjs';
+
+let server;
+let client;
+
+async function listen(answer, namespaceOrOptions) {
+  server = await ScriptedServer.start(answer);
+  client = new Dklab_Realplexor(server.url, namespaceOrOptions);
+  return client;
+}
+
+afterEach(() => {
+  client?.close();
+  server?.stop();
+});
+
+/** The next event of this type. */
+const event = (type) => new Promise((resolve) => client.on(type, resolve));
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Runs `action` and gives what was written to console.error. */
+async function errorsOf(action) {
+  const original = console.error;
+  const written = [];
+  console.error = (...what) => written.push(what);
+  try {
+    await action();
+  } finally {
+    console.error = original;
+  }
+  return written;
+}
+
+test('cursors are compared as exact decimals', () => {
+  const ascending = ['0', '1', '1.00000000000001', '1.00000000000002', '1.5', '9', '10', '1795346940.571800', '1795346940.5719'];
+  for (const [i, a] of ascending.entries()) {
+    for (const [j, b] of ascending.entries()) assert.equal(Math.sign(compareCursors(a, b)), Math.sign(i - j), `${a} ${b}`);
+  }
+  for (const [a, b] of [['1', '1.0'], ['01', '1'], ['1.50', '1.5'], ['00', '0.000']]) assert.equal(compareCursors(a, b), 0);
+});
+
+test('the first poll asks for the position, the next waits from there', async () => {
+  await listen(script());
+  client.subscribe('a', () => {}).subscribe('b', () => {});
+  const first = await server.poll(0);
+  assert.deepEqual([first.method, first.list, first.asks], ['GET', 'a,b', true]);
+  assert.match(first.url, /^\/\?identifier=a,b&ncrnd=\d+&position$/);
+  const second = await server.poll(1);
+  assert.deepEqual([second.list, second.asks], ['1000.000000:a,1000.000000:b', false]);
+  await client.ready;
+  assert.equal(client.connected, true);
+  assert.equal(client.getCursor('a'), '1000.000000');
+  await sleep(50);
+  assert.equal(server.polls.length, 2);
+});
+
+test('a message calls back with data, id and cursor; the next poll starts behind it', async () => {
+  await listen(script((response) => reply(response, [{ ids: { a: '1000.5' }, data: { x: [1, 'й'] } }])));
+  const got = [];
+  client.subscribe('a', (...values) => got.push(values));
+  const third = await server.poll(2);
+  assert.deepEqual(got, [[{ x: [1, 'й'] }, 'a', '1000.5']]);
+  assert.equal(third.list, '1000.5:a');
+});
+
+test('one message in two ids calls back for each, the same function twice in one id once', async () => {
+  await listen(script((response) => reply(response, [{ ids: { a: '1001', b: '1002' }, data: 1 }])));
+  const got = [];
+  const callback = (data, id) => got.push(id);
+  client.subscribe(['a', 'b'], callback).subscribe('a', callback);
+  client.subscribe('b', () => got.push('other'));
+  await server.poll(2);
+  assert.deepEqual(got, ['a', 'b', 'other']);
+});
+
+test('namespace and login stand before the id on the wire, and callbacks do not see them', async () => {
+  await listen(
+    script((response) => reply(response, [{ ids: { anna_ns_a: '1001' }, data: 1 }])),
+    'ns_',
+  );
+  const got = [];
+  client.logon('anna').subscribe('a', (data, id) => got.push(id));
+  assert.equal((await server.poll(0)).list, 'anna_ns_a');
+  await server.poll(2);
+  assert.deepEqual(got, ['a']);
+});
+
+test('an exception in a callback is logged, stops nobody else and is no bounce', async () => {
+  const message = (cursor) => (response) => reply(response, [{ ids: { a: cursor }, data: cursor }]);
+  await listen(script(message('1001'), message('1002'), message('1003')), { maxBounces: 0 });
+  const got = [];
+  client.subscribe('a', () => {
+    throw new Error('boom');
+  });
+  client.subscribe('a', (data) => got.push(data));
+  const written = await errorsOf(() => server.poll(4));
+  assert.deepEqual(got, ['1001', '1002', '1003']);
+  assert.equal(written.length, 3);
+  assert.match(String(written[0][1]), /boom/);
+});
+
+test('a message that comes twice is delivered once', async () => {
+  const both = [
+    { ids: { a: '1001.10' }, data: 'first' },
+    { ids: { a: '1001.2' }, data: 'second' },
+  ];
+  await listen(script((r) => reply(r, both), (r) => reply(r, [...both, { ids: { a: '1001.20' }, data: 'again' }, { ids: { a: '1002' }, data: 'third' }])));
+  const got = [];
+  client.subscribe('a', (data) => got.push(data));
+  await server.poll(3);
+  assert.deepEqual(got, ['first', 'second', 'third']);
+});
+
+test('a channel added during a poll is polled at once, the others go on from their cursors', async () => {
+  await listen(script());
+  client.subscribe('a', () => {});
+  const waiting = await server.poll(1);
+  client.subscribe('b', () => {});
+  const asking = await server.poll(2);
+  assert.deepEqual([asking.list, asking.asks], ['1000.000000:a,b', true]);
+  await server.poll(3);
+  assert.equal(waiting.gone, true);
+});
+
+test('a channel added while the position is asked for does not lose it', async () => {
+  const held = [];
+  await listen((poll, response) => (poll.asks ? held.push(response) : undefined));
+  client.subscribe('a', () => {});
+  await server.poll(0);
+  client.subscribe('b', () => {});
+  await sleep(50);
+  assert.equal(server.polls.length, 1);
+  reply(held[0], [], { position: '77777.5' });
+  const next = await server.poll(1);
+  assert.deepEqual([next.list, next.asks], ['77777.5:a,b', true]);
+});
+
+test('changes of one task make one poll; a second callback makes none', async () => {
+  await listen(script());
+  for (const id of ['a', 'b', 'c']) client.subscribe(id, () => {});
+  client.unsubscribe('b', null);
+  await server.poll(1);
+  client.subscribe('a', () => {});
+  await sleep(50);
+  assert.deepEqual(server.polls.map((poll) => poll.list), ['a,c', '1000.000000:a,1000.000000:c']);
+});
+
+test('unsubscribe takes off one callback or all; without ids there is no request', async () => {
+  await listen(script());
+  const one = () => {};
+  const two = () => {};
+  client.subscribe('a', one).subscribe('a', two).subscribe('b', one);
+  await server.poll(1);
+  client.unsubscribe('a', one);
+  await sleep(30);
+  assert.equal(server.polls.length, 2);
+  client.unsubscribe('a', null);
+  assert.equal((await server.poll(2)).list, '1000.000000:b');
+  const idle = event('disconnected');
+  client.unsubscribe('b');
+  assert.equal((await idle).reason, 'idle');
+  await sleep(50);
+  assert.equal(server.polls.length, 3);
+  assert.equal(server.polls[2].gone, true);
+});
+
+test('a channel subscribed again goes on from its cursor', async () => {
+  await listen(script());
+  client.subscribe('a', () => {});
+  await client.ready;
+  client.unsubscribe('a').execute();
+  client.subscribe('a', () => {});
+  assert.equal((await server.poll(server.polls.length)).list, '1000.000000:a');
+  await client.ready;
+});
+
+test('setCursor goes on the wire as the text given; null means from now', async () => {
+  await listen(script());
+  client.setCursor('a', '12345.670').subscribe('a', () => {}).subscribe('b', () => {}).setCursor('b', 7);
+  assert.equal((await server.poll(0)).list, '12345.670:a,7:b');
+  await server.poll(1);
+  client.setCursor('a', null);
+  assert.equal((await server.poll(2)).list, 'a,7:b');
+});
+
+test('from 1700 characters on the list travels in a simple POST', async () => {
+  await listen(script());
+  const ids = Array.from({ length: 300 }, (_, i) => `channel_${i}`);
+  client.subscribe(ids, () => {});
+  const poll = await server.poll(0);
+  assert.equal(poll.method, 'POST');
+  assert.equal(poll.body, `identifier=${ids.join()}\n`);
+  assert.match(poll.url, /^\/\?ncrnd=\d+&position$/);
+  assert.match(poll.type, /^text\/plain/);
+});
+
+test('an address with a query keeps it', async () => {
+  server = await ScriptedServer.start(script());
+  client = new Dklab_Realplexor(server.url + 'rpl/?0#part', null, true);
+  client.subscribe('a', () => {});
+  assert.match((await server.poll(0)).url, /^\/rpl\/\?0&identifier=a&ncrnd=/);
+});
+
+test('a gap is told with the ids, before the messages, and once', async () => {
+  const message = { ids: { ns_a: '2001' }, data: 1 };
+  await listen(
+    script((response) => reply(response, [message], { position: '3000', gaps: ['ns_a', 'ns_b'] })),
+    'ns_',
+  );
+  const seen = [];
+  client.on('gap', ({ ids }) => seen.push(ids));
+  client.subscribe(['a', 'b', 'c'], () => seen.push('message'));
+  assert.equal((await server.poll(2)).list, '2001:ns_a,3000:ns_b,1000.000000:ns_c');
+  assert.deepEqual(seen, [['a', 'b'], 'message']);
+});
+
+test('broken answers and refusals are told, and the client goes on', async () => {
+  const broken = (text, status = 200) => (response) => response.writeHead(status).end(text);
+  await listen(script(broken('[{"ids":'), broken('{}'), broken('[1]'), broken('access denied\n', 403), (r) => r.destroy()));
+  const told = [];
+  client.on('error', ({ error }) => told.push(error.message));
+  client.subscribe('a', () => {});
+  await server.poll(10); // asks and waits, five times in vain and once well
+  assert.equal(told.length, 5);
+  assert.match(told[0], /JSON/);
+  assert.match(told[1], /no list of messages/);
+  assert.match(told[2], /no list of messages/);
+  assert.equal(told[3], 'HTTP 403: access denied');
+  assert.equal(client.getCursor('a'), '1000.000000');
+});
+
+test('past the bounces allowed the delay is 1000 + 500 k² ms less jitter, 60 s at most; a message resets it', async () => {
+  const original = globalThis.setTimeout;
+  const delays = [];
+  // The client's delays between polls are noted, then cut short; fetch has timers of its own.
+  globalThis.setTimeout = (action, ms, ...rest) => {
+    const isDelay = ms > 1000 && ms <= 60_000 && ms !== 10_000 && new Error().stack.includes('/js/realplexor.js');
+    if (isDelay) delays.push(ms);
+    return original(action, isDelay ? 1 : ms, ...rest);
+  };
+  try {
+    const empty = Array.from({ length: 13 }, () => (response) => reply(response));
+    const good = (response) => reply(response, [{ ids: { a: '1001' }, data: 1 }]);
+    await listen(script(...empty, good, (response) => reply(response)), { maxBounces: 2, waitTimeout: 300 });
+    client.subscribe('a', () => {});
+    await server.poll(16);
+  } finally {
+    globalThis.setTimeout = original;
+  }
+  const full = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13].map((k) => Math.min(60_000, 1000 + 500 * k * k));
+  assert.equal(delays.length, full.length);
+  for (const [i, delay] of delays.entries()) assert.ok(delay <= full[i] && delay >= 0.75 * full[i], `${i}: ${delay}`);
+});
+
+test('an empty answer after half the timeout is no bounce', async () => {
+  const late = (response) => setTimeout(() => reply(response), 120);
+  await listen(script(late, late, late, late), { maxBounces: 0, waitTimeout: 0.2 });
+  client.subscribe('a', () => {});
+  const started = Date.now();
+  await server.poll(5);
+  assert.ok(Date.now() - started < 1500);
+});
+
+test('a poll that stays silent 5 s longer than the timeout is given up, and the server asked again', async () => {
+  await listen(script(), { waitTimeout: 0.1 });
+  client.subscribe('a', () => {});
+  await server.poll(1);
+  const started = Date.now();
+  const lost = event('disconnected');
+  const asking = await server.poll(2);
+  const took = Date.now() - started;
+  assert.ok(took > 4900 && took < 6500, `${took} ms`);
+  assert.equal((await lost).reason, 'silence');
+  assert.deepEqual([asking.list, asking.asks], ['1000.000000:a', true]);
+  await server.poll(3);
+  assert.equal(server.polls[1].gone, true);
+});
+
+test('a leap of the clock, as in sleep, makes the client ask the server at once', async () => {
+  const original = Date.now;
+  await listen(script());
+  client.subscribe('a', () => {});
+  await server.poll(1);
+  try {
+    Date.now = () => original() + 60_000;
+    const asking = await server.poll(2);
+    assert.deepEqual([asking.list, asking.asks], ['1000.000000:a', true]);
+    await server.poll(3);
+  } finally {
+    Date.now = original;
+  }
+  assert.equal(server.polls[1].gone, true);
+  assert.equal(client.connected, true);
+});
+
+test('a server that gives no position is polled as of old', async () => {
+  await listen((poll, response) => {
+    if (server.polls.length < 3) reply(response, [{ ids: { a: String(server.polls.length) }, data: 1 }], { position: null });
+  });
+  const got = [];
+  client.subscribe('a', (data, id, cursor) => got.push(cursor));
+  await server.poll(2);
+  assert.deepEqual(got, ['1', '2']);
+  client.subscribe('b', () => {});
+  const next = await server.poll(3);
+  assert.deepEqual([next.list, next.asks], ['2:a,b', false]);
+});
+
+test('never more than one request in flight', async () => {
+  const original = globalThis.fetch;
+  let inFlight = 0;
+  let most = 0;
+  globalThis.fetch = async (url, options) => {
+    let isCounted = true;
+    const done = () => {
+      if (isCounted) inFlight--;
+      isCounted = false;
+    };
+    most = Math.max(most, ++inFlight);
+    options.signal.addEventListener('abort', done);
+    try {
+      return await original(url, options);
+    } finally {
+      done();
+    }
+  };
+  try {
+    await listen(script((r) => reply(r, [{ ids: { a: '1001' }, data: 1 }]), (r) => reply(r, [{ ids: { a: '1002' }, data: 2 }])));
+    client.subscribe('a', (data) => {
+      client.subscribe(`more_${data}`, () => {});
+      client.execute();
+    });
+    for (let i = 0; i < 20; i++) {
+      client.subscribe(`id_${i}`, () => {});
+      client.execute();
+      await sleep(2);
+    }
+    await client.ready;
+  } finally {
+    globalThis.fetch = original;
+  }
+  assert.equal(most, 1);
+});
+
+test('close ends the request for good', async () => {
+  await listen(script());
+  client.subscribe('a', () => assert.fail());
+  const waiting = await server.poll(1);
+  const never = client.subscribe('b', () => {}).ready;
+  client.close();
+  await assert.rejects(never, /closed/);
+  await assert.rejects(client.ready, /closed/);
+  assert.throws(() => client.subscribe('a', () => {}), /closed/);
+  assert.throws(() => client.execute(), /closed/);
+  client.close();
+  while (!waiting.gone) await sleep(5);
+  await sleep(30);
+  assert.equal(server.polls.length, 2);
+});
+
+test('a callback may unsubscribe, close and execute', async () => {
+  const messages = [1, 2, 3].map((n) => ({ ids: { a: String(1000 + n) }, data: n }));
+  await listen(script((response) => reply(response, messages)));
+  const got = [];
+  client.subscribe('a', function once(data) {
+    got.push(data);
+    client.unsubscribe('a', once);
+    client.subscribe('a', (later) => got.push(-later));
+    client.execute();
+  });
+  await server.poll(2);
+  assert.deepEqual(got, [1, -2, -3]);
+});
+
+test('bad input is refused clearly', async () => {
+  await listen(script());
+  assert.throws(() => client.subscribe('a b', () => {}), { name: 'TypeError', message: 'Identifier must be alphanumeric, "a b" given' });
+  assert.throws(() => client.subscribe('', () => {}), /Identifier must be alphanumeric, "" given/);
+  assert.throws(() => client.subscribe(['ok', 'ж'], () => {}), /"ж" given/);
+  assert.throws(() => client.subscribe('a', 'alert(1)'), /Callback must be a function, "alert\(1\)" given/);
+  assert.throws(() => client.setCursor('a', '1e5'), /Cursor must be numeric, "1e5" given/);
+  assert.throws(() => client.setCursor('a', -1), /Cursor must be numeric/);
+  assert.throws(() => client.logon('a b'), /Login must be alphanumeric, "a b" given/);
+  assert.throws(() => new Dklab_Realplexor(server.url, 'n s'), /Namespace must be alphanumeric, "n s" given/);
+  assert.throws(() => new Dklab_Realplexor('not an address'), /Invalid URL/);
+  await sleep(30);
+  assert.equal(server.polls.length, 0);
+});
+
+test('the modern name is the same class', () => assert.equal(Realplexor, Dklab_Realplexor));

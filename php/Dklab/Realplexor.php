@@ -1,0 +1,161 @@
+<?php
+
+/**
+ * The PHP library of Dklab Realplexor, as sites have called it since 2009, on top of Rplx\Client. One require_once of
+ * this file is enough (keep the folders Dklab and src side by side); composer loads it too.
+ */
+
+declare(strict_types=1);
+
+if (!class_exists('Rplx\Client')) {
+    require_once __DIR__ . '/../src/autoload.php';
+}
+
+/**
+ * Everything that goes wrong; messages as in the protocol page, part 6. The code is the errno or the HTTP status.
+ */
+class Dklab_Realplexor_Exception extends Exception
+{
+}
+
+/**
+ * Sends messages to channels, and asks who is online.
+ *
+ * Parameters have no type declarations, so that old subclasses may override each method.
+ */
+class Dklab_Realplexor
+{
+    /** @var Rplx\Client */
+    private $client;
+
+    /** @var string */
+    private $host;
+
+    /** @var int */
+    private $port;
+
+    /** @var array<string, mixed> */
+    private $options;
+
+    /**
+     * @param string               $host       host of the IN line
+     * @param int|string           $port       its port; 443: TLS
+     * @param string|null          $namespace  put before each id, and taken off in answers
+     * @param string               $identifier the server's option IDENTIFIER
+     * @param array<string, mixed> $options    further ones of Rplx\Options, such as timeout or tls
+     * @throws Dklab_Realplexor_Exception
+     */
+    public function __construct($host, $port, $namespace = null, $identifier = 'identifier', $options = [])
+    {
+        $this->host = (string)$host;
+        $this->port = (int)$port;
+        $this->options = $options + [
+            'namespace' => (string)$namespace,
+            'identifier' => (string)$identifier,
+            'keepAlive' => false,
+            'jsonFlags' => 0,
+        ];
+        $this->connect();
+    }
+
+    /**
+     * Use these credentials from now on; `LOGIN_` is put before the namespace.
+     *
+     * @param string|null $login    null: without credentials again
+     * @param string|null $password
+     * @return void
+     * @throws Dklab_Realplexor_Exception
+     */
+    public function logon($login, $password)
+    {
+        $this->options['login'] = $login === null ? null : (string)$login;
+        $this->options['password'] = (string)$password;
+        $this->connect();
+    }
+
+    /**
+     * Sends a message.
+     *
+     * @param mixed $idsAndCursors  an id, a list of ids or a map id => cursor, mixed
+     * @param mixed $data           anything that json_encode takes
+     * @param mixed $showOnlyForIds null, or ids: only listeners that also listen to one of them see the message
+     * @return bool true
+     * @throws Dklab_Realplexor_Exception
+     */
+    public function send($idsAndCursors, $data, $showOnlyForIds = null)
+    {
+        $this->call('send', [$idsAndCursors, $data, $showOnlyForIds]);
+        return true;
+    }
+
+    /**
+     * Ids that are online now.
+     *
+     * @param mixed $idPrefixes null, or beginnings of ids
+     * @return list<string>
+     * @throws Dklab_Realplexor_Exception
+     */
+    public function cmdOnline($idPrefixes = null)
+    {
+        return $this->call('online', [$idPrefixes]);
+    }
+
+    /**
+     * Ids that are online now, and how many connections listen to each.
+     *
+     * @param mixed $idPrefixes null, or beginnings of ids
+     * @return array<int|string, int> id => count
+     * @throws Dklab_Realplexor_Exception
+     */
+    public function cmdOnlineWithCounters($idPrefixes = null)
+    {
+        return $this->call('onlineWithCounters', [$idPrefixes]);
+    }
+
+    /**
+     * What changed after a position.
+     *
+     * @param int|string|null $fromPos    the "pos" of the last event seen; 0 or null to start
+     * @param mixed           $idPrefixes null, or beginnings of ids
+     * @return list<array{event: string, pos: string, id: string}> event is online, offline or FAKE
+     * @throws Dklab_Realplexor_Exception
+     */
+    public function cmdWatch($fromPos, $idPrefixes = null)
+    {
+        $position = $fromPos === null ? '0' : Rplx\Marker::text($fromPos);
+        if (!preg_match('/\A\d+(\.\d+)?\z/', $position)) {
+            throw new Dklab_Realplexor_Exception("Position value must be numeric, \"$position\" given");
+        }
+        $rows = [];
+        foreach ($this->call('watch', [(int)$position, $idPrefixes]) as $event) {
+            $rows[] = ['event' => $event->kind, 'pos' => (string)$event->position, 'id' => $event->id];
+        }
+        return $rows;
+    }
+
+    /**
+     * @return void
+     */
+    private function connect()
+    {
+        try {
+            $this->client = new Rplx\Client($this->host, $this->port, $this->options);
+        } catch (Rplx\Exception $error) {
+            throw new Dklab_Realplexor_Exception($error->getMessage(), $error->getCode(), $error);
+        }
+    }
+
+    /**
+     * @param string      $method
+     * @param list<mixed> $arguments
+     * @return mixed
+     */
+    private function call($method, array $arguments)
+    {
+        try {
+            return $this->client->$method(...$arguments);
+        } catch (Rplx\Exception $error) {
+            throw new Dklab_Realplexor_Exception($error->getMessage(), $error->getCode(), $error);
+        }
+    }
+}

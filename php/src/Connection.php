@@ -1,0 +1,304 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Rplx;
+
+/**
+ * The way to the IN line: carries one request at a time, on one connection or on one for each (Options::$keepAlive).
+ */
+final class Connection
+{
+    private const CHUNK = 65536;
+
+    /** errno ETIMEDOUT */
+    private const TIMED_OUT = 110;
+
+    private string $host;
+    private int $port;
+    private Options $options;
+    private bool $secure;
+
+    /** @var resource|null */
+    private $socket = null;
+
+    /** @var int the process that connected: a forked child must not talk on its parent's connection */
+    private int $owner = 0;
+
+    private string $received = '';
+    private bool $ended = false;
+
+    /**
+     * @throws InputException
+     */
+    public function __construct(string $host, int $port, Options $options)
+    {
+        if ($host === '' || $port < 1 || $port > 65535) {
+            throw new InputException("Host and a port from 1 to 65535 are needed, \"$host:$port\" given");
+        }
+        $this->host = strpos($host, ':') !== false && $host[0] !== '[' ? "[$host]" : $host;
+        $this->port = $port;
+        $this->options = $options;
+        $this->secure = $options->tls === null ? $port === 443 : $options->tls !== false;
+    }
+
+    public function __destruct()
+    {
+        $this->close();
+    }
+
+    /**
+     * @param string $marker     value of the header X-Realplexor
+     * @param string $body       a message or a command
+     * @param bool   $repeatable whether it does no harm if the server gets it twice
+     * @return Answer|null null: the connection was closed without a word (only without keepAlive)
+     * @throws ConnectionException|ProtocolException
+     */
+    public function exchange(string $marker, string $body, bool $repeatable): ?Answer
+    {
+        $request = $this->head($marker, strlen($body)) . $body;
+        $reused = $this->isUsable();
+        if (!$reused) {
+            $this->open();
+        }
+        try {
+            return $this->attempt($request);
+        } catch (ConnectionException $error) {
+            // Only a kept connection may have been closed by the server just now; a send is never repeated.
+            if (!$reused || !$repeatable || $this->received !== '') {
+                throw $error;
+            }
+        }
+        $this->open();
+        return $this->attempt($request);
+    }
+
+    public function close(): void
+    {
+        if ($this->socket !== null) {
+            $socket = $this->socket;
+            $this->socket = null;
+            self::quietly(static function () use ($socket) {
+                return fclose($socket);
+            });
+        }
+    }
+
+    private function head(string $marker, int $length): string
+    {
+        // Half-close ends a plain connection; TLS has none that servers agree on.
+        $ending = !$this->options->keepAlive && $this->secure ? "Connection: close\r\n" : '';
+        return "POST / HTTP/1.1\r\nHost: $this->host:$this->port\r\nContent-Length: $length\r\n"
+            . "X-Realplexor: $marker\r\n$ending\r\n";
+    }
+
+    private function attempt(string $request): ?Answer
+    {
+        $kept = false;
+        try {
+            $deadline = self::now() + $this->options->timeout;
+            $this->received = '';
+            $sent = $this->write($request, $deadline);
+            $complete = $sent === strlen($request);
+            if (!$this->options->keepAlive && !$this->secure) {
+                stream_socket_shutdown($this->socket, STREAM_SHUT_WR);
+            }
+            $answer = $this->receive($complete && !$this->options->keepAlive, $deadline);
+            if ($answer === null && ($this->options->keepAlive || !$complete)) {
+                throw new ConnectionException(
+                    'Connection closed without an answer, ' . ($complete ? 'all' : $sent) . ' of '
+                    . strlen($request) . ' bytes sent'
+                );
+            }
+            $kept = $answer !== null && $answer->keeps && $complete && $this->options->keepAlive;
+            return $answer;
+        } finally {
+            if (!$kept) {
+                $this->close();
+            }
+        }
+    }
+
+    /**
+     * @return int bytes sent; fewer than all if the server answered or hung up before the end
+     */
+    private function write(string $bytes, float $deadline): int
+    {
+        $sent = 0;
+        $total = strlen($bytes);
+        while ($sent < $total && $this->received === '' && !$this->ended) {
+            [$readable] = $this->wait(true, $deadline);
+            if ($readable) {
+                $this->fill();
+                continue;
+            }
+            $socket = $this->socket;
+            $chunk = substr($bytes, $sent, self::CHUNK);
+            [$count, $warning] = self::quietly(static function () use ($socket, $chunk) {
+                return fwrite($socket, $chunk);
+            });
+            if ($count === false && $warning !== '') {
+                break;
+            }
+            $sent += (int)$count;
+        }
+        return $sent;
+    }
+
+    private function receive(bool $toTheEnd, float $deadline): ?Answer
+    {
+        while (true) {
+            if ($this->received !== '' && ($this->ended || !$toTheEnd)) {
+                $answer = Answer::parse($this->received, $this->ended);
+                if ($answer !== null) {
+                    return $answer;
+                }
+            }
+            if ($this->ended) {
+                return null;
+            }
+            $this->wait(false, $deadline);
+            $this->fill();
+        }
+    }
+
+    /**
+     * Takes what has come, if anything.
+     */
+    private function fill(): void
+    {
+        $socket = $this->socket;
+        [$chunk, $warning] = self::quietly(static function () use ($socket) {
+            return fread($socket, self::CHUNK);
+        });
+        $this->received .= (string)$chunk;
+        $this->ended = feof($socket);
+        if ($chunk === false && $this->ended && $this->received === '') {
+            throw new ConnectionException('Connection broke before an answer came' . ($warning ? ": $warning" : ''));
+        }
+        if (strlen($this->received) > $this->options->answerMax) {
+            throw new ProtocolException("Answer is longer than {$this->options->answerMax} bytes (option answerMax)");
+        }
+    }
+
+    /**
+     * @return array{bool, bool} whether the socket can be read, and written
+     */
+    private function wait(bool $forWriting, float $deadline): array
+    {
+        while (true) {
+            $left = $deadline - self::now();
+            if ($left <= 0) {
+                $limit = $this->options->timeout;
+                throw new ConnectionException("No answer within $limit seconds (option timeout)", self::TIMED_OUT);
+            }
+            $read = [$this->socket];
+            $write = $forWriting ? [$this->socket] : [];
+            [$count, $warning] = self::quietly(static function () use (&$read, &$write, $left) {
+                $except = null;
+                return stream_select($read, $write, $except, (int)$left, (int)(fmod($left, 1) * 1e6));
+            });
+            if ($count) {
+                return [$read !== [], $write !== []];
+            }
+            // A signal that came meanwhile is no error.
+            if ($count === false && stripos($warning, 'interrupted') === false) {
+                throw new ConnectionException("Waiting for the server failed: $warning");
+            }
+        }
+    }
+
+    /**
+     * Whether a kept connection is there and the server has not ended it meanwhile.
+     */
+    private function isUsable(): bool
+    {
+        if ($this->socket === null || $this->owner !== getmypid()) {
+            $this->close();
+            return false;
+        }
+        $socket = $this->socket;
+        [$chunk] = self::quietly(static function () use ($socket) {
+            return fread($socket, 1);
+        });
+        if ($chunk === '' && !feof($socket)) {
+            return true;
+        }
+        $this->close();
+        return false;
+    }
+
+    private function open(): void
+    {
+        $this->close();
+        $errno = 0;
+        $error = '';
+        [$socket, $warning] = self::quietly(function () use (&$errno, &$error) {
+            return stream_socket_client(
+                "tcp://$this->host:$this->port",
+                $errno,
+                $error,
+                $this->options->connectTimeout,
+                STREAM_CLIENT_CONNECT,
+                stream_context_create(['socket' => ['tcp_nodelay' => true], 'ssl' => $this->tlsOptions()])
+            );
+        });
+        if ($socket === false) {
+            throw new ConnectionException("Error #$errno: " . ($error !== '' ? $error : $warning), $errno);
+        }
+        $this->socket = $socket;
+        $this->owner = (int)getmypid();
+        $this->ended = false;
+        if ($this->secure) {
+            $this->startTls();
+        }
+        stream_set_blocking($socket, false);
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function tlsOptions(): array
+    {
+        $given = is_array($this->options->tls) ? $this->options->tls : [];
+        return $given + ['verify_peer' => true, 'verify_peer_name' => true, 'peer_name' => trim($this->host, '[]')];
+    }
+
+    private function startTls(): void
+    {
+        $socket = $this->socket;
+        [$done, $warning] = self::quietly(static function () use ($socket) {
+            $method = STREAM_CRYPTO_METHOD_TLSv1_2_CLIENT | STREAM_CRYPTO_METHOD_TLSv1_3_CLIENT;
+            return stream_socket_enable_crypto($socket, true, $method);
+        });
+        if ($done !== true) {
+            $this->close();
+            throw new ConnectionException('Error #0: TLS: ' . ($warning !== '' ? $warning : 'handshake failed'));
+        }
+    }
+
+    private static function now(): float
+    {
+        return hrtime(true) / 1e9;
+    }
+
+    /**
+     * PHP tells why a stream failed only in a warning: collects it, so that no error handler of the site sees it.
+     *
+     * @return array{mixed, string} the result, and the warnings without the function's name
+     */
+    private static function quietly(callable $call): array
+    {
+        $warnings = [];
+        set_error_handler(static function (int $level, string $text) use (&$warnings): bool {
+            $warnings[] = preg_replace('/^\w+\(\): /', '', $text);
+            return true;
+        });
+        try {
+            $result = $call();
+        } finally {
+            restore_error_handler();
+        }
+        return [$result, implode('; ', $warnings)];
+    }
+}

@@ -1,0 +1,128 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Rplx;
+
+/**
+ * Writes the identifier marker (protocol page, part 1), and knows which prefix the names have on the wire.
+ */
+final class Marker
+{
+    private string $prefix;
+    private string $start;
+
+    public function __construct(Options $options)
+    {
+        $this->prefix = ($options->login === null ? '' : $options->login . '_') . $options->namespace;
+        $credentials = $options->login === null ? '' : "$options->login:$options->password@";
+        $this->start = $options->identifier . '=' . $credentials;
+    }
+
+    /**
+     * @param mixed $channels an id, a list of ids or a map id => cursor, mixed; a null cursor is none
+     * @param mixed $limiters an id or a list of ids; null or empty: visible to all listeners
+     * @return string|null the marker; null if there is no channel
+     * @throws InputException
+     */
+    public function forSend($channels, $limiters): ?string
+    {
+        $items = [];
+        foreach (self::asArray($channels) as $key => $value) {
+            // PHP turns the key "12" into the number 12, so a number as key always is a position in a list.
+            $items[] = is_int($key) ? $this->full($value) : self::cursor($value) . $this->full($key);
+        }
+        if ($items === []) {
+            return null;
+        }
+        foreach ($limiters === null ? [] : self::asArray($limiters) as $limiter) {
+            $items[] = '*' . $this->full($limiter);
+        }
+        return $this->start . implode(',', $items);
+    }
+
+    /**
+     * The marker of a command: credentials, if there are any, and no channel.
+     */
+    public function forCommand(): string
+    {
+        return $this->start;
+    }
+
+    /**
+     * The arguments of ONLINE and WATCH.
+     *
+     * @param mixed $prefixes a prefix or a list of them; null or none: everything in the namespace
+     * @return string each with a space before it
+     * @throws InputException
+     */
+    public function prefixes($prefixes): string
+    {
+        $full = [];
+        foreach ($prefixes === null ? [] : self::asArray($prefixes) as $prefix) {
+            $full[] = $prefix === '' ? $this->prefix : $this->full($prefix);
+        }
+        $full = $full === [] ? [$this->prefix] : $full;
+        // An empty prefix asks for all; on the wire that is no argument at all.
+        return in_array('', $full, true) ? '' : ' ' . implode(' ', $full);
+    }
+
+    /**
+     * An id of the wire without the prefix.
+     */
+    public function short(string $id): string
+    {
+        $length = strlen($this->prefix);
+        return strncmp($id, $this->prefix, $length) === 0 ? (string)substr($id, $length) : $id;
+    }
+
+    /**
+     * Whatever was given, as text for a message.
+     *
+     * @param mixed $value
+     */
+    public static function text($value): string
+    {
+        return is_scalar($value) || (is_object($value) && method_exists($value, '__toString'))
+            ? (string)$value
+            : ($value === null ? '' : gettype($value));
+    }
+
+    /**
+     * @param mixed $id
+     */
+    private function full($id): string
+    {
+        $text = self::text($id);
+        if (is_bool($id) || is_array($id) || !preg_match('/\A[A-Za-z0-9_]+\z/', $text)) {
+            throw new InputException("Identifier must be alphanumeric, \"$text\" given");
+        }
+        return $this->prefix . $text;
+    }
+
+    /**
+     * @param mixed $cursor
+     */
+    private static function cursor($cursor): string
+    {
+        if ($cursor === null) {
+            return '';
+        }
+        // Six decimals are what microtime(true) has; %F knows no decimal comma and no exponent.
+        $text = is_float($cursor) ? rtrim(sprintf('%.6F', $cursor), '0') : self::text($cursor);
+        $text = is_float($cursor) ? rtrim($text, '.') : $text;
+        if (is_bool($cursor) || !preg_match('/\A\d+(\.\d+)?\z/', $text)) {
+            throw new InputException("Cursor must be numeric, \"$text\" given");
+        }
+        return "$text:";
+    }
+
+    /**
+     * @param mixed $value
+     * @return array<int|string, mixed>
+     */
+    private static function asArray($value): array
+    {
+        return $value instanceof \Traversable ? iterator_to_array($value) : (is_array($value) ? $value : [$value]);
+    }
+}

@@ -1,0 +1,56 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Rplx\Tests;
+
+use PHPUnit\Framework\TestCase;
+use Rplx\Client;
+use Rplx\InputException;
+use Rplx\Options;
+
+final class OptionsTest extends TestCase
+{
+    public function testGivenAndDefault(): void
+    {
+        $options = Options::fromArray(['timeout' => 3, 'namespace' => null, 'tls' => ['cafile' => 'x']]);
+        self::assertSame(3.0, $options->timeout);
+        self::assertSame('', $options->namespace);
+        self::assertSame(['cafile' => 'x'], $options->tls);
+        self::assertSame(5.0, $options->connectTimeout);
+    }
+
+    /**
+     * @param array<string, mixed> $given
+     * @dataProvider wrong
+     */
+    public function testWrong(string $message, array $given): void
+    {
+        $this->expectException(InputException::class);
+        $this->expectExceptionMessage($message);
+        Options::fromArray($given);
+    }
+
+    /**
+     * @return iterable<array{string, array<string, mixed>}>
+     */
+    public function wrong(): iterable
+    {
+        yield ['Unknown option "timout"; known: namespace, login,', ['timout' => 1]];
+        yield ['Option "timeout" has a wrong type: string', ['timeout' => 'soon']];
+        yield ['Option "timeout" must be greater than 0', ['timeout' => 0]];
+        yield ['Option "identifier" must be a word, "a=" given', ['identifier' => 'a=']];
+        yield ['Option "tls" must be true, false or an array', ['tls' => 'yes']];
+        yield ['Identifier must be alphanumeric, "a-" given', ['namespace' => 'a-']];
+        yield ['Login must be alphanumeric, "a:b" given', ['login' => 'a:b']];
+        yield ['Password must not hold "@"', ['login' => 'a', 'password' => 'b@c']];
+        yield ['Password must not hold "@"', ['login' => 'a', 'password' => "b\r\nX: y"]];
+    }
+
+    public function testNoAddress(): void
+    {
+        $this->expectException(InputException::class);
+        $this->expectExceptionMessage('Host and a port from 1 to 65535 are needed, "localhost:0" given');
+        new Client('localhost', 0);
+    }
+}

@@ -1,0 +1,58 @@
+<?php
+
+/**
+ * A server that answers as told. Argument: JSON, a list of connections, each
+ * {"until": "eof" | "request" | "nothing", "answers": [base64, ...], "end": "close" | "later" | "reset" | "hold"}.
+ * Prints its port, then each request that it read, base64, one a line.
+ */
+
+declare(strict_types=1);
+
+$server = socket_create(AF_INET, SOCK_STREAM, SOL_TCP);
+socket_bind($server, '127.0.0.1', 0);
+socket_listen($server);
+socket_getsockname($server, $host, $port);
+echo "$port\n";
+
+foreach (json_decode($argv[1], true) as $plan) {
+    $connection = socket_accept($server);
+    foreach ($plan['answers'] as $answer) {
+        echo base64_encode(readRequest($connection, $plan['until'])), "\n";
+        if ($answer !== '') {
+            socket_write($connection, base64_decode($answer));
+        }
+    }
+    if ($plan['end'] === 'hold') {
+        sleep(30);
+    }
+    if ($plan['end'] === 'later') {
+        usleep(20000);
+    }
+    if ($plan['end'] === 'reset') {
+        socket_set_option($connection, SOL_SOCKET, SO_LINGER, ['l_onoff' => 1, 'l_linger' => 0]);
+    }
+    socket_close($connection);
+}
+
+/**
+ * @param resource|\Socket $connection
+ */
+function readRequest($connection, string $until): string
+{
+    $request = '';
+    while ($until !== 'nothing') {
+        $chunk = (string)socket_read($connection, 65536);
+        $request .= $chunk;
+        if ($chunk === '') {
+            break;
+        }
+        if (
+            $until === 'request'
+            && preg_match('/Content-Length: (\d+)\r\n.*?\r\n\r\n(.*)\z/s', $request, $match)
+            && strlen($match[2]) >= $match[1]
+        ) {
+            break;
+        }
+    }
+    return $request;
+}

@@ -1,0 +1,3 @@
+from rplx.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,215 @@
+// floor: the least that a push server can do on this kernel: one epoll loop, no history, no presence, no parsing beyond
+// the channel. What it reaches is the machine's limit for one core. A channel is the number at the end of a poll's last id.
+//
+//   floor WAITPORT INPORT     port 0: chosen by the kernel; both are printed when it listens
+//
+// A poll with "Connection: close" gets its head at once and its end with the message; any other gets head and body together
+// and its connection stays. A send is answered with a receipt, and stays connected unless it says "Connection: close".
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHANNELS 65536
+#define BUFFER 262144
+#define HEAD                                                                                        \
+  "HTTP/1.1 200 OK\r\nCache-Control: no-store, no-cache, must-revalidate\r\n"                       \
+  "Expires: Mon, 26 Jul 1997 05:00:00 GMT\r\nContent-Type: text/javascript; charset=utf-8\r\n"
+
+enum kind { WAIT_PORT, IN_PORT, WAIT, IN, PARKED, DROPPED };
+
+typedef struct Connection {
+  int fd, closes;
+  enum kind kind;
+  struct Connection *next;
+  char *rest; // of IN: the beginning of a request whose end has not come yet
+  size_t rest_length;
+} Connection;
+
+static const char head_closed[] = HEAD "Connection: close\r\n\r\n \r\n";
+static Connection *parked[CHANNELS], *dropped;
+static int poller;
+
+static void watch(int fd, Connection *connection) {
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+  epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void listening(const char *port, enum kind kind) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(port)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof address;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(fd, (void *)&address, sizeof address) || listen(fd, 4096)) {
+    perror("floor: bind");
+    exit(1);
+  }
+  getsockname(fd, (void *)&address, &length);
+  printf("%s: listening 127.0.0.1:%d\n", kind == WAIT_PORT ? "WAIT" : "IN", ntohs(address.sin_port));
+  Connection *connection = calloc(1, sizeof *connection);
+  *connection = (Connection){.fd = fd, .kind = kind};
+  watch(fd, connection);
+}
+
+static void accept_all(Connection *port) {
+  for (int fd; (fd = accept4(port->fd, NULL, NULL, SOCK_NONBLOCK)) >= 0;) {
+    Connection *connection = malloc(sizeof *connection);
+    *connection = (Connection){.fd = fd, .kind = port->kind + 2};
+    watch(fd, connection);
+  }
+}
+
+// Closes it now and frees it behind the batch of events, one of which may still point to it.
+static void drop(Connection *connection) {
+  close(connection->fd);
+  connection->kind = DROPPED;
+  connection->next = dropped;
+  dropped = connection;
+}
+
+static void free_dropped(void) {
+  for (Connection *connection; (connection = dropped);) {
+    dropped = connection->next;
+    free(connection->rest);
+    free(connection);
+  }
+}
+
+// The last id of "identifier=CURSOR:ID,..."; *length is its length, 0 if there is none.
+static const char *last_id(const char *request, size_t *length) {
+  const char *marker = strstr(request, "identifier="), *id, *end;
+  *length = 0;
+  if (!marker) return NULL;
+  id = marker += 11;
+  end = marker + strcspn(marker, " \r\n");
+  for (const char *at = marker; at < end; at++)
+    if (*at == ':' || *at == ',') id = at + 1;
+  *length = end - id;
+  return id;
+}
+
+static int channel_of(const char *id, size_t length) {
+  int number = 0;
+  size_t digits = length;
+  while (digits && id[digits - 1] >= '0' && id[digits - 1] <= '9') digits--;
+  for (; digits < length; digits++) number = (number * 10 + id[digits] - '0') % CHANNELS;
+  return number;
+}
+
+static void park(Connection *connection, const char *request) {
+  size_t length;
+  const char *id = last_id(request, &length);
+  if (!length) { drop(connection); return; }
+  int channel = channel_of(id, length);
+  connection->closes = strstr(request, "\r\nConnection: close\r\n") != NULL;
+  if (connection->closes) send(connection->fd, head_closed, sizeof head_closed - 1, MSG_NOSIGNAL);
+  connection->kind = PARKED;
+  connection->next = parked[channel];
+  parked[channel] = connection;
+}
+
+static void deliver(int channel, const char *body, int length) {
+  static char kept[BUFFER + 1024];
+  int head = sprintf(kept, HEAD "Content-Length: %d\r\n\r\n \r\n", length + 3);
+  memcpy(kept + head, body, length);
+  Connection *next, *connection = parked[channel];
+  for (parked[channel] = NULL; connection; connection = next) {
+    next = connection->next;
+    if (connection->closes) {
+      send(connection->fd, body, length, MSG_NOSIGNAL);
+      shutdown(connection->fd, SHUT_RDWR);
+      drop(connection);
+    } else {
+      send(connection->fd, kept, head + length, MSG_NOSIGNAL);
+      connection->kind = WAIT;
+    }
+  }
+}
+
+// One send: delivers it and writes its receipt to `answer`; gives the receipt's length.
+static int take(const char *request, const char *message, int length, char *answer) {
+  static char body[BUFFER + 512];
+  char cursor[32], receipt[256];
+  struct timespec t;
+  size_t id_length;
+  const char *id = last_id(request, &id_length);
+  clock_gettime(CLOCK_REALTIME, &t);
+  snprintf(cursor, sizeof cursor, "%ld.%06ld", (long)t.tv_sec, t.tv_nsec / 1000);
+  int receipt_length = snprintf(receipt, sizeof receipt, "%.*s %s\n", (int)id_length, id ? id : "", cursor);
+  int channel = channel_of(id, id_length);
+  if (parked[channel]) {
+    int bytes = sprintf(body, "[\n  {\n    \"ids\": { \"%.*s\": \"%s\" },\n    \"data\": %.*s\n  }\n]", (int)id_length,
+                        id ? id : "", cursor, length, message);
+    deliver(channel, body, bytes);
+  }
+  return sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", receipt_length, receipt);
+}
+
+// All whole sends that have come on this connection; an unfinished one is kept for later.
+static void take_all(Connection *connection, char *data, size_t length) {
+  static char answers[BUFFER * 2], whole[2 * BUFFER + 1];
+  size_t answered = 0;
+  int closes = 0;
+  if (connection->rest) memcpy(whole, connection->rest, connection->rest_length);
+  memcpy(whole + connection->rest_length, data, length);
+  length += connection->rest_length;
+  whole[length] = 0;
+  char *request = whole, *blank;
+  while ((blank = strstr(request, "\r\n\r\n"))) {
+    char *message = blank + 4, *size, *close;
+    blank[2] = 0; // the head ends here for the searches below
+    size = strstr(request, "Content-Length: ");
+    close = strstr(request, "Connection: close");
+    int bytes = size ? atoi(size + 16) : (int)(whole + length - message);
+    if (message + bytes > whole + length) { blank[2] = '\r'; break; }
+    answered += take(request, message, bytes, answers + answered);
+    closes = close || !size;
+    request = message + bytes;
+    if (answered > sizeof answers - 1024) break;
+  }
+  if (answered) send(connection->fd, answers, answered, MSG_NOSIGNAL);
+  if (closes) { drop(connection); return; }
+  free(connection->rest);
+  connection->rest_length = whole + length - request;
+  connection->rest = NULL;
+  if (connection->rest_length)
+    connection->rest = memcpy(malloc(connection->rest_length), request, connection->rest_length);
+}
+
+static void readable(Connection *connection) {
+  static char data[BUFFER + 1];
+  if (connection->kind == DROPPED) return;
+  if (connection->kind <= IN_PORT) { accept_all(connection); return; }
+  ssize_t length = recv(connection->fd, data, BUFFER, 0);
+  if (length <= 0 && connection->kind == PARKED) { // hung up while parked: found out when the message is sent
+    epoll_ctl(poller, EPOLL_CTL_DEL, connection->fd, NULL);
+    return;
+  }
+  if (length <= 0) { drop(connection); return; }
+  data[length] = 0;
+  if (connection->kind == WAIT) park(connection, data);
+  else if (connection->kind == IN) take_all(connection, data, length);
+}
+
+int main(int argc, char **argv) {
+  struct epoll_event events[512];
+  if (argc != 3) {
+    fprintf(stderr, "usage: floor WAITPORT INPORT\n");
+    return 2;
+  }
+  poller = epoll_create1(0);
+  listening(argv[1], WAIT_PORT);
+  listening(argv[2], IN_PORT);
+  fflush(stdout);
+  for (;;) {
+    int ready = epoll_wait(poller, events, 512, -1);
+    for (int i = 0; i < ready; i++) readable(events[i].data.ptr);
+    free_dropped();
+  }
+}

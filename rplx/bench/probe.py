@@ -1,0 +1,61 @@
+"""Looks at a server elsewhere before it gets load: are these two addresses the two lines of one Realplexor server?"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from rplx.checks import parse_address
+from rplx.cli_client import UsageError
+from rplx.errors import RplxError
+
+TIMEOUT = 5.0  # seconds for one answer
+
+
+class NotRealplexor(RplxError):
+    """An address did not answer as the line that it was given for."""
+
+
+def resolved(option: str, text: str) -> str:
+    """HOST:PORT with the host's IPv4 address, which the C client needs. UsageError if there is none."""
+    try:
+        host, port = parse_address(text)
+        found = socket.getaddrinfo(host or "127.0.0.1", port, socket.AF_INET, socket.SOCK_STREAM)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{option} {text}: no IPv4 HOST:PORT ({error})") from error
+    return f"{found[0][4][0]}:{port}"
+
+
+def check(wait: str, in_: str, channel: str) -> None:
+    """Sends one message to `channel` on IN and polls for it on WAIT. Raises NotRealplexor."""
+    send = f'POST / HTTP/1.1\r\nHost: x\r\nX-Realplexor: identifier={channel}\r\nContent-Length: 7\r\n\r\n"probe"'
+    answer = _ask("--in", in_, send)
+    if answer and not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+        raise NotRealplexor(f"--in {in_} does not take a message: {_first_line(answer)}")
+    if b"\r\n\r\n" in answer and channel.encode() not in answer:
+        raise NotRealplexor(f"--in {in_} answers, but not with a receipt: is it the IN line?")
+    poll = f"GET /?identifier=0:{channel} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = _ask("--target", wait, poll)
+    if b'"probe"' not in answer:
+        raise NotRealplexor(
+            f"--target {wait} does not give the message that --in {in_} took: {_first_line(answer) or 'no answer'}"
+        )
+
+
+def _ask(option: str, address: str, request: str) -> bytes:
+    answer = b""
+    try:
+        with socket.create_connection(parse_address(address), TIMEOUT) as connection:
+            connection.sendall(request.encode())
+            if option == "--in":
+                connection.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                while data := connection.recv(65536):
+                    answer += data
+    except OSError as error:
+        raise NotRealplexor(f"{option} {address}: {error.strerror or error}") from error
+    return answer
+
+
+def _first_line(answer: bytes) -> str:
+    return answer.partition(b"\r\n")[0].decode("latin-1")[:80]

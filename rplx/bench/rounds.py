@@ -1,0 +1,157 @@
+"""Rounds of the same work at several servers in turn, their medians, and the ratio to the floor round by round.
+
+Alternating, because a machine's speed drifts by more than what is to be seen: only figures of one run compare.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rplx.bench.servers import Target
+from rplx.bench.tools import Crowd, Event, Tools
+
+KEPT_MESSAGES = 3  # messages to each kept connection in a round; the round counts with their median
+WARM_UP = 200  # listeners that come and go before the first round
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class Result:
+    """What the rounds of one server gave. `delivered` of `expected` messages arrived exactly once."""
+
+    rounds: list[Metrics] = field(default_factory=list)
+    delivered: int = 0
+    expected: int = 0
+
+    def values(self, metric: str) -> list[float]:
+        return [metrics[metric] for metrics in self.rounds if metric in metrics]
+
+    def median(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return statistics.median(values) if values else None
+
+    @property
+    def complete(self) -> bool:
+        return self.delivered == self.expected
+
+
+def ratios(result: Result, floor: Result, metric: str) -> list[float]:
+    """`metric` against the floor's of the same round, for rounds in which both have it."""
+    pairs = [(a.get(metric), b.get(metric)) for a, b in zip(result.rounds, floor.rounds, strict=False)]
+    return [mine / base for mine, base in pairs if mine is not None and base]
+
+
+Work = Callable[[Target, Result], Metrics]
+
+
+def alternate(
+    targets: Sequence[Target], work: Work, rounds: int, progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Result]:
+    """`rounds` times the work at each target in turn; `progress` is told what has been done."""
+    results = {target.name: Result() for target in targets}
+    for number in range(1, rounds + 1):
+        for target in targets:
+            result = results[target.name]
+            result.rounds.append(work(target, result))
+            progress(f"{target.name}, round {number}")
+    return results
+
+
+def listening(tools: Tools, crowd: Crowd) -> Work:
+    """Work of a crowd, see `crowd_metrics`. The first round also tells bytes_a_listener: the server was empty before."""
+
+    def work(target: Target, result: Result) -> Metrics:
+        first = not result.rounds
+        memory: list[int] = []
+        if first:
+            warm(tools, target, crowd)
+        if first and target.pid:
+            memory.append(target.memory())
+
+        def look(event: Event) -> None:
+            if event["event"] == "parked" and len(memory) == 1:
+                memory.append(target.memory())
+
+        events = tools.listen(target, crowd, look)
+        metrics = crowd_metrics(target, crowd, events)
+        for event in events:
+            if event["event"] == "delivered":
+                result.expected += crowd.listeners
+                result.delivered += event["delivered"] - event["duplicates"]
+        if len(memory) == 2:
+            metrics["bytes_a_listener"] = (memory[1] - memory[0]) / crowd.listeners
+        return metrics
+
+    return work
+
+
+def warm(tools: Tools, target: Target, crowd: Crowd) -> None:
+    """A few listeners come and go, so that what a server loads at its first request is not counted."""
+    few = min(WARM_UP, crowd.listeners)
+    tools.listen(target, Crowd(few, min(few, crowd.channels), keep=crowd.keep, poll=crowd.poll, prefix=crowd.prefix))
+
+
+def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metrics:
+    """entered_per_s, deliveries_per_s, latency_p50_ms (p90, p99, max) and, of a server whose process is known, its CPU
+    time in µs for one entry and one delivery; of kept connections also cycles_per_s: delivered and polling again.
+
+    Entered is a listener when its head has come; where none comes before the message, when the server is idle again.
+    """
+    parked = events[0]
+    delivered = [event for event in events if event["event"] == "delivered" and event["latency_ms"]]
+    metrics: Metrics = {}
+    if not crowd.keep and target.answers_head:
+        metrics["entered_per_s"] = crowd.listeners / parked["enter_s"]
+    elif target.worker:
+        metrics["entered_per_s"] = crowd.listeners / parked["idle_s"]
+    if not delivered:
+        return metrics
+
+    def middle(value: Callable[[Event], float]) -> float:
+        return statistics.median(map(value, delivered))
+
+    metrics["deliveries_per_s"] = middle(lambda event: event["delivered"] / event["deliver_s"])
+    if crowd.keep and target.worker:
+        metrics["cycles_per_s"] = middle(lambda event: event["delivered"] / event["cycle_s"])
+    for name, quantile in (("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)):
+        metrics[f"latency_{name}_ms"] = statistics.median(event["latency_ms"][quantile] for event in delivered)
+    if target.worker:
+        metrics["enter_cpu_us"] = parked["cpu_s"] / crowd.listeners * 1e6
+        metrics["deliver_cpu_us"] = middle(lambda event: event["cpu_s"]) / crowd.listeners * 1e6
+    return metrics
+
+
+def sending(tools: Tools, *, seconds: float, send: str | None = None, **options: int) -> Work:
+    """Work of publishers: sends_per_s and the server's CPU time in µs a send. `options` as of Tools.publish."""
+
+    def work(target: Target, result: Result) -> Metrics:
+        event = tools.publish(target, seconds=seconds, send=send, **options)  # type: ignore[arg-type]
+        result.expected += event["sent"] + event["failed"]
+        result.delivered += event["sent"]
+        metrics = {"sends_per_s": event["rate"]}
+        if target.worker and event["sent"]:
+            metrics["send_cpu_us"] = event["cpu_s"] / event["sent"] * 1e6
+        return metrics
+
+    return work
+
+
+def as_json(results: Mapping[str, Result], base: str = "floor") -> dict[str, object]:
+    """Every round's figures, their medians, and the ratios to `base`, if it is there."""
+    out: dict[str, object] = {}
+    for name, result in results.items():
+        metrics = list(dict.fromkeys(metric for metrics in result.rounds for metric in metrics))
+        row: dict[str, object] = {
+            "median": {metric: result.median(metric) for metric in metrics},
+            "rounds": result.rounds,
+            "delivered": result.delivered,
+            "expected": result.expected,
+        }
+        if base in results and name != base:
+            all_ratios = {metric: ratios(result, results[base], metric) for metric in metrics}
+            row["ratio"] = {metric: statistics.median(values) for metric, values in all_ratios.items() if values}
+        out[name] = row
+    return out

@@ -1,0 +1,101 @@
+"""Forms that option values must have. Each check takes a text and gives what is wrong with it, or "" if nothing is."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+Check = Callable[[str], str]
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/:?#@\[\]]+)(:(?P<port>\d{1,5}))?")
+_HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_ENGINE_URL = re.compile(r"memory:|(rediss?|valkeys?|unix)://\S+")
+PORT_MAX = 65535
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, an IPv6 host in brackets as in `[::1]:80`; port 0 lets the kernel choose.
+
+    ValueError with a one-line text for any other form. Names are not resolved here.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise ValueError(f'"{text}" is not HOST:PORT')
+    if not (port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
+        raise ValueError(f'"{text}": the port must be a number from 0 to {PORT_MAX}')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if not _is_ip(host, ipaddress.IPv6Address):
+            raise ValueError(f'"{text}": "{host}" is not an IPv6 address')
+    elif ":" in host:
+        raise ValueError(f'"{text}": an IPv6 address stands in brackets, as in [::1]:{port}')
+    elif re.fullmatch(r"[\d.]+", host):
+        if not _is_ip(host, ipaddress.IPv4Address):
+            raise ValueError(f'"{text}": "{host}" is not an IPv4 address')
+    elif not _HOST_NAME.fullmatch(host):
+        raise ValueError(f'"{text}": "{host}" is not a host name')
+    return host, int(port)
+
+
+def _is_ip(host: str, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> bool:
+    try:
+        kind(host)
+    except ValueError:
+        return False
+    return True
+
+
+def address(text: str) -> str:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def origin(text: str) -> str:
+    """An origin as browsers send it (RFC 6454, section 7): scheme, host, port, nothing behind them; or `*`."""
+    if text == "*":
+        return ""
+    match = _ORIGIN.fullmatch(text)
+    if match and int(match["port"] or 0) <= PORT_MAX:
+        return ""
+    return f'"{text}" is not an origin such as "https://example.com" (no path, no / at the end), nor "*"'
+
+
+def charset(text: str) -> str:
+    # It is copied into a header, so nothing but the characters of a charset's name (RFC 2978, section 2.3).
+    return _form(text, r"[A-Za-z0-9][A-Za-z0-9!#$%&'+^_`{}~.:-]*", 'the name of a charset, such as "utf-8"')
+
+
+def channel_id(text: str) -> str:
+    return _form(text, r"[A-Za-z0-9_]+", "a channel id: letters, digits and _")
+
+
+def marker_word(text: str) -> str:
+    # The search for it asks for a word boundary before it, so it begins with a word character.
+    return _form(text, r"[A-Za-z0-9_][A-Za-z0-9_.-]*", 'a word such as "identifier"')
+
+
+def uri_path(text: str) -> str:
+    # Pages take it into a JavaScript string: no quotes, backslashes, tags or white space.
+    return _form(text, r"[^\s\"'\\<>`]+", 'a path such as "/", without quotes or spaces')
+
+
+def hook(text: str) -> str:
+    return "" if text == "" or _HOOK.fullmatch(text) else f'"{text}" is not module:function'
+
+
+def engine_url(text: str) -> str:
+    # The value is not shown: it may hold a password.
+    return "" if _ENGINE_URL.fullmatch(text) else "must be memory: or a URL such as redis://HOST:PORT/0"
+
+
+def not_empty(text: str) -> str:
+    return "" if text.strip() else "must not be empty"
+
+
+def _form(text: str, pattern: str, what: str) -> str:
+    return "" if re.fullmatch(pattern, text) else f'"{text}" is not {what}'

@@ -1,0 +1,265 @@
+"""One HTTP/1.1 connection to a line of the server, kept from request to request, pipelining allowed."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rplx.client.errors import BrokenResponse, ConnectionFailed, ConnectionLost, InvalidArgument, Timeout
+
+HEAD_MAX = 65_536  # bytes of an answer's head
+BODY_MAX = 256 * 1024 * 1024  # bytes of an answer's body: the STATS of a million channels fit
+REUSE_WITHIN = 15.0  # seconds: an idle connection is used again only well before the server's in.timeout (20 s)
+_RECV = 65_536
+
+
+class Deadline:
+    """The end of a call that may take `seconds` in all; None: for ever."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def __str__(self) -> str:
+        return "the system's limit" if self._seconds is None else f"{self._seconds:g} s"
+
+    def left(self) -> float | None:
+        """Seconds that are left, as a socket's timeout; TimeoutError when none is."""
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a line listens; `tls` is the context to speak TLS with, or None."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, host: str, port: int, tls: bool | ssl.SSLContext) -> Address:
+        """InvalidArgument for a host or port that nothing can listen on."""
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given') from error
+        if not host or not host.isprintable() or set(host) & set(" /@"):
+            raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given')
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+            raise InvalidArgument(f'Port must be 1 to 65535, "{port}" given')
+        return cls(host, port, ssl.create_default_context() if tls is True else tls or None)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        return str(self).encode("idna").decode() if not self.host.isascii() else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; header names in lower case. `closes`: the server takes no further request on this connection."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    closes: bool
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+class Connection:
+    """Opens at once. ConnectionFailed or Timeout when it cannot; both name the address."""
+
+    def __init__(self, address: Address, deadline: Deadline) -> None:
+        self.address = address
+        self._used = time.monotonic()
+        self._buffer = bytearray()
+        try:
+            self._socket = socket.create_connection((address.host, address.port), deadline.left())
+        except TimeoutError as error:
+            raise Timeout(f"{address}: no connection within {deadline}", unknown=False) from error
+        except (OSError, UnicodeError) as error:
+            raise ConnectionFailed(f"{address}: {_text(error)}") from error
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if address.tls is not None:
+                self._socket.settimeout(deadline.left())
+                self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
+        except TimeoutError as error:
+            self.close()
+            raise Timeout(f"{address}: no TLS handshake within {deadline}", unknown=False) from error
+        except (OSError, ValueError) as error:
+            self.close()
+            raise ConnectionFailed(f"{address}: {_text(error)}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def usable(self) -> bool:
+        """Whether a kept connection may carry another request: not idle too long, not closed, nothing unasked came."""
+        if self._buffer or time.monotonic() - self._used > REUSE_WITHIN:
+            return False
+        try:
+            self._socket.settimeout(0.0)
+            self._socket.recv(1)  # the end of the stream, or bytes that nobody asked for: either way it is spent
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            pass
+        return False
+
+    def ask(self, request: bytes, deadline: Deadline) -> Answer:
+        """Writes one request and reads its answer.
+
+        When the write fails, an answer that the server gave before it stopped reading (413, say) is still taken. A
+        ConnectionLost without one has `unknown` False: the server never had the whole request, and refuses parts.
+        """
+        try:
+            self.write(request, deadline)
+        except ConnectionLost:
+            with contextlib.suppress(ConnectionLost, Timeout, BrokenResponse):
+                return self.read_answer(deadline)
+            raise
+        return self.read_answer(deadline)
+
+    def write(self, data: bytes, deadline: Deadline) -> None:
+        with self._errors("sending", deadline, unknown=False):
+            self._socket.settimeout(deadline.left())
+            self._socket.sendall(data)
+
+    def read_answer(self, deadline: Deadline) -> Answer:
+        """The next answer, in the order of the requests; interim answers (1xx) are skipped."""
+        with self._errors("waiting for the answer", deadline, unknown=True):
+            while True:
+                version, status, reason = _status(self.address, self._line(deadline))
+                headers = self._headers(deadline)
+                if status >= 200:
+                    break
+            body, ended = self._body(headers, deadline, empty=status in (204, 304))
+        self._used = time.monotonic()
+        tokens = headers.get("connection", "").lower()
+        closes = ended or "close" in tokens or (version == "1.0" and "keep-alive" not in tokens)
+        return Answer(status, reason, headers, body, closes)
+
+    def abort(self) -> None:
+        """Ends the connection under a read that waits in another thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str, deadline: Deadline, *, unknown: bool) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise Timeout(f"{self.address}: {doing}: not done within {deadline}", unknown=unknown) from error
+        except EOFError as error:
+            raise ConnectionLost(
+                f"{self.address}: {doing}: connection closed by the server", unknown=unknown
+            ) from error
+        except OSError as error:
+            raise ConnectionLost(f"{self.address}: {doing}: {_text(error)}", unknown=unknown) from error
+
+    def _fill(self, deadline: Deadline) -> None:
+        self._socket.settimeout(deadline.left())
+        data = self._socket.recv(_RECV)
+        if not data:
+            raise EOFError
+        self._buffer += data
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _line(self, deadline: Deadline) -> bytes:
+        start = 0
+        while (end := self._buffer.find(b"\n", start)) < 0:
+            start = len(self._buffer)
+            if start > HEAD_MAX:
+                raise BrokenResponse(f"{self.address}: a line of the answer's head is longer than {HEAD_MAX} bytes")
+            self._fill(deadline)
+        return self._take(end + 1).rstrip(b"\r\n")
+
+    def _headers(self, deadline: Deadline) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        size = 0
+        while line := self._line(deadline):
+            size += len(line)
+            if size > HEAD_MAX:
+                raise BrokenResponse(f"{self.address}: the answer's head is longer than {HEAD_MAX} bytes")
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        return headers
+
+    def _body(self, headers: dict[str, str], deadline: Deadline, *, empty: bool) -> tuple[bytes, bool]:
+        """The body, and whether it went to the end of the stream (RFC 9112, section 6.3)."""
+        if empty:
+            return b"", False
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return self._chunks(deadline), False
+        length = headers.get("content-length")
+        if length is None:
+            return self._rest(deadline), True
+        return self._exactly(self._size(length, 10), deadline), False
+
+    def _size(self, text: str, base: int) -> int:
+        try:
+            size = int(text, base)
+        except ValueError as error:
+            raise BrokenResponse(f"{self.address}: {text[:50]!r} is no length") from error
+        if not 0 <= size <= BODY_MAX:
+            raise BrokenResponse(f"{self.address}: an answer of {size} bytes; at most {BODY_MAX} are read")
+        return size
+
+    def _exactly(self, size: int, deadline: Deadline) -> bytes:
+        while len(self._buffer) < size:
+            self._fill(deadline)
+        return self._take(size)
+
+    def _rest(self, deadline: Deadline) -> bytes:
+        with contextlib.suppress(EOFError):
+            while len(self._buffer) <= BODY_MAX:
+                self._fill(deadline)
+            raise BrokenResponse(f"{self.address}: an answer of more than {BODY_MAX} bytes")
+        return self._take(len(self._buffer))
+
+    def _chunks(self, deadline: Deadline) -> bytes:
+        body = bytearray()
+        while size := self._size(self._line(deadline).partition(b";")[0].decode("latin-1"), 16):
+            body += self._exactly(size, deadline)
+            self._line(deadline)
+            self._size(str(len(body)), 10)
+        while self._line(deadline):
+            pass
+        return bytes(body)
+
+
+def _status(address: Address, line: bytes) -> tuple[str, int, str]:
+    """HTTP version, status and reason of a status line."""
+    version, _, rest = line.decode("latin-1").partition(" ")
+    status, _, reason = rest.partition(" ")
+    if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdigit() and len(status) == 3):
+        raise BrokenResponse(f"{address}: non-HTTP response received: {line[:200].decode('utf-8', 'replace')}")
+    return version.removeprefix("HTTP/"), int(status), reason.strip()
+
+
+def _text(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,88 @@
+"""What goes wrong between a back-end and the server, one class for each thing that a caller may want to tell apart."""
+
+from __future__ import annotations
+
+
+class RealplexorError(Exception):
+    """Base of all errors of the client.
+
+    `unknown` says whether the request may have been carried out although no answer came: True for a connection lost
+    or a time run out after the whole request was written, False where the server certainly has not carried it out.
+    """
+
+    unknown = False
+
+
+class InvalidArgument(RealplexorError, ValueError):
+    """An id, cursor, position, login or data that cannot be sent; nothing was sent."""
+
+
+class Refused(RealplexorError):
+    """The server's refusal: `status` (HTTP), `reason` (the phrase behind it) and `text` (the body, one line)."""
+
+    def __init__(self, status: int, reason: str, text: str) -> None:
+        super().__init__(f"{status} {reason}: {text}" if text else f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.text = text
+
+
+class NotStored(RealplexorError):
+    """The server took the message but did not store it in each channel: `missing` are not owned by the login.
+
+    `receipt` holds the channels in which it was stored, with the cursors there.
+    """
+
+    def __init__(self, receipt: dict[str, str], missing: list[str]) -> None:
+        super().__init__("not stored in " + ", ".join(missing) + ": not owned by this login")
+        self.receipt = receipt
+        self.missing = missing
+
+
+class ConnectionFailed(RealplexorError, ConnectionError):
+    """No connection to the server: refused, no such host, no valid certificate. Nothing was sent."""
+
+
+class ConnectionLost(RealplexorError, ConnectionError):
+    """The server closed the connection instead of answering; see `unknown`."""
+
+    def __init__(self, text: str, *, unknown: bool) -> None:
+        super().__init__(text)
+        self.unknown = unknown
+
+
+class Timeout(RealplexorError, TimeoutError):
+    """The call took longer than its timeout; see `unknown`."""
+
+    def __init__(self, text: str, *, unknown: bool) -> None:
+        super().__init__(text)
+        self.unknown = unknown
+
+
+class BrokenResponse(RealplexorError):
+    """What came back is not an answer of this protocol; is there another kind of server at the address?"""
+
+    unknown = True
+
+
+class SendManyError(RealplexorError):
+    """A batch that stopped early. Messages are numbered from 0, in the order in which they were given.
+
+    `receipts` are those that are stored, `failed` those that were refused, each with its error, `unsure` the numbers
+    of those that were written without an answer: they may or may not be stored. No other message was sent.
+    `__cause__` is the error that stopped the batch.
+    """
+
+    def __init__(
+        self,
+        cause: RealplexorError,
+        receipts: dict[int, dict[str, str]],
+        failed: dict[int, RealplexorError],
+        unsure: list[int],
+    ) -> None:
+        where = f"message {min(failed)}" if failed else f"after {len(receipts)} messages"
+        super().__init__(f"{where}: {cause}")
+        self.receipts = receipts
+        self.failed = failed
+        self.unsure = unsure
+        self.unknown = bool(unsure)

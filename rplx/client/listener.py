@@ -1,0 +1,239 @@
+"""Listening as a browser does: polls on the WAIT line that follow each other without losing a message in between."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from rplx.client import answers
+from rplx.client.answers import Message
+from rplx.client.connection import Address, Answer, Connection, Deadline
+from rplx.client.errors import (
+    BrokenResponse,
+    ConnectionFailed,
+    ConnectionLost,
+    InvalidArgument,
+    RealplexorError,
+    Refused,
+    Timeout,
+)
+from rplx.client.names import Ids, Names, cursors_by_id
+
+POLL_TIMEOUT = 305.0  # seconds: the server's wait.timeout (300 s) and what the way there and back may take
+RETRY_FIRST = 0.1  # seconds before the first retry; doubled each time
+RETRY_MAX = 30.0  # seconds before any retry
+WARN_AT = 2  # failures in a row: the first may be a restart, which is nothing to worry about
+QUICK = 1.0  # seconds: an empty answer that comes sooner counts as a failure, so that polls never spin
+GET_MAX = 1700  # characters of a list that still goes into the request target; longer ones go as a POST body
+_PASSING_STATUSES = {408, 429, 500, 502, 503, 504}
+
+_log = logging.getLogger("rplx.client")
+
+
+def is_passing(error: RealplexorError) -> bool:
+    """Whether the same question may well be answered a little later."""
+    if isinstance(error, Refused):
+        return error.status in _PASSING_STATUSES
+    return isinstance(error, (ConnectionFailed, ConnectionLost, Timeout, BrokenResponse))
+
+
+class Retry:
+    """The wait after failures in a row: doubled each time, and jittered so that a crowd does not come back at once."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    @property
+    def delay(self) -> float:
+        """Seconds to wait before the next try; 0 after a success."""
+        if not self._failures:
+            return 0.0
+        longest = min(RETRY_MAX, RETRY_FIRST * 2.0 ** min(self._failures - 1, 16))
+        return longest * random.uniform(0.5, 1.0)
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    def failed(self, reason: object) -> None:
+        self._failures += 1
+        _log.log(logging.WARNING if self._failures == WARN_AT else logging.INFO, "%s; trying again", reason)
+
+
+class Listener:
+    """An iterator over messages; made by `Realplexor.listen`, whose errors it raises at the start.
+
+    Once made, its place in each channel is known and nothing sent from then on is missed while history holds it,
+    across reconnects and restarts; a failure that may pass is retried for ever. Refusals that will not pass (400, 403,
+    413) are raised. One thread iterates; `close` may be called from any, and ends the iteration.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        channels: Ids,
+        names: Names,
+        identifier: str,
+        on_gap: Callable[[list[str]], None] | None,
+        timeout: float | None,
+        poll_timeout: float,
+        tls: bool | ssl.SSLContext,
+    ) -> None:
+        self._cursors = cursors_by_id(channels)
+        if not self._cursors:
+            raise InvalidArgument("No identifier given")
+        self._address, self._target = _parsed(url, tls)
+        self._names = names
+        self._identifier = identifier
+        self._on_gap = on_gap
+        self._timeout = timeout
+        self._poll_timeout = poll_timeout
+        self._connection: Connection | None = None
+        self._closing = threading.Event()
+        self._due: deque[Message] = deque()
+        self._retry = Retry()
+        try:
+            self._take(self._poll(timeout, position=True))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def cursors(self) -> dict[str, str | None]:
+        """Where the listener is in each channel, behind the last message that it gave out; `listen` takes it again."""
+        return dict(self._cursors)
+
+    def __iter__(self) -> Listener:
+        return self
+
+    def __next__(self) -> Message:
+        while not self._due:
+            if self._closing.wait(self._retry.delay):
+                self._drop()
+                raise StopIteration
+            self._try()
+        message = self._due.popleft()
+        for id, cursor in message.ids.items():
+            at = self._cursors.get(id)
+            if at is None or Decimal(cursor) > Decimal(at):
+                self._cursors[id] = cursor
+        return message
+
+    def close(self) -> None:
+        """Ends the listener; an iteration that waits in another thread stops."""
+        self._closing.set()
+        if (connection := self._connection) is not None:
+            connection.abort()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._drop()
+
+    def _try(self) -> None:
+        """One poll; a failure that may pass, and an empty answer that came too soon, make the next one wait."""
+        started = time.monotonic()
+        try:
+            self._take(self._poll(self._poll_timeout, position=False))
+        except RealplexorError as error:
+            if self._closing.is_set():
+                return
+            if not is_passing(error):
+                raise
+            self._retry.failed(error)
+            return
+        if self._due or time.monotonic() - started > QUICK:
+            self._retry.succeeded()
+        else:
+            self._retry.failed("an empty answer")
+
+    def _poll(self, seconds: float | None, *, position: bool) -> Answer:
+        """One request and its answer. Asking twice does no harm: the cursors say what is due."""
+        request = self._request(position)
+        kept = self._connection is not None and self._connection.usable()
+        if not kept:
+            self._connect()
+        try:
+            return self._ask(request, seconds)
+        except ConnectionLost:
+            if not kept or self._closing.is_set():
+                raise
+            self._connect()
+            return self._ask(request, seconds)
+
+    def _connect(self) -> None:
+        self._drop()
+        self._connection = Connection(self._address, Deadline(self._timeout))
+        if self._closing.is_set():
+            self._connection.abort()
+
+    def _ask(self, request: bytes, seconds: float | None) -> Answer:
+        assert self._connection is not None
+        try:
+            answer = self._connection.ask(request, Deadline(seconds))
+        except BaseException:
+            self._drop()
+            raise
+        if answer.closes:
+            self._drop()
+        return answer
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _request(self, position: bool) -> bytes:
+        marker = f"{self._identifier}={self._names.items(self._cursors)}"
+        flag = "position" if position else ""
+        if len(marker) <= GET_MAX:
+            target = f"{self._target}{marker}" + (f"&{flag}" if flag else "")
+            return f"GET {target} HTTP/1.1\r\nHost: {self._address.host_header}\r\n\r\n".encode()
+        head = (
+            f"POST {(self._target + flag).rstrip('?&')} HTTP/1.1\r\nHost: {self._address.host_header}\r\n"
+            f"Content-Type: text/plain\r\nContent-Length: {len(marker) + 1}\r\n\r\n"
+        )
+        return f"{head}{marker}\n".encode()
+
+    def _take(self, answer: Answer) -> None:
+        """Keeps what an answer brings: messages, and the place in channels that had none (part 7.4)."""
+        if answer.status != 200:
+            raise Refused(answer.status, answer.reason, answer.text.strip())
+        messages = answers.poll(answer.body)
+        position = answer.headers.get("x-realplexor-cursor")
+        if position:
+            self._cursors = {id: position if at is None else at for id, at in self._cursors.items()}
+        for message in messages:
+            self._due.append(Message(message.data, {self._names.short(id): at for id, at in message.ids.items()}))
+        if (gap := answer.headers.get("x-realplexor-gap")) and self._on_gap is not None:
+            self._on_gap([self._names.short(id) for id in gap.split(",")])
+
+
+def _parsed(url: str, tls: bool | ssl.SSLContext) -> tuple[Address, str]:
+    """Where to connect, and the request target up to the marker."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        port = parts.port  # ValueError if it is none
+        if (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+        ):
+            secure = parts.scheme == "https"
+            target = (parts.path or "/") + "?" + (f"{parts.query}&" if parts.query else "")
+            return Address.of(parts.hostname, port or (443 if secure else 80), tls if secure else False), target
+    raise InvalidArgument(f'WAIT URL must be http://HOST:PORT/ or https://HOST/, "{url}" given')

@@ -1,0 +1,139 @@
+"""The class and method names of the old Python module, for scripts that use them (protocol page, part 6).
+
+Requests go out as the old module sent them: a connection each, half-closed behind the request, read to its end.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rplx.client import answers
+from rplx.client.connection import Address
+from rplx.client.errors import BrokenResponse, InvalidArgument
+from rplx.client.names import Cursor, Ids, Names, Prefixes, checked_position, cursors_by_id, encode
+
+TLS_PORT = 443
+
+
+class Dklab_Realplexor_Exception(Exception):
+    """Every error of Dklab_Realplexor, with the texts of the old module."""
+
+
+class Dklab_Realplexor:
+    """The old client. `rplx.client.Realplexor` does the same with receipts, kept connections and typed errors.
+
+    `host`, `port`: the IN line (TLS on port 443); `namespace` is put before each id; `identifier` is the word before
+    `=` in the marker. Errors raise Dklab_Realplexor_Exception.
+    """
+
+    timeout = 5.0  # seconds for connecting, and for each wait for bytes
+
+    def __init__(
+        self, host: str, port: int | str, namespace: str | None = None, identifier: str = "identifier"
+    ) -> None:
+        self._namespace = namespace
+        self._identifier = identifier
+        try:
+            self._names = Names.of(namespace, None, None)
+            self._address = Address.of(host, int(port), int(port) == TLS_PORT)
+        except (InvalidArgument, ValueError) as error:
+            raise Dklab_Realplexor_Exception(str(error)) from error
+
+    def logon(self, login: str, password: str) -> None:
+        """From now on `LOGIN_` stands before the namespace, and requests carry the password."""
+        try:
+            self._names = Names.of(self._namespace, login, password)
+        except InvalidArgument as error:
+            raise Dklab_Realplexor_Exception(str(error)) from error
+
+    def send(
+        self,
+        idsAndCursors: str | int | Mapping[str, Cursor | None] | Iterable[str | int],
+        data: Any,
+        showOnlyForIds: Ids | None = None,
+    ) -> None:
+        """Sends `data` as JSON to an id, a list of ids or a mapping id -> cursor, limited to `showOnlyForIds`.
+
+        No id: nothing is sent.
+        """
+        try:
+            items = self._names.items(cursors_by_id(idsAndCursors))
+            limiters = self._names.limiters(cursors_by_id(showOnlyForIds)) if showOnlyForIds else ""
+            body = encode(data)
+        except InvalidArgument as error:
+            raise Dklab_Realplexor_Exception(str(error)) from error
+        if items and (answer := self._request(items + limiters, body)):
+            _checked(answer)
+
+    def cmdOnline(self, prefixes: Prefixes = None) -> list[str]:
+        """The online ids, all or those that start with one of the prefixes."""
+        return list(self.cmdOnlineWithCounters(prefixes))
+
+    def cmdOnlineWithCounters(self, prefixes: Prefixes = None) -> dict[str, int]:
+        """The online ids with the number of connections that listen to each."""
+        try:
+            counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes)))
+        except (InvalidArgument, BrokenResponse) as error:
+            raise Dklab_Realplexor_Exception(str(error)) from error
+        return {self._names.short(id): count for id, count in counts.items()}
+
+    def cmdWatch(self, fromPos: str | int | None, prefixes: Prefixes = None) -> list[dict[str, str]]:
+        """Changes after a position, as `{"event": ..., "pos": ..., "id": ...}` each, oldest first."""
+        try:
+            arguments = [checked_position(fromPos), *self._names.prefixes(prefixes)]
+            events = answers.watch(self._command("WATCH", *arguments))
+        except (InvalidArgument, BrokenResponse) as error:
+            raise Dklab_Realplexor_Exception(str(error)) from error
+        return [{"event": event.event, "pos": event.pos, "id": self._names.short(event.id)} for event in events]
+
+    def _command(self, *words: str) -> bytes:
+        return _checked(self._request("", " ".join(words).encode() + b"\n"))
+
+    def _request(self, items: str, body: bytes) -> bytes:
+        """All that the server answers; nothing at all is what an old server says to a send."""
+        head = (
+            f"POST / HTTP/1.1\r\nHost: {self._address.host_header}\r\nConnection: close\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            f"X-Realplexor: {self._identifier}={self._names.credentials}{items}\r\n\r\n"
+        )
+        try:
+            return self._exchange(head.encode() + body)
+        except OSError as error:
+            text = error.strerror or str(error) or "timed out"
+            raise Dklab_Realplexor_Exception(f"Error #{error.errno or 0}: {text}") from error
+
+    def _exchange(self, request: bytes) -> bytes:
+        tls = self._address.tls
+        with socket.create_connection((self._address.host, self._address.port), self.timeout) as plain:
+            connection = tls.wrap_socket(plain, server_hostname=self._address.host) if tls else plain
+            with connection:
+                connection.sendall(request)
+                if not tls:
+                    connection.shutdown(socket.SHUT_WR)
+                received = bytearray()
+                while data := connection.recv(65_536):
+                    received += data
+        return bytes(received)
+
+
+def _checked(answer: bytes) -> bytes:
+    """The body of a whole and successful answer."""
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("utf-8", "replace").split("\r\n")
+    version, _, status = status_line.partition(" ")
+    if not separator or not version.startswith("HTTP/"):
+        raise Dklab_Realplexor_Exception("Non-HTTP response received: " + answer.decode("utf-8", "replace"))
+    if not status.startswith("200"):
+        raise Dklab_Realplexor_Exception(f"Request failed: {status}\n{body.decode('utf-8', 'replace')}")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    length = headers.get("content-length")
+    if length is None:
+        raise Dklab_Realplexor_Exception("No Content-Length header in response headers: " + "\n".join(lines))
+    if length != str(len(body)):
+        raise Dklab_Realplexor_Exception(
+            f"Response length ({len(body)}) is different than specified in Content-Length header ({length}): "
+            "possibly broken response"
+        )
+    return body

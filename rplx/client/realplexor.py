@@ -1,0 +1,269 @@
+"""The back-end's client: send to channels, ask who is online, watch them come and go, listen."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from rplx.client import answers
+from rplx.client.answers import Event
+from rplx.client.batch import Batch
+from rplx.client.connection import Address, Answer, Connection, Deadline
+from rplx.client.errors import (
+    BrokenResponse,
+    ConnectionFailed,
+    ConnectionLost,
+    InvalidArgument,
+    NotStored,
+    Refused,
+    Timeout,
+)
+from rplx.client.listener import POLL_TIMEOUT, Listener, Retry, is_passing
+from rplx.client.names import Ids, Names, Prefixes, checked_json, checked_position, cursors_by_id, encode
+
+TIMEOUT = 5.0  # seconds for one call: connect, send, answer
+IDLE_MAX = 4  # idle connections that are kept; as many threads send at once without a new one
+FIRST_POSITION = "1"  # lower than any event's position: WATCH from here tells all that the server remembers
+
+
+class Realplexor:
+    """A client of one server. Any number of threads or greenlets may use it at once; it survives a fork.
+
+    `host`, `port`: the server's IN line. `namespace` is put before each id on the way out and taken off on the way in;
+    a `login` puts `LOGIN_` before that, so a login sends only to its own channels (protocol page, part 6). `password`
+    belongs to the login. `timeout`: seconds for one whole call, None for ever. `tls`: True speaks TLS with the
+    system's certificates, an `ssl.SSLContext` with what that says. `identifier`: the server's option of that name.
+
+    Every method raises RealplexorError: InvalidArgument, Refused, ConnectionFailed, ConnectionLost, Timeout or
+    BrokenResponse. What only asks is asked again when a kept connection turns out to be closed. **A send is never
+    written twice**, unless the server certainly did not have the whole of the first one: so a message arrives at most
+    once, and where an error's `unknown` is True it may have arrived. Whoever must have it there at least once sends
+    again then, and may have it there twice.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 10010,
+        namespace: str | None = None,
+        *,
+        login: str | None = None,
+        password: str | None = None,
+        timeout: float | None = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
+        identifier: str = "identifier",
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise InvalidArgument(f"Timeout must be more than 0 seconds, {timeout} given")
+        self.timeout = timeout
+        self.address = Address.of(host, port, tls)
+        self._names = Names.of(namespace, login, password)
+        self._identifier = identifier
+        self._idle: list[Connection] = []  # list's append and pop are atomic: no lock is needed
+        self._process = os.getpid()
+
+    def send(self, ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
+        """Sends `data` to channels and gives the receipt: id -> the message's cursor there. Stored when this returns.
+
+        `ids`: an id, several, or a mapping id -> cursor (None: the server draws one). `data`: anything that `json`
+        takes. `limit_to`: ids; only those who also listen to one of them see the message. Raises NotStored when the
+        server left out a channel.
+        """
+        return self._send(ids, encode(data), limit_to)
+
+    def send_json(self, ids: Ids, text: str | bytes, limit_to: Ids | None = None) -> dict[str, str]:
+        """`send` for data that is JSON text already; it is checked, and sent as it stands."""
+        return self._send(ids, checked_json(text), limit_to)
+
+    def send_many(self, messages: Iterable[tuple[Any, ...]]) -> list[dict[str, str]]:
+        """Sends each `(ids, data)` or `(ids, data, limit_to)` in order on one connection, without waiting in between.
+
+        Gives the receipts in the same order. `messages` may be a generator: it is drawn from as answers come, and
+        messages go out in groups. Stops at the first that is refused or lost: SendManyError says which are stored.
+        """
+        batch = Batch(self._take, self._give_back, lambda: Deadline(self.timeout))
+        return batch.run(messages, lambda ids, data, limit_to=None: self._prepared(ids, encode(data), limit_to))
+
+    def online(self, prefixes: Prefixes = None) -> list[str]:
+        """The ids that are online, sorted; with `prefixes` (one or several) those that start with one of them."""
+        return list(self.online_with_counters(prefixes))
+
+    def online_with_counters(self, prefixes: Prefixes = None) -> dict[str, int]:
+        """The online ids with the number of their listeners' connections, 0 for one in its grace time after leaving."""
+        counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes)).body)
+        return {self._names.short(id): count for id, count in counts.items()}
+
+    def watch(self, position: str | int | None = None, prefixes: Prefixes = None) -> list[Event]:
+        """What came online or went offline after `position`, oldest first; of several changes of an id the latest.
+
+        Without a position, with 0, and with one that the server never gave: one `Event("FAKE", POS, "FAKE")`, where
+        POS is where to start. `follow` does all of that by itself.
+        """
+        arguments = [checked_position(position), *self._names.prefixes(prefixes)]
+        events = answers.watch(self._command("WATCH", *arguments).body)
+        return [event._replace(id=self._names.short(event.id)) for event in events]
+
+    def follow(
+        self, position: str | int | None = None, prefixes: Prefixes = None, interval: float = 1.0
+    ) -> Iterator[Event]:
+        """Yields events for ever, asking each `interval` seconds; without a position only what happens from now on.
+
+        Only the first question raises what any call raises; later the server may go away and come back. A server
+        that was restarted without its memory counts positions anew: then `Event("restart", "1", "")` comes first and
+        all events since the restart behind it. Who was online before and did not come back is not announced: ask
+        `online()`. To go on in another process, keep the last event's `pos`.
+        """
+        events = self.watch(position, prefixes)
+        at = checked_position(position)
+        retry = Retry()
+        while True:
+            if events and events[0].event == "FAKE":
+                if at != "0":
+                    yield Event("restart", FIRST_POSITION, "")
+                at = events[0].pos if at == "0" else FIRST_POSITION
+            else:
+                for event in events:
+                    at = event.pos
+                    yield event
+            time.sleep(max(interval, retry.delay))
+            try:
+                events = self.watch(at, prefixes)
+                retry.succeeded()
+            except (ConnectionFailed, ConnectionLost, Timeout, BrokenResponse, Refused) as error:
+                if not is_passing(error):
+                    raise
+                retry.failed(error)
+                events = []
+
+    def stats(self) -> dict[str, dict[str, str]]:
+        """The server's state: section -> key -> value, empty for a login (protocol page, part 3, STATS)."""
+        return answers.stats(self.stats_text())
+
+    def stats_text(self) -> str:
+        """The server's state as it comes."""
+        return self._command("STATS").text
+
+    def listen(
+        self,
+        channels: Ids,
+        wait: str | None = None,
+        *,
+        on_gap: Callable[[list[str]], None] | None = None,
+        poll_timeout: float = POLL_TIMEOUT,
+    ) -> Listener:
+        """Listens as a browser does: an iterator over messages that reconnects by itself; see Listener.
+
+        `channels`: an id, several, or a mapping id -> cursor to go on from. `wait`: the WAIT line's URL, by default
+        port 8088 of the same host. What is sent after this returned is received. `on_gap` is called with the ids
+        whose history no longer reaches back to where this listener was: messages may have been missed.
+        `poll_timeout`: seconds without an answer after which a poll is given up; more than the server's wait.timeout.
+        """
+        if wait is None:
+            wait = f"http://{Address(self.address.host, 8088)}/"
+        tls = self.address.tls or True
+        return Listener(wait, channels, self._names, self._identifier, on_gap, self.timeout, poll_timeout, tls)
+
+    def close(self) -> None:
+        """Closes the idle connections. The client may still be used; it opens new ones."""
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+    def __enter__(self) -> Realplexor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, ids: Ids, data: bytes, limit_to: Ids | None) -> dict[str, str]:
+        request, receipt = self._prepared(ids, data, limit_to)
+        return receipt(self._call(request, repeatable=False))
+
+    def _prepared(
+        self, ids: Ids, data: bytes, limit_to: Ids | None
+    ) -> tuple[bytes, Callable[[Answer], dict[str, str]]]:
+        """A send's request, and what reads the receipt off its answer."""
+        cursors = cursors_by_id(ids)
+        if not cursors:
+            raise InvalidArgument("No identifier given")
+        limiters = cursors_by_id(limit_to) if limit_to is not None else None
+        if limiters == {}:
+            # Sent without limiters it would go to everybody, which is the last thing that an empty list asks for.
+            raise InvalidArgument("No identifier to limit the message to given; None means everybody")
+        request = self._request(self._names.items(cursors) + self._names.limiters(limiters or ()), data)
+
+        def receipt(answer: Answer) -> dict[str, str]:
+            stored = {self._names.short(id): cursor for id, cursor in answers.receipt(_accepted(answer).body).items()}
+            if missing := [id for id in cursors if id not in stored]:
+                raise NotStored(stored, missing)
+            return stored
+
+        return request, receipt
+
+    def _command(self, *words: str) -> Answer:
+        return _accepted(self._call(self._request("", " ".join(words).encode() + b"\n"), repeatable=True))
+
+    def _request(self, items: str, body: bytes) -> bytes:
+        marker = self._names.credentials + items
+        head = [
+            "POST / HTTP/1.1",
+            f"Host: {self.address.host_header}",
+            *([f"X-Realplexor: {self._identifier}={marker}"] if marker else []),
+            "Content-Type: application/json" if items else "Content-Type: text/plain",
+            f"Content-Length: {len(body)}",
+        ]
+        return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+    def _call(self, request: bytes, *, repeatable: bool) -> Answer:
+        """Asks on a kept connection or a new one. Again only if the kept one was closed, and the request harmless."""
+        deadline = Deadline(self.timeout)
+        while True:
+            connection, kept = self._take(deadline)
+            try:
+                answer = connection.ask(request, deadline)
+            except ConnectionLost as error:
+                connection.close()
+                if kept and (repeatable or not error.unknown):
+                    continue
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection, answer)
+            return answer
+
+    def _take(self, deadline: Deadline) -> tuple[Connection, bool]:
+        """A connection, and whether it is a kept one."""
+        if self._process != os.getpid():
+            # The parent's connections: closing our copies leaves the parent's open.
+            self.close()
+            self._process = os.getpid()
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            if connection.usable():
+                return connection, True
+            connection.close()
+        return Connection(self.address, deadline), False
+
+    def _give_back(self, connection: Connection, answer: Answer) -> None:
+        if answer.closes or len(self._idle) >= IDLE_MAX:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+
+def _accepted(answer: Answer) -> Answer:
+    if answer.status != 200:
+        raise Refused(answer.status, answer.reason, answer.text.strip())
+    return answer

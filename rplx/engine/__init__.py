@@ -1,0 +1,59 @@
+"""What is known: history, presence, events. The Engine contract is the only seam: memory here, Redis elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from rplx.messages import Due, Event, Message, Send
+
+Announce = Callable[[Message], None]
+"""Called with each message once it is stored, in the order in which they were stored."""
+
+
+class Engine(Protocol):
+    """History with cursors, presence and the event log, for one process or for many.
+
+    Methods may switch greenlets where an engine lives elsewhere; Unavailable is raised when it cannot be reached.
+    """
+
+    announce: Announce
+
+    def draw(self) -> str:
+        """A new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
+
+    def append(self, send: Send) -> dict[str, str]:
+        """Stores a message and announces it; gives the receipt, id -> cursor.
+
+        Errors: InsufficientStorage when history is full, Unavailable.
+        """
+
+    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
+        """The messages newer than `cursors`, one for each of `names`, that are visible to a listener of all `names`."""
+
+    def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
+        """The names whose history no longer reaches back to the cursor (part 7.4)."""
+
+    def join(self, names: Sequence[str]) -> None:
+        """One more connection listens to `names`."""
+
+    def leave(self, names: Sequence[str], count: int = 1) -> None:
+        """`count` connections that listened to `names` have left."""
+
+    def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
+        """Online ids that begin with one of `prefixes` (all, if none), with the number of their connections."""
+
+    def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
+        """The latest change of each id after position `after`, oldest first."""
+
+    def position(self) -> int:
+        """The position of the newest event, 10 if there was none."""
+
+    def sweep(self) -> tuple[list[str], list[str]]:
+        """What time has brought, called about once a second: ids now offline, ids cleaned."""
+
+    def history(self) -> dict[str, list[Message]]:
+        """All that is kept, newest first, for STATS."""
+
+    def counters(self) -> dict[str, int]:
+        """For the log's third form: data_to_send, online_timers, cleanup_timers, events."""

@@ -1,0 +1,59 @@
+"""One channel's messages by cursor: bounded, in order, and aware of how far back they are complete. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from decimal import Decimal
+
+from rplx.messages import Message
+
+OVERHEAD = 300  # bytes that a kept message costs beside its text, measured
+
+
+class ChannelHistory:
+    """The newest messages of one channel, oldest first.
+
+    `floor` is the cursor above which nothing is missing: what was sent at or below it may have been dropped.
+    """
+
+    __slots__ = ("_messages", "_values", "changed", "floor", "size")
+
+    def __init__(self, floor: Decimal) -> None:
+        self._values: list[Decimal] = []
+        self._messages: list[Message] = []
+        self.floor = floor
+        self.size = 0  # bytes
+        self.changed = 0.0  # when something was last sent here
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def newest(self) -> Decimal:
+        """The greatest cursor here; `floor` if there is none."""
+        return self._values[-1] if self._values else self.floor
+
+    def add(self, value: Decimal, message: Message, limit: int, now: float) -> None:
+        """Keeps `message` at `value`, behind others of the same cursor, and no more than `limit` messages."""
+        index = bisect_right(self._values, value)
+        self._values.insert(index, value)
+        self._messages.insert(index, message)
+        self.size += len(message.data) + OVERHEAD
+        self.changed = now
+        self.trim(limit)
+
+    def trim(self, limit: int) -> None:
+        """Drops the oldest beyond `limit`."""
+        excess = len(self._values) - limit
+        if excess <= 0:
+            return
+        self.floor = max(self.floor, self._values[excess - 1])
+        self.size -= sum(len(message.data) + OVERHEAD for message in self._messages[:excess])
+        del self._values[:excess], self._messages[:excess]
+
+    def since(self, value: Decimal) -> list[Message]:
+        """The messages whose cursor is greater than `value`, oldest first."""
+        return self._messages[bisect_right(self._values, value) :]
+
+    def newest_first(self) -> list[Message]:
+        return self._messages[::-1]

@@ -1,0 +1,160 @@
+"""The embedded engine: everything in this process, nothing else need run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from rplx.engine.cursors import CursorClock, behind
+from rplx.engine.history import OVERHEAD, ChannelHistory
+from rplx.engine.presence import EventLog, Presence
+from rplx.errors import InsufficientStorage
+from rplx.messages import Due, Event, Message, Send, cursor_value
+from rplx.options import HistoryOptions, PresenceOptions
+
+identity = id  # the built-in; below, `id` is a channel's
+
+
+class MemoryEngine:
+    """Implements Engine. `wall` gives seconds since the epoch, `monotonic` seconds that are never set back."""
+
+    def __init__(
+        self,
+        history: HistoryOptions,
+        presence: PresenceOptions,
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.history_options = history
+        self.presence_options = presence
+        self.announce: Callable[[Message], None] = lambda message: None
+        self._wall = wall
+        self._monotonic = monotonic
+        self._clock = CursorClock()
+        self._channels: OrderedDict[str, ChannelHistory] = OrderedDict()  # by the time of the last send
+        self._floors: OrderedDict[str, Decimal] = OrderedDict()  # of channels that were emptied
+        self._beginning = cursor_value(self.draw())  # nothing sent before this moment is known
+        self._size = 0
+        self._presence = Presence(EventLog(presence.event_chain_len + 1))
+
+    def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
+        """Takes new limits and times; smaller ones apply to a channel with its next message."""
+        self.history_options = history
+        self.presence_options = presence
+        self._presence.log.block_size = presence.event_chain_len + 1
+
+    def draw(self) -> str:
+        return self._clock.draw(self._wall())
+
+    def append(self, send: Send) -> dict[str, str]:
+        identifiers = send.identifiers
+        channels = self._channels
+        self._check_room(identifiers.cursors, len(send.data))
+        cursors = self._cursors(identifiers.cursors)
+        message = Message(send.data, cursors, frozenset(identifiers.limiters))
+        now = self._monotonic()
+        limit = self.history_options.max_messages
+        for id, cursor in cursors.items():
+            channel = channels.get(id)
+            if channel is None:
+                channel = channels[id] = ChannelHistory(self._floors.pop(id, self._beginning))
+            else:
+                channels.move_to_end(id)
+            before = channel.size
+            channel.add(cursor_value(cursor), message, limit, now)
+            self._size += channel.size - before
+        self.announce(message)
+        return cursors
+
+    def _check_room(self, ids: dict[str, str | None], length: int) -> None:
+        options = self.history_options
+        new = sum(id not in self._channels for id in ids)
+        if new and len(self._channels) + new > options.max_channels:
+            raise InsufficientStorage(f"more than {options.max_channels} channels", closes=False)
+        if self._size + (length + OVERHEAD) * len(ids) > options.max_bytes:
+            raise InsufficientStorage(f"more than {options.max_bytes} bytes of history", closes=False)
+
+    def _cursors(self, given: dict[str, str | None]) -> dict[str, str]:
+        """Each id's cursor: what was given, else one drawn for the whole list, ahead of what those channels hold."""
+        open_ids = [id for id, cursor in given.items() if cursor is None]
+        if not open_ids:
+            return {id: cursor for id, cursor in given.items() if cursor is not None}
+        drawn = self.draw()
+        held = [self._channels[id].newest for id in open_ids if id in self._channels]
+        if held and (newest := max(held)) >= cursor_value(drawn):
+            drawn = behind(newest)
+        return {id: drawn if cursor is None else cursor for id, cursor in given.items()}
+
+    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
+        found: dict[int, Due] = {}
+        for id, cursor in zip(names, cursors, strict=True):
+            channel = self._channels.get(id)
+            if channel is None:
+                continue
+            value = cursor_value(cursor)
+            if channel.newest <= value:
+                continue
+            for message in channel.since(value):
+                if not message.visible_to(names):
+                    continue
+                due = found.setdefault(identity(message), Due(message))
+                due.ids[id] = message.cursors[id]
+        return list(found.values())
+
+    def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
+        missing = []
+        for id, cursor in zip(names, cursors, strict=True):
+            channel = self._channels.get(id)
+            floor = self._floors.get(id, self._beginning) if channel is None else channel.floor
+            if cursor_value(cursor) < floor:
+                missing.append(id)
+        return missing
+
+    def join(self, names: Sequence[str]) -> None:
+        self._presence.join(names)
+
+    def leave(self, names: Sequence[str], count: int = 1) -> None:
+        self._presence.leave(names, count, self._monotonic())
+
+    def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
+        return self._presence.online(prefixes)
+
+    def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
+        return self._presence.log.after(after, prefixes)
+
+    def position(self) -> int:
+        return self._presence.log.position
+
+    def sweep(self) -> tuple[list[str], list[str]]:
+        now = self._monotonic()
+        offline = self._presence.sweep(now, self.presence_options.offline_timeout)
+        cleaned = []
+        for id, channel in self._channels.items():
+            if channel.changed + self.history_options.expire_after > now:
+                break
+            cleaned.append(id)
+        for id in cleaned:
+            channel = self._channels.pop(id)
+            self._size -= channel.size
+            self._remember_floor(id, channel.newest)
+        return offline, cleaned
+
+    def _remember_floor(self, id: str, floor: Decimal) -> None:
+        self._floors[id] = floor
+        if len(self._floors) > self.history_options.max_channels:
+            # What cannot be remembered one by one is told of too often rather than not at all.
+            _, oldest = self._floors.popitem(last=False)
+            self._beginning = max(self._beginning, oldest)
+
+    def history(self) -> dict[str, list[Message]]:
+        return {id: channel.newest_first() for id, channel in self._channels.items()}
+
+    def counters(self) -> dict[str, int]:
+        return {
+            "data_to_send": len(self._channels),
+            "online_timers": len(self._presence),
+            "cleanup_timers": len(self._channels),
+            "events": len(self._presence.log),
+        }

@@ -1,0 +1,98 @@
+"""Who is online, and the log of who came and went. Pure: the time is an argument."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+
+from rplx.messages import Event
+
+FIRST_POSITION = 11  # of the first event (part 3, WATCH)
+BLOCKS = 3  # the newest blocks of events are kept
+
+
+class EventLog:
+    """The newest changes of presence, in blocks of `block_size` events of which three are kept (part 3, WATCH)."""
+
+    def __init__(self, block_size: int) -> None:
+        self.block_size = block_size
+        self.position = FIRST_POSITION - 1
+        self._blocks: deque[list[Event]] = deque([[]], maxlen=BLOCKS)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._blocks))
+
+    def add(self, kind: str, id: str) -> None:
+        if len(self._blocks[-1]) >= self.block_size:
+            self._blocks.append([])
+        self.position += 1
+        self._blocks[-1].append(Event(self.position, kind, id))
+
+    def after(self, position: int, prefixes: Sequence[str] = ()) -> list[Event]:
+        """The latest change of each id after `position`, oldest first."""
+        latest: dict[str, Event] = {}
+        starts = tuple(prefixes)
+        for block in reversed(self._blocks):
+            for event in reversed(block):
+                if event.position <= position:
+                    return list(latest.values())[::-1]
+                if event.id not in latest and (not starts or event.id.startswith(starts)):
+                    latest[event.id] = event
+        return list(latest.values())[::-1]
+
+
+class Presence:
+    """How many connections listen to each id, and which ids are in the grace time after the last one left."""
+
+    def __init__(self, log: EventLog) -> None:
+        self.log = log
+        self._counts: dict[str, int] = {}
+        self._left: OrderedDict[str, float] = OrderedDict()  # id -> when its last listener left; oldest first
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def join(self, ids: Iterable[str]) -> None:
+        """One more connection listens to `ids`, each named once."""
+        counts = self._counts
+        for id in ids:
+            count = counts.get(id)
+            if count:
+                counts[id] = count + 1
+                continue
+            counts[id] = 1
+            if count is None:
+                self.log.add("online", id)
+            else:
+                del self._left[id]
+
+    def leave(self, ids: Iterable[str], count: int, now: float) -> None:
+        """`count` connections that listened to `ids` have left."""
+        counts = self._counts
+        for id in ids:
+            counts[id] = left = counts[id] - count
+            if not left:
+                self._left[id] = now
+
+    def sweep(self, now: float, offline_timeout: float) -> list[str]:
+        """The ids whose grace time of `offline_timeout` seconds has passed: they are offline from now on."""
+        gone = []
+        for id, left in self._left.items():
+            if left + offline_timeout > now:
+                break
+            gone.append(id)
+        for id in gone:
+            del self._left[id], self._counts[id]
+            self.log.add("offline", id)
+        return gone
+
+    def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
+        """Online ids that begin with one of `prefixes` (all, if none) and how many connections listen to each now."""
+        if not prefixes:
+            return dict(self._counts)
+        starts = tuple(prefixes)
+        return {id: count for id, count in self._counts.items() if id.startswith(starts)}
+
+    def in_grace(self) -> int:
+        """How many ids wait for their grace time to pass."""
+        return len(self._left)

@@ -1,0 +1,71 @@
+"""Messages as Redis keeps and announces them. Pure.
+
+A member of a channel's history (a sorted set, all scores 0, so that Redis sorts by bytes):
+
+    SORTKEY NUMBER CURSOR ID LIMITERS DATA
+
+What is announced, one part for each channel of the send:
+
+    MICROSECONDS CHANNEL:CURSOR:NUMBER:INCARNATION,... ID LIMITERS DATA
+
+NUMBER counts a channel's messages; INCARNATION is when the channel was first used since its facts were lost, behind
+when the order of cursors itself began: `BEGIN/MICROSECONDS`. Together they show what a process has missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rplx.messages import Message, Send
+
+
+@dataclass(slots=True, eq=False)
+class StoredMessage(Message):
+    """A message and the id that it has in all its channels."""
+
+    id: bytes = b""
+
+
+class Part(NamedTuple):
+    """One channel of an announced message."""
+
+    channel: str
+    cursor: str
+    number: int
+    incarnation: bytes
+
+
+class Announced(NamedTuple):
+    """What came by pub/sub. `drawn`: microseconds of the cursor that Redis drew, 0 if it drew none."""
+
+    drawn: int
+    parts: list[Part]
+    body: bytes
+
+
+def pack_body(message_id: bytes, send: Send) -> bytes:
+    """What is the same in all channels of a send: ID LIMITERS DATA."""
+    limiters = ",".join(sorted(send.identifiers.limiters)).encode()
+    return b"%b %b %b" % (message_id, limiters or b"-", send.data)
+
+
+def unpack_body(body: bytes, cursors: dict[str, str]) -> StoredMessage:
+    message_id, limiters, data = body.split(b" ", 2)
+    names = frozenset() if limiters == b"-" else frozenset(limiters.decode().split(","))
+    return StoredMessage(data, cursors, names, message_id)
+
+
+def unpack_member(channel: str, member: bytes) -> tuple[int, StoredMessage]:
+    """A message of `channel`'s history, and its number there."""
+    _, number, cursor, body = member.split(b" ", 3)
+    return int(number), unpack_body(body, {channel: cursor.decode()})
+
+
+def unpack_announced(text: bytes) -> Announced:
+    drawn, parts, body = text.split(b" ", 2)
+    found = []
+    for part in parts.split(b","):
+        channel, cursor, number, incarnation = part.split(b":", 3)
+        found.append(Part(channel.decode(), cursor.decode(), int(number), incarnation))
+    return Announced(int(drawn), found, body)

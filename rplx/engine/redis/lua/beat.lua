@@ -1,0 +1,15 @@
+-- A process says that it lives. KEYS: processes, state. ARGV: process, lease ms, stall ms, hold ms.
+-- Gives 1, or 0 if the process is not known (any more) and has to register again.
+-- After a time in which nobody could beat, nobody is taken out for a while: the others are just coming back.
+local now = microseconds() / 1000
+local before = tonumber(redis.call("HGET", KEYS[2], "beat") or 0)
+if now - before > tonumber(ARGV[3]) then
+  redis.call("HSET", KEYS[2], "hold", string.format("%.0f", now + tonumber(ARGV[4])))
+end
+redis.call("HSET", KEYS[2], "beat", string.format("%.0f", now))
+local lease = redis.call("ZSCORE", KEYS[1], ARGV[1])
+if not lease then
+  return 0
+end
+redis.call("ZADD", KEYS[1], string.format("%.0f", now + tonumber(ARGV[2])), ARGV[1])
+return tonumber(lease) >= now and 1 or 0

@@ -1,0 +1,72 @@
+-- Prepended to every script. Cursors are texts, compared as exact decimals by a key that sorts as bytes do.
+
+local FENCE = 3000000 -- microseconds; clock.py says what for
+
+-- "12.50" -> "000002125": the length of the whole part, its digits, the fraction without zeros at its end.
+local function sort_key(cursor)
+  local whole, fraction = string.match(cursor, "^0*(%d*)%.?(%d*)$")
+  fraction = string.match(fraction, "^(.-)0*$")
+  return string.format("%06d", #whole) .. whole .. fraction
+end
+
+local function greater(a, b)
+  return sort_key(a) > sort_key(b)
+end
+
+-- The next cursor behind one of any length: cut to microseconds, plus one.
+local function behind(cursor)
+  local whole, fraction = string.match(cursor, "^(%d+)%.?(%d*)$")
+  local digits = whole .. string.sub(fraction .. "000000", 1, 6)
+  local nines = string.match(digits, "9*$")
+  local head = string.sub(digits, 1, #digits - #nines)
+  if head == "" then
+    head = "1"
+  else
+    head = string.sub(head, 1, -2) .. string.char(string.byte(head, -1) + 1)
+  end
+  digits = head .. string.rep("0", #nines)
+  return string.sub(digits, 1, -7) .. "." .. string.sub(digits, -6)
+end
+
+local function microseconds()
+  local time = redis.call("TIME")
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function as_cursor(us)
+  local text = string.format("%.0f", us)
+  return string.sub(text, 1, -7) .. "." .. string.sub(text, -6)
+end
+
+-- The order that cursors are drawn in. `seen` is the newest draw that the caller knows of, in microseconds.
+-- Gives when it began, its newest draw, the highest reading of the clock, and that reading before this one.
+local function open_order(key, now, seen)
+  local known = redis.call("HMGET", key, "begin", "last", "clock")
+  local begin, last, before = known[1], tonumber(known[2] or 0), tonumber(known[3] or 0)
+  if not begin then
+    local first = math.max(now, seen + 1)
+    begin, last = as_cursor(first), first
+    redis.call("HSET", key, "begin", begin, "last", string.format("%.0f", first))
+  end
+  if now > before then
+    redis.call("HSET", key, "clock", string.format("%.0f", now))
+  end
+  return begin, last, before
+end
+
+-- The cursor at or below which a channel that nothing is known of may have lost messages.
+local function unknown_floor(begin, now, kept_ms)
+  local horizon = as_cursor(math.max(now - kept_ms * 1000, 1000000))
+  return greater(horizon, begin) and horizon or begin
+end
+
+-- Presence: the log of who came and went. Blocks of `block` events, of which three are kept (WATCH).
+local function add_event(log, position, block, kind, id)
+  if redis.call("EXISTS", position) == 0 then
+    redis.call("SET", position, 10)
+  end
+  local at = redis.call("INCR", position)
+  redis.call("RPUSH", log, kind .. id)
+  local first = 11 + (math.floor((at - 11) / block) - 2) * block
+  redis.call("LTRIM", log, -(at - math.max(first, 11) + 1), -1)
+end

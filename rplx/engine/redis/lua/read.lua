@@ -1,0 +1,35 @@
+-- What channels of one slot hold.
+-- KEYS: order, then history and facts of each channel.
+-- ARGV: seen, facts ttl ms, then of each channel: the cursor behind which to read or "" for nothing, and the
+--       incarnation and number that the caller knows.
+-- Gives of each channel: incarnation, number, floor, newest, when the order began, ms until it expires, messages.
+local now = microseconds()
+local begin = open_order(KEYS[1], now, tonumber(ARGV[1]))
+local facts_ttl = tonumber(ARGV[2])
+local answer = {}
+for i = 1, (#KEYS - 1) / 2 do
+  local history, facts = KEYS[2 * i], KEYS[2 * i + 1]
+  local after, known_incarnation, known_number = ARGV[3 * i], ARGV[3 * i + 1], tonumber(ARGV[3 * i + 2])
+  local known = redis.call("HMGET", facts, "number", "incarnation", "floor", "newest")
+  local number, incarnation, floor, newest = tonumber(known[1] or 0), known[2], known[3], known[4]
+  local messages, left = {}, -1
+  if not incarnation then
+    incarnation, newest = "", ""
+    floor = unknown_floor(begin, now, facts_ttl)
+  else
+    left = redis.call("PTTL", history)
+    if left == -2 and greater(newest, floor) then
+      floor = newest
+    end
+    local news = incarnation ~= known_incarnation or number ~= known_number
+    if news and after ~= "" and left ~= -2 then
+      for _, member in ipairs(redis.call("ZRANGEBYLEX", history, "(" .. sort_key(after) .. "!", "+")) do
+        if incarnation ~= known_incarnation or tonumber(string.match(member, "^%d+ (%d+) ")) > known_number then
+          messages[#messages + 1] = member
+        end
+      end
+    end
+  end
+  answer[i] = { incarnation, tostring(number), floor, newest, begin, left, messages }
+end
+return answer

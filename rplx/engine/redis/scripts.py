@@ -1,0 +1,29 @@
+"""The Lua scripts that run inside Redis, each with lua/common.lua before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+NAMES = ("append", "read", "clock", "beat", "presence", "sweep", "bury", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script and the name by which EVALSHA knows it."""
+
+    name: str
+    source: bytes
+    digest: str
+
+
+def load() -> dict[str, Script]:
+    """All scripts by name."""
+    folder = files("rplx.engine.redis") / "lua"
+    common = (folder / "common.lua").read_bytes()
+    found = {}
+    for name in NAMES:
+        source = common + (folder / f"{name}.lua").read_bytes()
+        found[name] = Script(name, source, sha1(source, usedforsecurity=False).hexdigest())
+    return found

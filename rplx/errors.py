@@ -1,0 +1,92 @@
+"""One error tree: each error knows its HTTP status, its one-line text and whether the connection ends."""
+
+from __future__ import annotations
+
+
+class RplxError(Exception):
+    """Base of everything that rplx raises on purpose."""
+
+
+class ConfigError(RplxError):
+    """One or more wrong options; `problems` names every one, with file and line where there is one."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Refusal(RplxError):
+    """A request that is answered with an HTTP error instead of being carried out.
+
+    `status` is the HTTP status code, `text` the one-line reason that the client reads, `closes` whether the
+    connection ends with the answer (protocol page, part 7.3).
+    """
+
+    status = 400
+    reason = "Bad Request"
+
+    def __init__(self, text: str, *, closes: bool = True) -> None:
+        super().__init__(text)
+        self.text = text
+        self.closes = closes
+
+
+class BadRequest(Refusal):
+    pass
+
+
+class AccessDenied(Refusal):
+    """Credentials refused. The reason phrase is spelt so on the wire, and clients compare it (part 3)."""
+
+    status = 403
+    reason = "Access Deined"
+
+
+class Forbidden(Refusal):
+    status = 403
+    reason = "Forbidden"
+
+
+class NotFound(Refusal):
+    status = 404
+    reason = "Not Found"
+
+
+class MethodNotAllowed(Refusal):
+    status = 405
+    reason = "Method Not Allowed"
+
+
+class RequestTimeout(Refusal):
+    status = 408
+    reason = "Request Timeout"
+
+
+class LengthRequired(Refusal):
+    status = 411
+    reason = "Length Required"
+
+
+class TooLarge(Refusal):
+    status = 413
+    reason = "Content Too Large"
+
+
+class TooManyRequests(Refusal):
+    status = 429
+    reason = "Too Many Requests"
+
+
+class HeadTooLarge(Refusal):
+    status = 431
+    reason = "Request Header Fields Too Large"
+
+
+class Unavailable(Refusal):
+    status = 503
+    reason = "Service Unavailable"
+
+
+class InsufficientStorage(Refusal):
+    status = 507
+    reason = "Insufficient Storage"

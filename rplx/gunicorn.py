@@ -1,0 +1,128 @@
+"""Hooks and settings for gunicorn: `gunicorn -c python:rplx.gunicorn rplx.wsgi:application`.
+
+They bind the IN line in the master, serve it in each worker, and end waiting polls when a worker stops. Settings are
+what suits connections that wait; the command line goes before them. A configuration file of your own begins with
+`from rplx.gunicorn import *`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from rplx import process
+from rplx.engines import is_shared
+from rplx.environment import configuration
+from rplx.errors import ConfigError
+
+__all__ = (
+    "keepalive",
+    "limit_request_line",
+    "nworkers_changed",
+    "on_exit",
+    "on_starting",
+    "post_worker_init",
+    "pre_exec",
+    "worker_class",
+    "worker_connections",
+    "worker_exit",
+    "worker_int",
+)
+
+worker_class = "gevent"
+worker_connections = 10_000  # polls and other connections that a worker holds; gunicorn's own default is 1000
+keepalive = 75  # seconds that a kept connection may idle between two polls; gunicorn's own default is 2
+limit_request_line = 8190  # bytes: a poll of many channels, the most that gunicorn can be set to
+
+LOOK_EVERY = 0.2  # seconds between two looks at whether the worker is to end
+GRACE = 1.0  # seconds of gunicorn's graceful_timeout that are left for the last answers to go out
+SOCKETS_VARIABLE = "GUNICORN_RPLX_IN"  # descriptors of the IN line that a new master takes over (SIGUSR2)
+
+_sockets: list[Any] = []
+
+
+def on_starting(server: Any) -> None:
+    """In the master: checks the options and binds the IN line. Errors: RuntimeError, which gunicorn prints and ends."""
+    try:
+        config = configuration()
+        if "gevent" not in server.cfg.worker_class_str:
+            raise ConfigError(
+                [f"rplx needs gunicorn -k gevent: a {server.cfg.worker_class_str} worker cannot hold many polls"]
+            )
+        if server.cfg.workers > 1 and not is_shared(config):
+            raise ConfigError(
+                [
+                    f"{server.cfg.workers} workers would each keep messages of their own, as engine.url is memory:;"
+                    " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"
+                ]
+            )
+        inherited = os.environ.pop(SOCKETS_VARIABLE, "")
+        if inherited:
+            _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]
+        else:
+            _sockets[:] = process.listen(config.in_.listen, "in.listen", browsers=False)
+    except ConfigError as error:
+        raise RuntimeError(str(error)) from None
+    process.raise_descriptor_limit()
+    for sock in _sockets:
+        sock.set_inheritable(False)
+        server.log.info("IN: listening %s", process.show_address(sock))
+
+
+def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
+    """In the master: SIGTTIN asks for one worker more, which memory cannot serve."""
+    if _sockets and old_value and new_value > max(1, old_value) and not is_shared(configuration()):
+        server.log.error("rplx: more than one worker needs RPLX_ENGINE_URL=redis://HOST:PORT/0; there stays one")
+        server.num_workers = 1
+
+
+def pre_exec(server: Any) -> None:
+    """In what becomes the new master (SIGUSR2): the IN line's sockets go along."""
+    for sock in _sockets:
+        sock.set_inheritable(True)
+    server.cfg.env_orig[SOCKETS_VARIABLE] = ",".join([str(sock.fileno()) for sock in _sockets])
+
+
+def on_exit(server: Any) -> None:
+    """In the master: nobody sends any more."""
+    while _sockets:
+        _sockets.pop().close()
+
+
+def post_worker_init(worker: Any) -> None:
+    """In the worker, once gevent is in place: serves the IN line, and sees to the polls when the worker is to end."""
+    import gevent
+
+    from rplx import runtime
+
+    serving = runtime.serve()
+    serving.start_in(_sockets)
+    gevent.spawn(end_with, worker, serving)
+
+
+def end_with(worker: Any, serving: Any) -> None:
+    """Ends the polls when the worker is asked to end gently: gunicorn calls no hook then, and waits for connections."""
+    import gevent
+
+    while worker.alive:
+        gevent.sleep(LOOK_EVERY)
+    serving.end_polls(max(0.0, min(serving.config.server.drain, worker.cfg.graceful_timeout - GRACE)))
+
+
+def worker_int(worker: Any) -> None:
+    """In the worker that has to end at once: polls get their empty answer."""
+    from rplx import runtime
+
+    serving = runtime.current()
+    if serving is not None:
+        serving.end_polls(0)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """In the worker, when nothing is served any more. gunicorn calls it in the master too, where nothing is."""
+    from rplx import runtime
+
+    serving = runtime.current()
+    if serving is not None:
+        serving.stop(GRACE)

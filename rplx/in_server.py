@@ -1,0 +1,310 @@
+"""The IN line: a StreamServer on gevent with a pool of greenlets, one for each back-end's connection (part 3)."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from gevent import get_hub
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+from rplx.errors import AccessDenied, MethodNotAllowed, Refusal, TooLarge, TooManyRequests
+from rplx.hub import Hub
+from rplx.log import Log
+from rplx.messages import Command, Credentials, Online, Send, Stats, Watch
+from rplx.options import InOptions
+from rplx.protocol import commands, replies
+from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.identifiers import IdentifierParser
+from rplx.users import Users
+
+READ_SIZE = 65536  # bytes read at once
+BACKLOG = 1024  # connections that the kernel holds while the pool is busy
+EARLY_COMMAND_MAX = 16384  # bytes of a plain text command that is carried out before its connection half-closes
+FAILURE_WINDOW = 60.0  # seconds over which failed logins of an address are counted
+FAILURE_ADDRESSES_MAX = 10_000  # addresses whose failures are remembered
+
+
+class _Connection:
+    """What the log says of a connection."""
+
+    __slots__ = ("host", "name", "peer")
+    line = "IN"
+
+    def __init__(self, address: Any) -> None:
+        self.host: str = address[0]
+        self.peer = f"{address[0]}:{address[1]}"
+        self.name = ""
+
+
+class InServer:
+    """Serves back-ends on bound and listening sockets. `start` after construction, then `stop`."""
+
+    def __init__(self, hub: Hub, options: InOptions, parser: IdentifierParser, users: Users, log: Log) -> None:
+        self._hub = hub
+        self.log = log
+        self.pool = Pool(options.max_connections)
+        self._servers: list[StreamServer] = []
+        self._failures: dict[str, deque[float]] = {}
+        self.max_failures = 0
+        self.configure(options, parser, users)
+
+    def configure(self, options: InOptions, parser: IdentifierParser, users: Users) -> None:
+        """Takes new options and users; they count from the next request on."""
+        self.options = options
+        self.parser = parser
+        self.users = users
+
+    def start(self, sockets: Iterable[Any]) -> None:
+        for listening in sockets:
+            server = StreamServer(listening, self._serve, spawn=self.pool)
+            server.max_accept = 256
+            server.start()
+            self._servers.append(server)
+
+    def stop_accepting(self) -> None:
+        for server in self._servers:
+            server.stop_accepting()
+
+    def stop(self, timeout: float) -> None:
+        """Lets the requests under way end, for `timeout` seconds at most."""
+        self.stop_accepting()
+        self.pool.join(timeout)
+        self.pool.kill(block=False)
+
+    # -- one connection
+
+    def _serve(self, sock: Any, address: Any) -> None:
+        connection = _Connection(address)
+        log = self.log
+        log.connection(connection, "connection opened")
+        try:
+            sock.settimeout(self.options.timeout)
+            self._talk(connection, sock)
+        except TimeoutError:
+            log.connection_error(connection, "timeout")
+        except OSError as error:
+            log.connection(connection, f"connection lost: {error.strerror}")
+        finally:
+            if log.connections:
+                self._hub.quiet.wait()  # the lines of a delivery stand before the end of the connection that caused it
+                log.connection(connection, "connection closed")
+
+    def _talk(self, connection: _Connection, sock: Any) -> None:
+        """Requests and answers until either side has had enough. Errors: OSError, TimeoutError."""
+        maxlen = self.options.maxlen
+        reader = RequestReader(maxlen, maxlen, until_end=True, need_host=False)
+        log = self.log
+        while True:
+            data = sock.recv(READ_SIZE)
+            if log.connections:
+                log.connection(connection, f"read {len(data)} bytes")
+            http = reader.state is not State.TEXT
+            try:
+                if not data:
+                    self._end(connection, sock, reader)
+                    return
+                if not self._answer_all(connection, sock, reader.feed(data)):
+                    return
+                if reader.error is not None:
+                    raise reader.error
+                if reader.state is State.TEXT:
+                    http = False
+                    if self._talk_text(connection, sock, reader.text):
+                        return
+                elif reader.state is State.UNTIL_END:
+                    self._check_open_body(reader.head())
+            except Refusal as error:
+                log.connection_error(connection, error.text)
+                if http or isinstance(error, AccessDenied):
+                    sock.sendall(replies.refusal(error))
+                    _linger(sock)
+                return
+
+    def _end(self, connection: _Connection, sock: Any, reader: RequestReader) -> None:
+        """The sending half has ended, and with it perhaps a request. Errors: Refusal."""
+        request = reader.end()
+        if request is not None:
+            sock.sendall(self._answer(connection, request)[0])
+        elif reader.state is State.TEXT:
+            text = self._limited(reader.text)
+            self._answer_text(connection, sock, commands.command_of_text(text, self.parser))
+
+    def _talk_text(self, connection: _Connection, sock: Any, text: bytes) -> bool:
+        """A plain text request has grown; True if it was a whole command. Errors: Refusal."""
+        self._limited(text)
+        command = commands.early_command(text, self.parser) if len(text) <= EARLY_COMMAND_MAX else None
+        if command is None:
+            return False
+        self._answer_text(connection, sock, command)
+        return True
+
+    def _limited(self, text: bytes) -> bytes:
+        if len(text) > self.options.maxlen:
+            raise TooLarge(f"overflow (received {len(text)} bytes total)")
+        return text
+
+    def _answer_text(self, connection: _Connection, sock: Any, command: Command) -> None:
+        """Plain text: a send is silent, a command has its answer. Errors: Refusal."""
+        text = self._execute(connection, command)
+        if not isinstance(command, Send):
+            sock.sendall(replies.answer(text, keep_alive=False))
+
+    def _check_open_body(self, request: HttpRequest) -> None:
+        """An HTTP request whose body goes on to the end of the sending half. Errors: Refusal."""
+        commands.refuse_browsers(request)
+        if request.method in ("GET", "HEAD") and commands.marker_of_head(request, self.parser) is None:
+            raise MethodNotAllowed("send by POST, with a Content-Length and X-Realplexor: identifier=ID,ID")
+
+    def _answer_all(self, connection: _Connection, sock: Any, requests: list[HttpRequest]) -> bool:
+        """Answers requests in their order; False if the connection ends with one, and nothing behind it is done."""
+        answers = []
+        keep_alive = True
+        for request in requests:
+            answer, keep_alive = self._answer(connection, request)
+            answers.append(answer)
+            if not keep_alive:
+                break
+        if answers:
+            sock.sendall(b"".join(answers))
+        if not keep_alive:
+            _linger(sock)
+        return keep_alive
+
+    def _answer(self, connection: _Connection, request: HttpRequest) -> tuple[bytes, bool]:
+        """The answer to an HTTP request, and whether the connection is kept."""
+        try:
+            text = self._execute(connection, commands.command_of_http(request, self.parser))
+            return replies.answer(text, keep_alive=request.keep_alive), request.keep_alive
+        except Refusal as error:
+            self.log.connection_error(connection, error.text)
+            keep_alive = request.keep_alive and not error.closes
+            return replies.refusal(error, keep_alive=keep_alive), keep_alive
+
+    # -- commands
+
+    def _execute(self, connection: _Connection, command: Command) -> bytes:
+        """Carries a command out; gives the text of its answer. Errors: Refusal."""
+        if isinstance(command, Send):
+            return self._send(connection, command)
+        credentials = command.credentials
+        self._admit(connection, credentials)
+        login = credentials.login if credentials else None
+        if isinstance(command, Online):
+            self._received(connection, "ONLINE", command.prefixes)
+            prefixes = self._owned(login, command.prefixes)
+            if prefixes is None:
+                return b""
+            online = self._hub.engine.online(prefixes)
+            self.log.connection(connection, f"sending {len(online)} online identifiers")
+            return replies.online(online)
+        if isinstance(command, Watch):
+            return self._watch(connection, command, login)
+        assert isinstance(command, Stats)
+        self._received(connection, "STATS", ())
+        self.log.connection(connection, "sending stats")
+        return b"" if login else replies.stats(self._hub.stats())
+
+    def _send(self, connection: _Connection, command: Send) -> bytes:
+        identifiers = command.identifiers
+        credentials = identifiers.credentials
+        self._admit(connection, credentials)
+        log = self.log
+        if log.connections:
+            limits = f"; limiters are ({', '.join(identifiers.limiters)})" if identifiers.limiters else ""
+            login = f'; login is "{credentials.login}"' if credentials else ""
+            log.connection(connection, f"parsed IDs{limits}{login}")
+        if self.options.check_json:
+            commands.check_json(command.data)
+        if credentials is not None:
+            for id in [id for id in identifiers.cursors if not self.users.owns(credentials.login, id)]:
+                log.connection(connection, f"skipping not owned [{id}] for login {credentials.login}")
+                del identifiers.cursors[id]
+            if not identifiers.cursors:
+                return b""
+        if log.connections:
+            log.connection(connection, f"added data for [{','.join(identifiers.cursors)}]")
+        return replies.receipt(self._hub.publish(command))
+
+    def _watch(self, connection: _Connection, command: Watch, login: str | None) -> bytes:
+        arguments = () if command.position is None else (command.position, *command.prefixes)
+        self._received(connection, "WATCH", arguments)
+        engine = self._hub.engine
+        newest = engine.position()
+        position = _whole(command.position)
+        if not position or position > newest:
+            self.log.connection(connection, "sending 1 events")
+            return replies.fake_event(newest)
+        prefixes = self._owned(login, command.prefixes)
+        if prefixes is None:
+            return b""
+        events = engine.events(position, prefixes)
+        self.log.connection(connection, f"sending {len(events)} events")
+        return replies.events(events)
+
+    def _received(self, connection: _Connection, name: str, arguments: Iterable[str]) -> None:
+        if self.log.connections:
+            self.log.connection(connection, f"received aux command: {' '.join([name, *arguments])}")
+
+    def _owned(self, login: str | None, prefixes: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The prefixes that the login may ask about; None if it may ask about none of them."""
+        if login is None:
+            return prefixes
+        return tuple([prefix for prefix in prefixes if self.users.owns(login, prefix)]) or None
+
+    # -- who may
+
+    def _admit(self, connection: _Connection, credentials: Credentials | None) -> None:
+        """Errors: AccessDenied, TooManyRequests."""
+        if credentials is None:
+            if not self.users.guests_allowed:
+                raise AccessDenied("access denied for guest user")
+            if not self.users.has_file and self.options.guests_loopback_only and not is_loopback(connection.host):
+                raise AccessDenied("access denied for guest user")
+            return
+        if self.users.remembers(credentials.login, credentials.password):
+            return
+        now = time.monotonic()
+        failures = self._failures.get(connection.host)
+        if failures is not None and self.max_failures:
+            while failures and failures[0] + FAILURE_WINDOW < now:
+                failures.popleft()
+            if len(failures) >= self.max_failures:
+                raise TooManyRequests("too many failed logins from this address; wait a minute")
+        try:
+            # A hash is slow by design: in a thread it holds up nobody else.
+            get_hub().threadpool.apply(self.users.verify, (credentials.login, credentials.password))
+        except AccessDenied:
+            if self.max_failures:
+                if len(self._failures) >= FAILURE_ADDRESSES_MAX:
+                    self._failures.pop(next(iter(self._failures)))
+                self._failures.setdefault(connection.host, deque(maxlen=self.max_failures)).append(now)
+            raise
+
+
+def _whole(text: str | None) -> int | None:
+    """A position's number; None if it is not one."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 18:
+        return None
+    return int(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is the machine's own."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return True  # a Unix socket's
+
+
+def _linger(sock: Any) -> None:
+    """Lets a refused client read why, though it may still send: unread bytes would turn the end into a reset."""
+    sock.shutdown(1)
+    sock.settimeout(1)
+    for _ in range(64):
+        if not sock.recv(READ_SIZE):
+            return

@@ -1,0 +1,141 @@
+"""The old command line `dklab_realplexor [-p PIDFILE] [CONFIG]` and its configuration files (protocol page, part 5)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import rplx
+from rplx.config_text import to_toml
+from rplx.errors import ConfigError
+from rplx.legacy_names import HOOK_KEY, HOOK_PROBLEM, KEYS, OLD_CONFIG, READ_BY_NOTHING, from_legacy
+from rplx.options import Config, replace
+from rplx.perl_config import Assignment, parse
+
+TITLE = "dklab_realplexor"
+
+ConfigLoader = Callable[[], tuple[Config, list[str]]]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What `dklab_realplexor` was started with; None for what was not given."""
+
+    config: str | None
+    pidfile: str | None
+
+
+def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
+    """The values of an old Perl configuration file by KEY, as our options have them, and warnings.
+
+    An unknown key is a warning, since sites keep keys of their own there. Raises ConfigError that names all that
+    cannot be read or has a wrong value, each with `FILE:LINE:`; FileNotFoundError if there is no such file.
+    """
+    try:
+        text = Path(path).read_bytes().decode(errors="surrogateescape")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
+    file = parse(text, path)
+    values: dict[str, object] = {}
+    warnings = []
+    problems = list(file.problems)
+    for assignment in file.assignments:
+        if assignment.key in KEYS:
+            try:
+                values[assignment.key] = _value(assignment)
+            except ValueError as error:
+                problems.append((assignment.problem[0] if assignment.problem else assignment.line, str(error)))
+        elif not READ_BY_NOTHING.fullmatch(assignment.key):
+            warnings.append(f"{path}:{assignment.line}: unknown key {assignment.key}, ignored")
+    if problems:
+        raise ConfigError([f"{path}:{line}: {problem}" for line, problem in sorted(problems)])
+    return values, warnings
+
+
+def _value(assignment: Assignment) -> object:
+    if assignment.problem is None:
+        return from_legacy(assignment.key, assignment.value)
+    if assignment.key == HOOK_KEY:
+        raise ValueError(HOOK_PROBLEM)
+    raise ValueError(f"{assignment.key}: {assignment.problem[1]}")
+
+
+def to_config(values: Mapping[str, object], base: Config = OLD_CONFIG) -> Config:
+    """`base` with the values of old KEYs set, unknown keys left out. ConfigError names all the wrong ones."""
+    options: dict[str, object] = {}
+    problems = []
+    for key, value in values.items():
+        if key in KEYS:
+            try:
+                options[KEYS[key].full_name] = from_legacy(key, value)
+            except ValueError as error:
+                problems.append(str(error))
+    if problems:
+        raise ConfigError(problems)
+    return replace(base, options)
+
+
+def migrate_config(path: str) -> str:
+    """The TOML file that makes `rplx serve` do what the old server did with the configuration file at `path`.
+
+    Raises ConfigError if the file is missing or holds something that cannot be taken over.
+    """
+    try:
+        values, warnings = read_old_config(path)
+    except FileNotFoundError as error:
+        raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
+    head = [f"# Made from {path}. What is not set here has its default."]
+    head += [f"# Not taken over: {warning}" for warning in warnings]
+    return "\n".join(head) + "\n\n" + to_toml(to_config(values), only_changed=True)
+
+
+def config_loader(path: str | None) -> ConfigLoader:
+    """A function that reads the file at `path` (None: there is none) anew and gives the Config and its log lines.
+
+    It raises what `read_old_config` raises, but takes a missing file for an empty one, as the old server did.
+    """
+    base = replace(OLD_CONFIG, {"server.title": TITLE})
+
+    def load() -> tuple[Config, list[str]]:
+        if path is None:
+            return base, []
+        try:
+            values, warnings = read_old_config(path)
+        except FileNotFoundError:
+            return base, [f"CONFIG: file {path} does not exist, skipping"]
+        log = [f"CONFIG: appending configuration from {path}", *(f"CONFIG: {warning}" for warning in warnings)]
+        return to_config(values, base), log
+
+    return load
+
+
+def parse_command_line(argv: list[str]) -> CommandLine:
+    """The old command line, options in any order. Wrong ones, --help and --version end the process as argparse does."""
+    parser = argparse.ArgumentParser(
+        prog=TITLE,
+        description="The Realplexor server with its old command line, configuration file and log. "
+        "`rplx serve` is the same server with the new ones.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("-p", metavar="PIDFILE", dest="pidfile", help="write the process id into this file")
+    parser.add_argument("config", metavar="CONFIG", nargs="?", help="old Perl configuration file")
+    parser.add_argument("--version", action="version", version=f"{TITLE} (rplx {rplx.__version__})")
+    options = parser.parse_args(argv)
+    return CommandLine(options.config, options.pidfile)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the server as the old command did. Gives the exit status: 1 if the configuration is wrong."""
+    command_line = parse_command_line(sys.argv[1:] if argv is None else argv)
+    from rplx.daemon import run_legacy  # brings gevent with it, which --help and a wrong command line need not wait for
+
+    try:
+        return run_legacy(config_loader(command_line.config), command_line.pidfile)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1

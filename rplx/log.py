@@ -1,0 +1,115 @@
+"""The log that operators watch and grep (protocol page, part 4). A stuck or full target never holds up the server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from gevent import monkey
+
+LINES_MAX = 100_000  # lines that may wait for a slow target; beyond, lines are dropped and counted
+RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
+FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+# The thread is a real one, also where gevent has replaced the standard library's.
+_start_thread = monkey.get_original("_thread", "start_new_thread")
+_sleep = monkey.get_original("time", "sleep")
+
+
+class LoggedConnection(Protocol):
+    """What a connection's lines are made of: `line` is WAIT or IN, `peer` is HOST:PORT."""
+
+    @property
+    def line(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+
+
+class Log:
+    """Writes lines to a descriptor from a thread of its own.
+
+    `verbosity`: 0 nothing, 1 the message, 2 with the time before it, 3 with a line of counters behind it.
+    `connections`: a line for each step of each connection. `counters` gives the text of that second line.
+    """
+
+    def __init__(self, verbosity: int = 1, connections: bool = False, descriptor: int = 1) -> None:
+        self.configure(verbosity, connections)
+        self.counters: Callable[[], str] = lambda: ""
+        self._descriptor = descriptor
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._wake = -1  # an eventfd, once there is a thread that reads it
+        self._writing = False
+
+    def configure(self, verbosity: int, connections: bool) -> None:
+        """Takes new options."""
+        self.verbosity = verbosity
+        self.connections = connections and verbosity > 0
+
+    def message(self, text: str) -> None:
+        """A line of the server's own."""
+        if not self.verbosity:
+            return
+        line = text.translate(_CONTROL)
+        if self.verbosity >= 2:
+            line = f"[{time.strftime('%a %b %d %H:%M:%S %Y')}] {line}"
+        if self.verbosity >= 3:
+            line += f"\n  {self.counters()}"
+        self._write(line)
+
+    def error(self, text: str) -> None:
+        self.message(f"ERROR: {text}")
+
+    def connection(self, connection: LoggedConnection, text: str) -> None:
+        """A step of a connection; written only if `connections` is set."""
+        if self.connections:
+            self.message(f"{connection.line}: {connection.peer}: DEBUG: {text}")
+
+    def connection_error(self, connection: LoggedConnection, text: str) -> None:
+        """What a connection did wrong. A back-end's errors are always written, a browser's if `connections` is set."""
+        if self.connections or connection.line == "IN":
+            self.message(f"{connection.line}: {connection.peer}: ERROR: {text}")
+
+    # -- the thread
+
+    def _write(self, line: str) -> None:
+        if len(self._lines) >= LINES_MAX:
+            self._dropped += 1
+            return
+        self._lines.append(line)
+        if self._wake < 0:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+            _start_thread(self._run, ())
+        if len(self._lines) == 1:
+            os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        while True:
+            os.eventfd_read(self._wake)
+            while self._lines:
+                self._writing = True
+                lines = [self._lines.popleft() for _ in range(len(self._lines))]
+                if self._dropped:
+                    lines.append(f"{self._dropped} log lines dropped: the log's target was too slow")
+                    self._dropped = 0
+                self._put(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+            self._writing = False
+
+    def _put(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                _sleep(RETRY_AFTER)
+            except OSError:
+                return  # a full disk or a closed pipe loses lines, not listeners
+
+    def flush(self, timeout: float = FLUSH_TIMEOUT) -> None:
+        """Waits until all lines are out, `timeout` seconds at most."""
+        deadline = time.monotonic() + timeout
+        while (self._lines or self._writing) and time.monotonic() < deadline:
+            _sleep(0.002)

@@ -1,0 +1,104 @@
+"""The values that the rooms hand each other. A cursor is the very text that came in; it is compared as a decimal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+
+CURSOR_CACHE = 4096  # texts whose numbers are remembered: after a message a whole crowd comes back with the same cursor
+
+
+@lru_cache(maxsize=CURSOR_CACHE)
+def cursor_value(cursor: str) -> Decimal:
+    """The number that a cursor's text stands for, exact to the last digit (protocol page, "Words")."""
+    return Decimal(cursor)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """LOGIN:PASSWORD of a marker (part 1)."""
+
+    login: str
+    password: str
+
+
+@dataclass(slots=True)  # not frozen: that triples the time of making one
+class Identifiers:
+    """A marker's list (part 1): each id once, with its cursor, or None where the item had none.
+
+    `limiters` are the ids marked with `*`; on the WAIT line they are ids like the others.
+    """
+
+    cursors: dict[str, str | None]
+    limiters: dict[str, str | None] = field(default_factory=dict)
+    credentials: Credentials | None = None
+
+
+@dataclass(slots=True)  # not frozen: that triples the time of making one
+class Message:
+    """A stored message: its bytes as they came, its cursor in each of its channels, and who may see it.
+
+    `limiters` empty: everybody; else only listeners that also listen to one of them (part 2, "Which messages are due").
+    """
+
+    data: bytes
+    cursors: dict[str, str]
+    limiters: frozenset[str] = frozenset()
+
+    def visible_to(self, names: Sequence[str]) -> bool:
+        """Whether a listener of `names` may see this message (part 2, "Which messages are due")."""
+        return not self.limiters or not self.limiters.isdisjoint(names)
+
+
+@dataclass(slots=True)  # not frozen: that triples the time of making one
+class Send:
+    """Store `data` in the channels of `identifiers` (part 3, Send)."""
+
+    identifiers: Identifiers
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """Who is online? (part 3, ONLINE)"""
+
+    prefixes: tuple[str, ...] = ()
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What changed after `position`? None: where to start (part 3, WATCH). `position` is the argument's text."""
+
+    position: str | None = None
+    prefixes: tuple[str, ...] = ()
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The server's state in five sections (part 3, STATS)."""
+
+    credentials: Credentials | None = None
+
+
+Command = Send | Online | Watch | Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A channel that came online or went offline, at a position of the event log."""
+
+    position: int
+    kind: str  # "online" | "offline"
+    id: str
+
+
+@dataclass(slots=True)
+class Due:
+    """One message that is due to a listener: the message, and the ids and cursors by which it is due."""
+
+    message: Message
+    ids: dict[str, str] = field(default_factory=dict)

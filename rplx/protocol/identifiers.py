@@ -1,0 +1,97 @@
+"""The identifier marker and its list: `identifier=[LOGIN:PASSWORD@]ITEM,ITEM,...` (protocol page, part 1)."""
+
+from __future__ import annotations
+
+import re
+
+from rplx.errors import BadRequest, TooLarge
+from rplx.messages import Credentials, Identifiers, cursor_value
+
+_ITEM = re.compile(rb"(\*?)(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)")
+_ESCAPED = re.compile(rb"%(2[CcAa]|3[Aa])")  # the only characters that are percent-decoded: , * :
+_OPEN_ENDS = (b"", b"%", b"%2", b"%3")  # behind a list that may go on
+_REFERER = re.compile(rb"(?im)^referer:[^\n]*(?:\n|\Z)")
+
+
+class IdentifierParser:
+    """Finds the marker in bytes. `word` stands before the `=`; `max_ids` and `id_max` bound a list."""
+
+    def __init__(self, word: str = "identifier", max_ids: int = 500, id_max: int = 128) -> None:
+        self.max_ids = max_ids
+        self.id_max = id_max
+        start = rb"\b" + re.escape(word.encode()) + rb"="
+        items = rb"([*A-Za-z0-9_,.:]*)"
+        self._marker = re.compile(start + rb"(?:(\w+):([^@\s]*)@)?" + items)
+        # What nearly every poll is: one item, nothing escaped. Half the time of the general way.
+        self._one_item = re.compile(start + rb"(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)(?:&|\Z)")
+        # In a URL an & ends the marker's value, so an e-mail address further on is no password.
+        self._url_marker = re.compile(start + rb"(?:(\w+):([^@\s&]*)@)?" + items)
+        self._open_password = re.compile(start + rb"\w+:[^@\s]*\Z")
+
+    def in_target(self, target: bytes) -> Identifiers | None:
+        """The marker of a request target, or None. Errors: as `_read`."""
+        match = self._one_item.search(target)
+        if match is None or target.count(b"=") > 1 or len(match[2]) > self.id_max:
+            return self._search(self._url_marker, target)
+        cursor, id = match.groups()
+        return Identifiers({id.decode(): None if cursor is None else cursor.decode()})
+
+    def in_data(self, data: bytes) -> Identifiers | None:
+        """The marker of a header's value, a body or a whole plain text request, or None. Errors: as `_read`."""
+        return self._search(self._marker, data)
+
+    def in_text(self, text: bytes, *, complete: bool) -> Identifiers | None:
+        """The marker of a plain text request of which `text` has come so far; `Referer:` lines do not count.
+
+        None while the list is not complete: it ends at the first character that cannot be part of it, so a list cut
+        by a segment is never taken for a whole one, nor a password that may yet be followed by `@`.
+        """
+        text = _unescaped(_REFERER.sub(b"", text))
+        if not complete:
+            match = self._marker.search(text)
+            if match is None or text[match.end() :] in _OPEN_ENDS or self._open_password.search(text):
+                return None
+        return self.in_data(text)
+
+    def _search(self, pattern: re.Pattern[bytes], data: bytes) -> Identifiers | None:
+        match = pattern.search(_unescaped(data))
+        return None if match is None else self._read(match)
+
+    def _read(self, match: re.Match[bytes]) -> Identifiers:
+        """Errors: TooLarge with more than `max_ids` ids, BadRequest with an id longer than `id_max` characters."""
+        login, password, items = match.groups()
+        cursors: dict[str, str | None] = {}
+        limiters: dict[str, str | None] = {}
+        for item in items.split(b","):
+            parts = _ITEM.fullmatch(item)
+            if parts is None:
+                continue
+            star, cursor, id = parts.groups()
+            if len(id) > self.id_max:
+                raise BadRequest(f"a channel id is longer than {self.id_max} characters")
+            _keep_smaller(limiters if star else cursors, id.decode(), None if cursor is None else cursor.decode())
+            if len(cursors) + len(limiters) > self.max_ids:
+                raise TooLarge(f"more than {self.max_ids} channels in one list")
+        credentials = None if login is None else Credentials(login.decode(), password.decode("utf-8", "replace"))
+        return Identifiers(cursors, limiters, credentials)
+
+
+def _unescaped(data: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), data) if b"%" in data else data
+
+
+def _keep_smaller(cursors: dict[str, str | None], id: str, cursor: str | None) -> None:
+    """Each id once, at the smaller cursor (part 7.8); a cursor that was named beats none."""
+    known = cursors.get(id)
+    if known is None or (cursor is not None and cursor_value(cursor) < cursor_value(known)):
+        cursors[id] = cursor
+
+
+def listened_to(identifiers: Identifiers) -> dict[str, str | None]:
+    """What a list means on the WAIT line, where `*ghi` is the same as `ghi` (part 1)."""
+    if not identifiers.limiters:
+        return identifiers.cursors
+    cursors = dict(identifiers.cursors)
+    for id, cursor in identifiers.limiters.items():
+        _keep_smaller(cursors, id, cursor)
+    return cursors

@@ -1,0 +1,69 @@
+"""What goes out: poll bodies, command answers, receipts, refusals. Values in, bytes out (parts 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rplx.errors import Refusal
+from rplx.messages import Due, Event, cursor_value
+
+PREFIX = b" \r\n"  # what a poll's body begins with, before any block (part 2.1)
+
+
+def encode_blocks(dues: Iterable[Due]) -> bytes:
+    """The blocks of a poll's body (part 2.3), sorted by their smallest cursor, then by the message's bytes."""
+    ordered = sorted(dues, key=lambda due: (min(map(cursor_value, due.ids.values())), due.message.data))
+    return b"[\n" + b",\n".join(map(_block, ordered)) + b"\n]"
+
+
+def _block(due: Due) -> bytes:
+    ids = ", ".join([f'"{id}": "{cursor}"' for id, cursor in sorted(due.ids.items())])
+    data = due.message.data
+    gap = b"\n" if b"\n" in data else b" "
+    return b'  {\n    "ids": { %b },\n    "data":%b%b\n  }' % (ids.encode("ascii"), gap, data)
+
+
+def answer(text: bytes, *, keep_alive: bool) -> bytes:
+    """A command's answer or a send's receipt (parts 3 and 7.1, 7.2).
+
+    A kept connection is answered as HTTP/1.1, since an HTTP/1.0 answer would tell the client to close it.
+    """
+    version = b"1.1" if keep_alive else b"1.0"
+    return b"HTTP/%b 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (version, len(text), text)
+
+
+def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:
+    """A refusal on the IN line, its reason as one line of text (parts 3 and 7.3)."""
+    version = "1.1" if keep_alive else "1.0"
+    text = f"{error.text}\n".encode()
+    status = f"HTTP/{version} {error.status} {error.reason}\r\n"
+    head = f"{status}Content-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
+    return head.encode("latin-1") + text
+
+
+def receipt(cursors: Mapping[str, str]) -> bytes:
+    """A line `ID CURSOR` for each channel in which a message was stored (part 7.1)."""
+    return "".join([f"{id} {cursor}\n" for id, cursor in cursors.items()]).encode("ascii")
+
+
+def online(counts: Mapping[str, int]) -> bytes:
+    """A line `ID COUNT` for each online id, sorted (part 3, ONLINE)."""
+    return "".join([f"{id} {counts[id]}\n" for id in sorted(counts)]).encode("ascii")
+
+
+def events(events: Iterable[Event]) -> bytes:
+    """A line `online POS:ID` or `offline POS:ID` for each event (part 3, WATCH)."""
+    return "".join([f"{event.kind} {event.position}:{event.id}\n" for event in events]).encode("ascii")
+
+
+def fake_event(position: int) -> bytes:
+    """Where a watcher starts (part 3, WATCH)."""
+    return b"FAKE %d:FAKE\n" % position
+
+
+def stats(sections: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Sections `[name]`, a line `KEY => VALUE` for each entry, sorted by key, a blank line between (part 3, STATS)."""
+    parts = []
+    for name, lines in sections.items():
+        parts.append("\n".join([f"[{name}]", *(f"{key} => {lines[key]}" for key in sorted(lines))]) + "\n")
+    return "\n".join(parts).encode("utf-8")

@@ -1,0 +1,224 @@
+"""One serving process: joins the rooms, runs until it is told to end, and takes new options while it runs."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import signal
+import time
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from rplx import process
+from rplx.engine.memory import MemoryEngine
+from rplx.errors import ConfigError
+from rplx.hub import Hub, Visibility
+from rplx.in_server import InServer, is_loopback
+from rplx.log import Log
+from rplx.options import Config, changed
+from rplx.protocol.identifiers import IdentifierParser
+from rplx.supervisor import EXIT_RESTART, Loader
+from rplx.users import Users
+from rplx.wait_server import WaitServer
+from rplx.wsgi import Application
+
+SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
+COLLECT_WHEN_BELOW = 1000  # listeners: with fewer, a full collection is short
+COLLECT_FROM = 10_000  # new objects that are worth a collection
+COLLECT_AT_LEAST_EVERY = 600.0  # seconds between full collections, whatever the crowd
+TRIM_CROWD = 1000  # connections that must have left before memory is given back
+
+
+EXIT_OK = 0
+
+
+class Server:
+    """Both lines in this process. `load` reads the configuration anew; `supervised`: somebody restarts us if we ask."""
+
+    def __init__(
+        self, config: Config, load: Loader, sockets: process.Sockets, log: Log, *, supervised: bool = False
+    ) -> None:
+        self.config = config
+        self._load = load
+        self._sockets = sockets
+        self.log = log
+        self._supervised = supervised
+        self._ended = Event()
+        self._status = EXIT_OK
+        self._users = load_users(config, log)
+        parser = _parser(config)
+        self.engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
+        self.hub = Hub(self.engine, log)
+        self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
+        log.counters = self.hub.counters
+        self.application = Application(self.hub, config, log)
+        application: Any = self.application
+        if config.demo.enabled:
+            from rplx.demo import Demo
+
+            application = Demo(self.application, self.hub)
+        self.wait_server = WaitServer(application, self.hub, config.wait, log)
+        self.wait_server.configure(config.wait, parser)
+        self.in_server = InServer(self.hub, config.in_, parser, self._users, log)
+        self.in_server.max_failures = config.users.max_failures
+        self._collected = time.monotonic()
+        self._crowd = 0
+
+    def run(self) -> int:
+        """Serves until a signal ends it; gives the exit status."""
+        for number, handler in (
+            (signal.SIGINT, self._interrupt),
+            (signal.SIGTERM, self._terminate),
+            (signal.SIGHUP, self._hang_up),
+        ):
+            gevent.signal_handler(number, gevent.spawn, handler)
+        self._warn_of_guests()
+        self.wait_server.start(self._sockets.wait)
+        self.in_server.start(self._sockets.in_)
+        # The collector would walk through all listeners, 34 ms with 19,000: what lives now is set aside, and _collect
+        # chooses the moment.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        process.notify("READY=1")
+        sweeper = gevent.spawn(self._sweep_forever)
+        self._ended.wait()
+        sweeper.kill()
+        self.log.flush()
+        return self._status
+
+    def _warn_of_guests(self) -> None:
+        everywhere = [sock for sock in self._sockets.in_ if not is_loopback(sock.getsockname()[0])]
+        if everywhere and not self._users.has_file:
+            who = "the machine itself" if self.config.in_.guests_loopback_only else "EVERY machine that can connect"
+            self.log.message(f"IN: there is no users file (users.file), so {who} may send without a password")
+
+    # -- signals
+
+    def _interrupt(self) -> None:
+        self.log.message("SIGINT received, exiting")
+        self._ended.set()
+
+    def _terminate(self) -> None:
+        self.log.message(f"SIGTERM received, answering {self.hub.listening} waiting polls and exiting")
+        self._leave(EXIT_OK)
+
+    def _leave(self, status: int) -> None:
+        """Drains both lines, then ends with `status`."""
+        process.notify("STOPPING=1")
+        self._status = status
+        self.in_server.stop_accepting()
+        self.wait_server.drain(self.config.server.drain)
+        self.in_server.stop(timeout=self.config.server.drain)
+        self._ended.set()
+
+    def _hang_up(self) -> None:
+        self.log.message("SIGHUP received, reloading the config")
+        process.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._reload()
+        except ConfigError as error:
+            for problem in error.problems:
+                self.log.error(f"{problem}")
+            self.log.error("the old configuration stays in force")
+        process.notify("READY=1")
+
+    def _reload(self) -> None:
+        """Takes the options that may change while serving. Errors: ConfigError; then nothing has changed."""
+        config, lines = self._load()
+        hook = load_hook(config.hooks.check_visibility)
+        users = load_users(config, self.log)
+        for line in lines:
+            self.log.message(line)
+        restart = []
+        for change in changed(self.config, config):
+            name = change.legacy if self.config.log.connections and change.legacy else change.name
+            self.log.message(f"Option {name} is changed: {_show(change.old)} -> {_show(change.new)}")
+            if change.needs_restart:
+                restart.append(change.name)
+        self.config = config
+        self._users = users
+        parser = _parser(config)
+        self.log.configure(config.log.verbosity, config.log.connections)
+        self.engine.reconfigure(config.history, config.presence)
+        self.hub.configure(config.wait.out_max, hook)
+        self.application.configure(config)
+        self.wait_server.configure(config.wait, parser)
+        self.in_server.configure(config.in_, parser, users)
+        self.in_server.max_failures = config.users.max_failures
+        if restart and self._supervised:
+            self.log.message(f"Restarting, since {', '.join(restart)} cannot change while serving")
+            self._leave(EXIT_RESTART)
+        elif restart:
+            self.log.message(f"{', '.join(restart)} will count from the next restart on")
+
+    # -- what time brings
+
+    def _sweep_forever(self) -> None:
+        while True:
+            gevent.sleep(SWEEP_EVERY)
+            try:
+                self._sweep()
+            except Exception as error:  # one bad sweep must not end presence and expiry
+                self.log.error(f"{type(error).__name__} in the sweep: {error}")
+
+    def _sweep(self) -> None:
+        offline, cleaned = self.engine.sweep()
+        if self.log.connections:
+            for id in offline:
+                self.log.message(f"[{id}] is now offline")
+            for id in cleaned:
+                after = f"{self.config.history.expire_after:g}"
+                self.log.message(f"[{id}] cleaned, because no data is pushed within last {after} seconds")
+        self._collect()
+        self._trim()
+
+    def _collect(self) -> None:
+        now = time.monotonic()
+        overdue = now - self._collected > COLLECT_AT_LEAST_EVERY
+        few = self.wait_server.accepted < COLLECT_WHEN_BELOW
+        if overdue or (few and gc.get_count()[0] > COLLECT_FROM):
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            self._collected = now
+
+    def _trim(self) -> None:
+        connections = self.wait_server.accepted
+        self._crowd = max(self._crowd, connections)
+        if self._crowd - connections > max(TRIM_CROWD, self._crowd // 2):
+            self._crowd = connections
+            process.trim_memory()
+
+
+def load_users(config: Config, log: Log) -> Users:
+    """The users file's logins; its warnings go to the log. Errors: ConfigError."""
+    users = Users.load(config.users.file)
+    for warning in users.warnings:
+        log.message(warning)
+    return users
+
+
+def load_hook(name: str) -> Visibility | None:
+    """The function `module:name` of hooks.check_visibility. Errors: ConfigError."""
+    if not name:
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        hook = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError([f"hooks.check_visibility: cannot load {name}: {error}"]) from None
+    if not callable(hook):
+        raise ConfigError([f"hooks.check_visibility: {name} is not a function"])
+    found: Visibility = hook
+    return found
+
+
+def _parser(config: Config) -> IdentifierParser:
+    return IdentifierParser(config.pages.identifier, config.wait.max_ids, config.wait.id_max)
+
+
+def _show(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,160 @@
+"""The users file: who may send (protocol page, part 3, "Users"). Blocking CPU work, no gevent: call it in a thread."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections import Counter
+from pathlib import Path
+
+from passlib.context import CryptContext  # type: ignore[import-untyped]
+
+from rplx.errors import AccessDenied, ConfigError
+
+LOGIN = re.compile(r"[A-Za-z0-9]+", re.ASCII)
+GUESTS = ":"
+
+# What Apache's htpasswd writes, but for its plain text. DES crypt comes last: it has no mark of its own.
+_HASHES = CryptContext(
+    schemes=["apr_md5_crypt", "bcrypt", "ldap_sha1", "sha256_crypt", "sha512_crypt", "des_crypt"],
+)
+_WHOLE_HASH = re.compile(
+    r"""
+      \$apr1\$[./0-9A-Za-z]{1,8}\$[./0-9A-Za-z]{22}
+    | \$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./0-9A-Za-z]{53}
+    | \{SHA\}[+/0-9A-Za-z]{27}=
+    | \$5\$(rounds=\d{4,9}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{43}
+    | \$6\$(rounds=\d{4,9}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}
+    | [./0-9A-Za-z]{13}
+    """,
+    re.VERBOSE | re.ASCII,
+)
+_BCRYPT_MAX = 72  # bytes of a password that bcrypt looks at; htpasswd cuts it there too
+
+
+class Users:
+    """Logins with their password hashes, and whether requests without credentials are allowed.
+
+    `has_file` says whether they come from a file. `warnings` has a line, with file and line number, for each line of
+    the file that was skipped.
+    """
+
+    def __init__(
+        self, hashes: dict[str, str], *, has_file: bool, guests_allowed: bool, warnings: list[str] | None = None
+    ) -> None:
+        self.has_file = has_file
+        self.guests_allowed = guests_allowed
+        self.warnings = warnings or []
+        self.has_file = False  # whether there is a users file that says who may
+        self._hashes = hashes
+        self._decoy = _most_usual(list(hashes.values()))
+        # The last good password of each login as an HMAC under a key of this process: a hash is slow by design, and a
+        # back-end sends the same pair with every message. One entry a login, so the users file bounds it.
+        self._key = secrets.token_bytes(32)
+        self._good: dict[str, bytes] = {}
+
+    @classmethod
+    def load(cls, path: str) -> Users:
+        """The users of the file at `path`; "": no logins, and guests are allowed.
+
+        Raises ConfigError that names the option if the file cannot be read.
+        """
+        if not path:
+            return cls({}, has_file=False, guests_allowed=True)
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
+        except OSError as error:
+            raise ConfigError([f"users.file: cannot read {path}: {error.strerror}"]) from None
+        users = cls.parse(text, path)
+        users.has_file = True
+        return users
+
+    @classmethod
+    def parse(cls, text: str, path: str) -> Users:
+        """The users of a users file's text; `path` stands in the warnings. Of two lines of a login the last counts."""
+        hashes: dict[str, str] = {}
+        warnings: list[str] = []
+        guests_allowed = False
+        for number, line in enumerate(text.split("\n"), 1):
+            entry = line.partition("#")[0].strip()
+            if entry == GUESTS:
+                guests_allowed = True
+            elif entry:
+                login, colon, password_hash = entry.partition(":")
+                if problem := _problem(login, colon, password_hash):
+                    warnings.append(f"{path}:{number}: {problem}, line skipped")
+                    continue
+                if login in hashes:
+                    warnings.append(f"{path}:{number}: login {login} is there twice, this line counts")
+                hashes[login] = password_hash
+        return cls(hashes, has_file=True, guests_allowed=guests_allowed, warnings=warnings)
+
+    def verify(self, login: str | None, password: str = "") -> None:
+        """Returns if the password is right, or if there is no login (None or "") and guests are allowed.
+
+        Raises AccessDenied with the text that the wire has, without its newline. An unknown login takes as long as a
+        wrong password does.
+        """
+        if not login:
+            if not self.guests_allowed:
+                raise AccessDenied("access denied for guest user")
+            return
+        if self.remembers(login, password):
+            return
+        if self.remembers(login, password):
+            return
+        secret = _bytes(password)
+        known = self._hashes.get(login)
+        if known is None:
+            _matches(secret, self._decoy)
+            raise AccessDenied(f"unknown login: {login}")
+        if not _matches(secret, known):
+            raise AccessDenied(f"invalid password for login: {login}")
+        self._good[login] = self._seal(secret)
+
+    def remembers(self, login: str, password: str) -> bool:
+        """Whether `verify` found this very pair right before. Fast, so it needs no thread."""
+        return hmac.compare_digest(self._good.get(login, b""), self._seal(_bytes(password)))
+
+    def _seal(self, secret: bytes) -> bytes:
+        return hmac.digest(self._key, secret, "sha256")
+
+    def owns(self, login: str | None, id: str) -> bool:
+        """Whether the login may send to this id or ask about this prefix: it begins with `LOGIN_`. A guest may all."""
+        return not login or id.startswith(f"{login}_")
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode(errors="surrogateescape")
+
+
+def _problem(login: str, colon: str, password_hash: str) -> str:
+    """What is wrong with a line. The hash is not shown: it may be a password that somebody wrote there."""
+    if not colon:
+        return "not of the form login:hash"
+    if not LOGIN.fullmatch(login):
+        return f'login "{login}" must be letters and digits'
+    if not _WHOLE_HASH.fullmatch(password_hash):
+        return f"login {login} has no hash as htpasswd writes them"
+    return ""
+
+
+def _matches(secret: bytes, password_hash: str | None) -> bool:
+    """Whether the password has this hash; a password that no hash can take (with NUL, over 4 KiB) has not."""
+    if password_hash is None:
+        return False
+    if password_hash.startswith("$2"):
+        secret = secret[:_BCRYPT_MAX]
+    try:
+        return bool(_HASHES.verify(secret, password_hash))
+    except ValueError:
+        return False
+
+
+def _most_usual(hashes: list[str]) -> str | None:
+    """A hash of the form that most users have: checking an unknown login against it takes as long as a known one."""
+    forms = [_HASHES.identify(password_hash) for password_hash in hashes]
+    if not forms:
+        return None
+    return hashes[forms.index(Counter(forms).most_common(1)[0][0])]

@@ -1,0 +1,70 @@
+"""One browser's connection, and the states that it goes through."""
+
+from __future__ import annotations
+
+import _socket
+import sys
+from typing import Any
+
+from greenlet import GreenletExit
+
+from rplx.protocol.http_requests import RequestReader
+
+READING = 0  # a request is awaited or coming in
+WORKING = 1  # the application has its request, or its answer is on its way
+PARKED = 2  # its greenlet waits for a message
+SENT = 3  # the answer is out, its greenlet has not run yet
+FINISHING = 4  # its greenlet writes what the socket did not take at once
+LINGERING = 5  # our half is closed; what the client still sends is read and thrown away
+CLOSED = 6
+
+
+class ClientGone(GreenletExit):
+    """Thrown into a connection's greenlet when its client has hung up or does not read."""
+
+
+class Connection:
+    """One browser's connection. The server keeps it by its descriptor."""
+
+    __slots__ = (
+        "deadline",
+        "extra",
+        "fd",
+        "greenlet",
+        "half_closed",
+        "head",
+        "host",
+        "keep_alive",
+        "name",
+        "port",
+        "readable",
+        "reader",
+        "sent",
+        "sock",
+        "state",
+        "watched",
+    )
+    line = "WAIT"
+
+    def __init__(self, sock: _socket.socket, fd: int, address: Any) -> None:
+        self.sock = sock
+        self.fd = fd
+        self.host: str = sys.intern(address[0])  # behind a proxy all have the same
+        self.port: int = address[1]
+        self.state = READING
+        self.deadline = 0.0  # monotonic seconds; 0: none
+        self.reader: RequestReader | None = None  # while a request is half there
+        self.greenlet: Any = None
+        self.keep_alive = False
+        self.head: bytes | None = None  # of a kept connection's answer, up to its Content-Length
+        self.sent = 0  # bytes of the answer that are out, when it did not go out whole
+        self.extra = 0  # bytes that came while it was parked
+        self.readable = False  # something came while it was not read
+        self.half_closed = False  # the client's sending half has ended, with a request
+        self.watched = False  # by the server's epoll
+        self.name = ""  # what the log calls its listener
+
+    @property
+    def peer(self) -> str:
+        """HOST:PORT, for the log."""
+        return f"{self.host}:{self.port}"

@@ -1,0 +1,299 @@
+"""The WAIT line as a WSGI application (PEP 3333; protocol page, part 2).
+
+The same application runs in the standalone server, in gunicorn's gevent workers and behind any gevent WSGI server.
+A server that puts `rplx.connection` into the environ (wait_server) promises to send a parked listener's answer itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub, getcurrent
+
+from rplx.errors import BadRequest, Forbidden, LengthRequired, MethodNotAllowed, NotFound, Refusal, TooLarge
+from rplx.foreign import Poll, WaitingRoom, check_server
+from rplx.hub import Entered, Hub, Listener, PollTimeout
+from rplx.log import Log
+from rplx.messages import Identifiers
+from rplx.options import Config
+from rplx.pages import Pages
+from rplx.protocol.identifiers import IdentifierParser, listened_to
+from rplx.protocol.replies import PREFIX
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+_POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
+_EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
+_PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
+
+to_hub = get_hub().switch
+
+
+class Application:
+    """The WSGI callable. `configure` may be called again with new options.
+
+    `room` is where polls wait under a server that is not ours; made at the first such poll if there is none yet.
+    """
+
+    def __init__(self, hub: Hub, config: Config, log: Log, room: WaitingRoom | None = None) -> None:
+        self.hub = hub
+        self.log = log
+        self._room = room
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Takes new options; polls that are parked keep theirs."""
+        wait = config.wait
+        self.config = config
+        self.parser = IdentifierParser(config.pages.identifier, wait.max_ids, wait.id_max)
+        self.pages = Pages(config)
+        self.body_max = max(wait.body_max, wait.maxlen)
+        self.timeout = wait.timeout
+        self._origins = frozenset(wait.allowed_origins)
+        self._no_store: Headers = [
+            ("Cache-Control", "no-store, no-cache, must-revalidate"),
+            ("Expires", "Mon, 26 Jul 1997 05:00:00 GMT"),
+            ("Content-Type", f"text/javascript; charset={wait.charset}"),
+        ]
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            method = environ["REQUEST_METHOD"]
+            if method == "OPTIONS":
+                return self._preflight(environ, start_response)
+            if method not in ("GET", "POST", "HEAD"):
+                raise MethodNotAllowed(f"{method} is not served here; use GET or POST")
+            cursors = listened_to(self._identifiers(environ))
+            first = next(iter(cursors), None)
+            if first is None:
+                raise BadRequest("Empty identifier passed")
+            if first == self.config.pages.iframe_id or first == self.config.pages.script_id:
+                return self._page(first, environ, start_response)
+            if method == "HEAD":
+                raise MethodNotAllowed("HEAD is not served here; use GET or POST")
+            return self._poll(cursors, environ, start_response)
+        except Refusal as error:
+            return self._refuse(error, environ, start_response)
+
+    # -- what is asked for
+
+    def _identifiers(self, environ: Environ) -> Identifiers:
+        text: bytes | None = environ.get("rplx.text")
+        if text is not None:
+            return self.parser.in_text(text, complete=True) or Identifiers({})
+        target = _target(environ).encode("latin-1", "replace")
+        identifiers = self.parser.in_target(target)
+        if identifiers is None and environ["REQUEST_METHOD"] == "POST":
+            identifiers = self.parser.in_data(self._body(environ))
+        if identifiers is None:
+            if environ.get("PATH_INFO", "/") not in ("", "/"):
+                raise NotFound("nothing is served at this path")
+            raise BadRequest("Empty identifier passed")
+        return identifiers
+
+    def _body(self, environ: Environ) -> bytes:
+        """The whole body of a POST. Errors: LengthRequired, TooLarge, BadRequest if it was cut short."""
+        given = environ.get("CONTENT_LENGTH")
+        if not given:
+            if environ.get("wsgi.input_terminated"):
+                body: bytes = environ["wsgi.input"].read(self.body_max + 1)
+                if body:
+                    if len(body) > self.body_max:
+                        raise TooLarge(f"body longer than {self.body_max} bytes")
+                    return body
+            raise LengthRequired("a POST needs a Content-Length")
+        length = int(given) if given.isascii() and given.isdigit() else -1
+        if length < 0:
+            raise BadRequest("Content-Length is not a number")
+        if length > self.body_max:
+            raise TooLarge(f"body longer than {self.body_max} bytes")
+        try:
+            body = environ["wsgi.input"].read(length)
+        except OSError:  # how gevent.pywsgi tells it
+            body = b""
+        if len(body) < length:
+            raise BadRequest("the request was cut short")
+        return body
+
+    # -- answers
+
+    def _poll(self, cursors: dict[str, str | None], environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        connection = environ.get("rplx.connection")
+        wait = "rplx.no_wait" not in environ
+        if "position" in environ["QUERY_STRING"] and _POSITION.search(_target(environ)):
+            wait = False
+        if connection is None:
+            room = self._waiting_room(environ)
+            wait = wait and room.open
+        entered = self.hub.enter(cursors, connection, wait=wait)
+        headers = self._poll_headers(environ, entered)
+        kept = _keeps_alive(environ)
+        listener = entered.listener
+        if listener is None:
+            body = PREFIX + entered.body
+            if kept:
+                headers.append(("Content-Length", str(len(body))))
+            start_response("200 OK", headers)
+            return [body]
+        if connection is not None:
+            if self.log.connections:
+                connection.name = _name(cursors, entered.position)
+                self.log.connection(connection, f"{connection.name} registered")
+            start_response("200 OK", headers)
+            return park(self.hub, listener, kept)
+        return Poll(room, listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
+
+    def _waiting_room(self, environ: Environ) -> WaitingRoom:
+        """Errors: Unavailable if polls cannot wait in this server."""
+        check_server(environ, shared_engine=self.config.engine.url != "memory:")
+        if self._room is None:
+            self._room = WaitingRoom(self.hub)
+        self._room.check_thread()
+        return self._room
+
+    def _poll_headers(self, environ: Environ, entered: Entered) -> Headers:
+        headers = self._no_store.copy()
+        if "rplx.text" in environ:
+            return headers
+        headers.append(("X-Content-Type-Options", "nosniff"))
+        headers.append(("X-Realplexor-Cursor", entered.position))
+        if entered.gaps:
+            headers.append(("X-Realplexor-Gap", ",".join(entered.gaps)))
+        if self._origins:
+            headers += self._cors(environ)
+        return headers
+
+    def _cors(self, environ: Environ) -> Headers:
+        """What lets a page of another origin read the answer (Fetch standard, 3.2)."""
+        origin = environ.get("HTTP_ORIGIN")
+        if origin in self._origins:
+            return [
+                ("Vary", "Origin"),
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Allow-Credentials", "true"),
+                _EXPOSED,
+            ]
+        if "*" in self._origins:
+            return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
+        return [("Vary", "Origin")]
+
+    def _preflight(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+            raise MethodNotAllowed("OPTIONS is served for preflights alone; use GET or POST")
+        headers = self._cors(environ)
+        if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+            raise Forbidden("this origin is not among wait.allowed_origins")
+        headers += [
+            ("Access-Control-Allow-Methods", "GET, POST"),
+            ("Access-Control-Allow-Headers", "Content-Type"),
+            ("Access-Control-Max-Age", _PREFLIGHT_AGE),
+            ("Content-Length", "0"),
+        ]
+        start_response("204 No Content", headers[:-1])
+        return []
+
+    def _page(self, id: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        kind = "IFRAME" if id == self.config.pages.iframe_id else "SCRIPT"
+        connection = environ.get("rplx.connection")
+        if self.log.connections and connection is not None:
+            self.log.connection(connection, f"{kind} marker received, sending content")
+        try:
+            page = self.pages.get(kind)
+        except OSError as error:
+            self.log.error(f"cannot read the {kind} page: {error}")
+            raise NotFound(f"the {kind} page cannot be read") from None
+        headers: Headers = [
+            ("Content-Type", f"{page.content_type}; charset={self.config.wait.charset}"),
+            ("Last-Modified", page.last_modified),
+            ("Expires", "Wed, 08 Jul 2037 22:53:52 GMT"),
+            ("Cache-Control", "public"),
+        ]
+        if "rplx.text" not in environ:
+            headers.append(("X-Content-Type-Options", "nosniff"))
+            if kind == "IFRAME":
+                headers.append(("Origin-Agent-Cluster", "?0"))  # else document.domain cannot be set in today's browsers
+            if self._origins:
+                headers += self._cors(environ)
+        if environ.get("HTTP_IF_MODIFIED_SINCE") == page.last_modified:
+            start_response("304 Not Modified", headers[1:])
+            return []
+        if _keeps_alive(environ):
+            headers.append(("Content-Length", str(len(page.content))))
+        start_response("200 OK", headers)
+        return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [page.content]
+
+    def _refuse(self, error: Refusal, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        connection = environ.get("rplx.connection")
+        if connection is not None:
+            self.log.connection_error(connection, error.text)
+        return refuse(error, environ, start_response)
+
+
+def refuse(error: Refusal, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The answer to a request that is not carried out (part 7.3)."""
+    text = f"{error.text}\n".encode()
+    headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
+    headers.append(("X-Content-Type-Options", "nosniff"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", "GET, POST"))
+    start_response(f"{error.status} {error.reason}", headers)
+    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]
+
+
+def park(hub: Hub, listener: Listener, kept: bool) -> Iterator[bytes]:
+    """The body of a parked listener under the standalone server: what goes out at once, then the answer.
+
+    Between the two it makes C calls only: a parked greenlet with a Python call in it maps 16 KB for its life, and
+    Event.wait() runs Python code (8.1 KB a listener against 3.1).
+    """
+    event = listener.channel_set.event
+    try:
+        yield b"" if kept else PREFIX
+        while listener.answer is None:
+            event = listener.channel_set.event
+            event.rawlink(getcurrent().switch)
+            to_hub()
+    except BaseException as error:
+        event.unlink(getcurrent().switch)
+        hub.leave(listener)
+        if not isinstance(error, PollTimeout):
+            raise
+    answer = listener.answer or b""
+    yield PREFIX + answer if kept else answer
+
+
+def _target(environ: Environ) -> str:
+    """The request target as it came: RAW_URI is what gunicorn calls it, REQUEST_URI others."""
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    if raw is not None:
+        return str(raw)
+    return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}?{environ.get('QUERY_STRING', '')}"
+
+
+def _keeps_alive(environ: Environ) -> bool:
+    """Whether the client keeps its connection, so gets its answer in one piece (part 7.2)."""
+    known = environ.get("rplx.keep_alive")
+    if known is not None:
+        return bool(known)
+    return environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "close" not in environ.get("HTTP_CONNECTION", "").lower()
+
+
+def _name(cursors: dict[str, str | None], position: str) -> str:
+    """What the log calls a listener (part 4): its first id, and how many more."""
+    id, cursor = next(iter(cursors.items()))
+    more = f",(and {len(cursors) - 1} more)" if len(cursors) > 1 else ""
+    return f"[{cursor or position}:{id}{more}]"
+
+
+def __getattr__(name: str) -> Any:
+    # Under `rplx serve` neither is needed, and what they bring with them is not loaded.
+    if name in ("application", "RealplexorMiddleware"):
+        return getattr(importlib.import_module("rplx.middleware"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,132 @@
+"""Who is online, and WATCH's memory (protocol page, part 3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from rplx.engine.presence import EventLog
+from rplx.messages import Event
+from rplx.options import PresenceOptions
+from tests.engine.clock import Clock, Engine
+
+
+def shown(events: list[Event]) -> list[str]:
+    return [f"{event.kind} {event.position}:{event.id}" for event in events]
+
+
+@pytest.fixture
+def engine(clock: Clock) -> Engine:
+    return Engine(clock, presence=PresenceOptions(offline_timeout=30))
+
+
+class TestOnline:
+    def test_counts_connections(self, engine: Engine) -> None:
+        engine.join(("a", "b"))
+        engine.join(("a",))
+        assert engine.online() == {"a": 2, "b": 1}
+        engine.leave(("a",))
+        assert engine.online() == {"a": 1, "b": 1}
+
+    def test_prefixes(self, engine: Engine) -> None:
+        engine.join(("me_a", "me_b", "you_a"))
+        assert engine.online(("me_",)) == {"me_a": 1, "me_b": 1}
+        assert engine.online(("x", "you_a", "me_b")) == {"me_b": 1, "you_a": 1}
+        assert engine.online(("me_ab",)) == {}
+
+    def test_the_grace_time(self, clock: Clock, engine: Engine) -> None:
+        engine.join(("a",))
+        engine.leave(("a",))
+        assert engine.online() == {"a": 0}
+        clock.pass_(29.9)
+        assert engine.sweep() == ([], [])
+        assert engine.online() == {"a": 0}
+        clock.pass_(0.1)
+        assert engine.sweep() == (["a"], [])
+        assert engine.online() == {}
+
+    def test_who_comes_back_within_it_has_never_been_away(self, clock: Clock, engine: Engine) -> None:
+        engine.join(("a",))
+        engine.leave(("a",))
+        clock.pass_(29)
+        engine.join(("a",))
+        clock.pass_(29)
+        assert engine.sweep() == ([], [])
+        assert shown(engine.events(10)) == ["online 11:a"]
+        engine.leave(("a",))
+        clock.pass_(30)
+        assert engine.sweep() == (["a"], [])
+        assert shown(engine.events(10)) == ["offline 12:a"]
+
+    def test_while_one_stays_the_others_leaving_changes_nothing(self, clock: Clock, engine: Engine) -> None:
+        for _ in range(3):
+            engine.join(("a",))
+        engine.leave(("a",), 2)
+        clock.pass_(100)
+        assert engine.sweep() == ([], [])
+        assert engine.online() == {"a": 1}
+        assert engine.position() == 11
+
+    def test_the_wall_clock_does_not_matter(self, clock: Clock, engine: Engine) -> None:
+        engine.join(("a",))
+        engine.leave(("a",))
+        clock.set_back(3600)
+        clock.monotonic += 30
+        assert engine.sweep() == (["a"], [])
+
+
+class TestEvents:
+    def test_the_first_has_position_11(self, engine: Engine) -> None:
+        assert engine.position() == 10
+        engine.join(("a",))
+        assert engine.position() == 11
+        assert shown(engine.events(10)) == ["online 11:a"]
+        assert engine.events(11) == []
+
+    def test_oldest_first_and_of_one_id_the_latest(self, clock: Clock, engine: Engine) -> None:
+        engine.join(("a",))
+        engine.join(("b",))
+        engine.leave(("a",))
+        clock.pass_(31)
+        engine.sweep()
+        engine.join(("c",))
+        assert shown(engine.events(10)) == ["online 12:b", "offline 13:a", "online 14:c"]
+        assert shown(engine.events(12)) == ["offline 13:a", "online 14:c"]
+        engine.join(("a",))
+        assert shown(engine.events(10)) == ["online 12:b", "online 14:c", "online 15:a"]
+
+    def test_offline_in_the_order_of_leaving(self, clock: Clock, engine: Engine) -> None:
+        engine.join(("a", "b", "c"))
+        for id in ("b", "c", "a"):
+            engine.leave((id,))
+            clock.pass_(1)
+        clock.pass_(60)
+        assert engine.sweep() == (["b", "c", "a"], [])
+        assert shown(engine.events(13)) == ["offline 14:b", "offline 15:c", "offline 16:a"]
+
+    def test_prefixes(self, engine: Engine) -> None:
+        engine.join(("me_a", "you_a", "me_b"))
+        assert shown(engine.events(10, ("me_",))) == ["online 11:me_a", "online 13:me_b"]
+        assert shown(engine.events(10, ("you", "me_b"))) == ["online 12:you_a", "online 13:me_b"]
+
+
+class TestBlocks:
+    """The newest three blocks of EVENT_CHAIN_LEN+1 events are kept."""
+
+    @pytest.mark.parametrize(
+        ("events", "kept_from"),
+        [(0, 11), (1, 11), (8, 11), (9, 11), (10, 14), (12, 14), (13, 17), (100, 104)],
+    )
+    def test_what_is_kept(self, clock: Clock, events: int, kept_from: int) -> None:
+        engine = Engine(clock, presence=PresenceOptions(event_chain_len=2))
+        for number in range(events):
+            engine.join((f"id{number}",))
+        assert [event.position for event in engine.events(10)] == list(range(kept_from, 11 + events))
+        assert engine.counters()["events"] == 11 + events - kept_from
+        assert engine.position() == 10 + events
+
+    def test_a_position_within_a_block(self) -> None:
+        log = EventLog(3)
+        for number in range(7):
+            log.add("online", f"id{number}")
+        for position in range(10, 18):
+            assert [event.position for event in log.after(position)] == list(range(position + 1, 18))

@@ -1,0 +1,98 @@
+"""Clear refusals over HTTP, a closed connection in plain text (protocol page, part 7.3 and 7.7)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.lines.wire import Wire, http, own
+
+# Bytes in, status line and reason out.
+ON_WAIT: list[tuple[str, bytes, bytes, str]] = [
+    ("no channel", http("GET / HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
+    ("an empty list", http("GET /?identifier= HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
+    ("no such path", http("GET /favicon.ico HTTP/1.1\nHost: h"), b"404 Not Found", "nothing is served at this path"),
+    ("PUT", http("PUT /?identifier=~a HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "PUT is not served here; use GET or POST"),
+    ("DELETE", http("DELETE /?identifier=~a HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "DELETE is not served here; .*"),
+    ("HEAD of a poll", http("HEAD /?identifier=~a HTTP/1.1\nHost: h"), b"405 Method Not Allowed", ""),
+    ("a POST without length", b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"411 Length Required", "a POST needs a Content-Length"),
+    ("no Host", http("GET /?identifier=~a HTTP/1.1"), b"400 Bad Request", "a request has one Host header"),
+    ("two Hosts", http("GET /?identifier=~a HTTP/1.1\nHost: a\nHost: b"), b"400 Bad Request", "a request has one Host header"),
+    ("another version", http("GET /?identifier=~a HTTP/3.0\nHost: h"), b"400 Bad Request", ".*"),
+    ("two lengths", http("POST / HTTP/1.1\nHost: h\nContent-Length: 1\nContent-Length: 2", b"a", length=False), b"400 Bad Request", "malformed HTTP request: .*"),
+    ("length and chunked", http("POST / HTTP/1.1\nHost: h\nContent-Length: 1\nTransfer-Encoding: chunked", b"a", length=False), b"400 Bad Request", "malformed HTTP request: .*"),
+    ("a bad header", http("GET /?identifier=~a HTTP/1.1\nHost: h\nno header"), b"400 Bad Request", "malformed HTTP request: .*"),
+    ("CONNECT", http("CONNECT h:80 HTTP/1.1\nHost: h"), b"400 Bad Request", "CONNECT is not served here"),
+    ("OPTIONS", http("OPTIONS / HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "OPTIONS is served for preflights alone; .*"),
+    ("a preflight of a stranger", http("OPTIONS / HTTP/1.1\nHost: h\nOrigin: http://x\nAccess-Control-Request-Method: GET"),
+     b"403 Forbidden", "this origin is not among wait.allowed_origins"),
+]  # fmt: skip
+ON_IN: list[tuple[str, bytes, bytes, str]] = [
+    ("no channel", http("POST / HTTP/1.1\nHost: h", b"{}"), b"400 Bad Request", r"no channel given, and no command \(ONLINE, WATCH or STATS\)"),
+    ("no channel, no body", http("POST / HTTP/1.1\nHost: h", b""), b"400 Bad Request", "no channel given.*"),
+    ("an empty list", http("POST /?identifier= HTTP/1.1\nHost: h", b"{}"), b"400 Bad Request", "no channel given, .*"),
+    ("a bad cursor", http("POST /?identifier=x:~a HTTP/1.1\nHost: h", b"{}"), b"400 Bad Request", "no channel given, .*"),
+    ("an unknown command", http("POST / HTTP/1.1\nHost: h", b"ONLINES ~"), b"400 Bad Request", "no channel given, and no command .*"),
+    ("a marker in a cookie", http("POST / HTTP/1.1\nHost: h\nCookie: identifier=~a", b"{}"), b"400 Bad Request", "no channel given, .*"),
+    ("no JSON", http("POST /?identifier=~a HTTP/1.1\nHost: h", b"hello"), b"400 Bad Request", "the message is not JSON: .*"),
+    ("no body", http("POST /?identifier=~a HTTP/1.1\nHost: h", b""), b"400 Bad Request", "the message is not JSON: .*"),
+    ("a browser: Origin", http("POST /?identifier=~a HTTP/1.1\nHost: h\nOrigin: http://x", b"{}"), b"403 Forbidden", ".*browsers"),
+    ("a browser: Referer", http("POST /?identifier=~a HTTP/1.1\nHost: h\nreferer: http://x", b"{}"), b"403 Forbidden", ".*browsers"),
+    ("a browser: Sec-Fetch", http("POST /?identifier=~a HTTP/1.1\nHost: h\nSEC-FETCH-Site: x", b"{}"), b"403 Forbidden", ".*browsers"),
+    ("a browser's command", http("GET / HTTP/1.1\nHost: h\nOrigin: http://x", b"ONLINE"), b"403 Forbidden", ".*browsers"),
+    ("GET of nothing", http("GET / HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "send by POST, .*"),
+    ("a bad header", http("POST /?identifier=~a HTTP/1.1\nHost: h\nno header", b"{}"), b"400 Bad Request", "malformed HTTP request: .*"),
+    ("two lengths", http("POST /?identifier=~a HTTP/1.1\nHost: h\nContent-Length: 1\nContent-Length: 2", b"a", length=False), b"400 Bad Request", "malformed HTTP request: .*"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "status", "reason"), [row[1:] for row in ON_WAIT], ids=[row[0] for row in ON_WAIT])
+def test_on_wait(wire: Wire, prefix: str, request_: bytes, status: bytes, reason: str) -> None:
+    check(wire.on_wait(own(request_, prefix), end=True).rest(), status, reason, b"1.1")
+
+
+@pytest.mark.parametrize(("request_", "status", "reason"), [row[1:] for row in ON_IN], ids=[row[0] for row in ON_IN])
+def test_on_in(wire: Wire, prefix: str, request_: bytes, status: bytes, reason: str) -> None:
+    check(wire.on_in(own(request_, prefix), end=True).rest(), status, reason, rb"1\.[01]")
+    assert wire.poll(f"1:{prefix}a") == b""
+
+
+def check(answer: bytes, status: bytes, reason: str, version: bytes) -> None:
+    head, _, text = answer.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert re.fullmatch(b"HTTP/" + version + b" " + status, lines[0]), answer
+    assert b"Content-Type: text/plain" in lines
+    length = next(int(line[16:]) for line in lines if line.startswith(b"Content-Length: "))
+    assert length == len(text) or not text
+    assert re.fullmatch(f"{reason}\n" if reason else "", text.decode()), answer
+
+
+@pytest.mark.parametrize(
+    "data", [b"hello\n", b"\x00\x01\x02", b"{}\n\n", b"identifier\n", b"xidentifier=a\n", b"Referer: identifier=a\n\n"]
+)
+def test_plain_text_gets_a_closed_connection(wire: Wire, data: bytes) -> None:
+    assert wire.on_wait(data, end=True).rest() == b""
+    assert wire.on_in(data, end=True).rest() == b""
+
+
+def test_the_server_goes_on(wire: Wire, prefix: str) -> None:
+    listener = wire.listen(f"1:{prefix}a")
+    for _, request_, _, _ in ON_WAIT:
+        wire.on_wait(own(request_, prefix)).reset()
+    for _, request_, _, _ in ON_IN:
+        wire.on_in(own(request_, prefix)).reset()
+    wire.send(f"5:{prefix}a", '"still here"')
+    assert b'"still here"' in listener.rest()
+
+
+def test_a_405_says_what_is_allowed(wire: Wire) -> None:
+    assert b"\r\nAllow: GET, POST\r\n" in wire.on_wait(http("PUT / HTTP/1.1\nHost: h")).answer()[0]
+
+
+def test_a_refusal_is_read_by_who_still_sends(wire: Wire, prefix: str) -> None:
+    """Though the body is still on its way, the reason arrives: no reset eats it."""
+    for conversation in (wire.on_wait(), wire.on_in()):
+        conversation.send(f"POST /?identifier={prefix}a HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n".encode())
+        conversation.send(b"x" * 100_000)
+        assert re.match(rb"HTTP/1.[01] 413 ", conversation.rest())

@@ -1,0 +1,131 @@
+"""The systemd unit, the init script and the installer."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+SERVER = 'wait.listen = ["127.0.0.1:0"]\nin.listen = ["127.0.0.1:0"]\n'
+EXPOSURE_MAX = 2.5  # of 10, as systemd-analyze counts
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a command and a directory that are on every machine, which systemd-analyze asks for."""
+    text = (CONF / "rplx.service").read_text()
+    text = text.replace("/opt/rplx/bin/rplx serve", "/bin/true serve").replace("=/etc/rplx", "=/")
+    path = tmp_path / "rplx.service"
+    path.write_text(text)
+    return path
+
+
+@needs_systemd
+def test_systemd_accepts_the_unit(unit: Path) -> None:
+    run = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
+    assert "rplx.service" not in run.stderr
+    assert run.returncode == 0
+
+
+@needs_systemd
+def test_the_unit_is_hardened(unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", unit]
+    report = subprocess.run(command, capture_output=True, text=True)
+    exposure = re.search(r"Overall exposure level for rplx.service: ([\d.]+)", report.stdout)
+    assert exposure, report.stderr
+    assert float(exposure[1]) <= EXPOSURE_MAX
+
+
+def test_the_unit_has_what_it_promises() -> None:
+    lines = (CONF / "rplx.service").read_text().splitlines()
+    for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "User=rplx", "LimitNOFILE=262144"):
+        assert line in lines
+
+
+@pytest.mark.parametrize("script", ["rplx.init", "install-service.sh"])
+def test_scripts_are_plain_sh(script: str) -> None:
+    assert (CONF / script).stat().st_mode & 0o111
+    subprocess.run(["sh", "-n", CONF / script], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("start-stop-daemon"), reason="start-stop-daemon is not installed")
+class TestInitScript:
+    """The real server, started, reloaded and stopped by the script."""
+
+    @pytest.fixture
+    def service(self, tmp_path: Path) -> Iterator[Callable[[str], tuple[int, str]]]:
+        (tmp_path / "rplx.toml").write_text(SERVER)
+        daemon = tmp_path / "rplx"
+        daemon.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m rplx "$@"\n')
+        daemon.chmod(0o755)
+        values = {"DAEMON": daemon, "CONFIG": tmp_path / "rplx.toml", "RUN_AS": getpass.getuser(), "MAX_FILES": 100}
+        values |= {"PIDFILE": tmp_path / "pid", "LOGFILE": tmp_path / "log"}
+        defaults = tmp_path / "defaults"
+        defaults.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()))
+
+        def run(action: str) -> tuple[int, str]:
+            environ = {"DEFAULTS_FILE": str(defaults), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+            done = subprocess.run([CONF / "rplx.init", action], env=environ, capture_output=True, text=True, timeout=30)
+            return done.returncode, done.stdout + done.stderr
+
+        yield run
+        run("stop")
+
+    def test_its_life(self, service: Callable[[str], tuple[int, str]], tmp_path: Path) -> None:
+        assert service("status") == (3, "rplx is not running\n")
+        assert service("reload") == (7, "rplx is not running\n")
+        assert service("try-restart") == (0, "")
+        code, text = service("start")
+        pid = (tmp_path / "pid").read_text().strip()
+        assert (code, text) == (0, f"rplx is started, process {pid}\n")
+        assert service("start") == (0, f"rplx is already running, process {pid}\n")
+        assert service("status") == (0, f"rplx is running, process {pid}\n")
+        _wait_for(tmp_path / "log", r"Opened files limit \(ulimit -n\): 100\.")
+        _wait_for(tmp_path / "log", r"IN: listening")
+        (tmp_path / "rplx.toml").write_text("wait.timeout = 5\n" + SERVER)
+        assert service("reload") == (0, "rplx reads its configuration again\n")
+        _wait_for(tmp_path / "log", r"Option wait.timeout is changed: 300.* -> 5")
+        assert service("restart")[0] == 0
+        restarted = (tmp_path / "pid").read_text().strip()
+        assert restarted != pid
+        assert service("stop") == (0, "rplx is stopped\n")
+        assert service("stop") == (0, "rplx is not running\n")
+        assert service("status") == (3, "rplx is not running\n")
+        assert not Path("/proc", restarted).exists() or "Z (zombie)" in Path("/proc", restarted, "status").read_text()
+
+    def test_a_failed_start_says_why(self, service: Callable[[str], tuple[int, str]], tmp_path: Path) -> None:
+        (tmp_path / "rplx.toml").write_text("[wait]\ntimeuot = 5\n")
+        code, text = service("start")
+        assert code == 1
+        assert text.splitlines() == [
+            f"rplx did not start, the end of {tmp_path}/log says why:",
+            f'{tmp_path}/rplx.toml:2: unknown option wait.timeuot, did you mean "timeout"?',
+        ]
+        assert service("status") == (3, "rplx is not running\n")
+
+    def test_a_dead_server_is_seen(self, service: Callable[[str], tuple[int, str]], tmp_path: Path) -> None:
+        (tmp_path / "pid").write_text("4194304\n")  # the kernel's greatest process id is one less
+        assert service("status") == (1, "rplx is not running\n")
+
+    def test_usage(self, service: Callable[[str], tuple[int, str]]) -> None:
+        code, text = service("dance")
+        assert code == 2
+        assert "usage:" in text
+
+
+def _wait_for(log: Path, pattern: str) -> None:
+    for _ in range(100):
+        if re.search(pattern, log.read_text()):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {pattern!r} in the log:\n{log.read_text()}")

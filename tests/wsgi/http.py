@@ -1,0 +1,138 @@
+"""Raw HTTP to the servers under test: bytes in, an Answer out, its transfer coding taken off."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TIMEOUT = 10.0
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`status` is "200 OK"; header names are in lower case."""
+
+    status: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Client:
+    """One connection. `read` gives the next answer; what has come of it while it is not whole is in `received`."""
+
+    def __init__(self, address: Address, request: bytes = b"") -> None:
+        self.sock = socket.create_connection(address, timeout=TIMEOUT)
+        self.received = b""
+        self.send(request)
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def half_close(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def _more(self) -> bool:
+        data = self.sock.recv(65536)
+        self.received += data
+        return bool(data)
+
+    def read_until(self, end: bytes) -> bytes:
+        """What has come up to and with `end`; it stays in `received`."""
+        while end not in self.received:
+            assert self._more(), f"closed behind {self.received!r}"
+        return self.received[: self.received.index(end) + len(end)]
+
+    def read(self, *, head_only: bool = False) -> Answer:
+        """The next whole answer, by Content-Length, chunks or the end of the connection."""
+        head = self.read_until(b"\r\n\r\n")
+        self.received = self.received[len(head) :]
+        lines = head.decode("latin-1").split("\r\n")
+        version, _, status = lines[0].partition(" ")
+        assert version in ("HTTP/1.1", "HTTP/1.0")
+        headers = {}
+        for line in lines[1:-2]:
+            name, _, value = line.partition(":")
+            assert name.lower() not in headers, f"{name} twice"
+            headers[name.lower()] = value.strip()
+        if head_only or status[:3] in ("204", "304"):
+            return Answer(status, headers, b"")
+        return Answer(status, headers, self._body(headers))
+
+    def _body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") == "chunked":
+            body = b""
+            while chunk := self._chunk():
+                body += chunk
+            return body
+        if "content-length" in headers:
+            return self._take(int(headers["content-length"]))
+        while self._more():
+            pass
+        body, self.received = self.received, b""
+        return body
+
+    def _chunk(self) -> bytes:
+        line = self.read_until(b"\r\n")
+        self.received = self.received[len(line) :]
+        chunk = self._take(int(line, 16))
+        assert self._take(2) == b"\r\n"
+        return chunk
+
+    def _take(self, count: int) -> bytes:
+        while len(self.received) < count:
+            assert self._more(), f"closed behind {self.received!r}"
+        taken, self.received = self.received[:count], self.received[count:]
+        return taken
+
+    def ended(self) -> bool:
+        """Whether the server has closed the connection, with nothing more to read."""
+        return not self._more()
+
+
+def get(target: str, *headers: str, version: str = "1.1") -> bytes:
+    return "\r\n".join([f"GET {target} HTTP/{version}", "Host: localhost", *headers, "", ""]).encode()
+
+
+def ask(address: Address, request: bytes, *, head_only: bool = False) -> Answer:
+    client = Client(address, request)
+    try:
+        return client.read(head_only=head_only)
+    finally:
+        client.close()
+
+
+def send(address: Address, marker: str, data: bytes) -> dict[str, str]:
+    """A back-end's send; gives the receipt."""
+    lines = ["POST / HTTP/1.1", "Host: localhost", f"X-Realplexor: identifier={marker}", f"Content-Length: {len(data)}"]
+    answer = ask(address, "\r\n".join([*lines, "", ""]).encode() + data)
+    assert answer.status == "200 OK", answer
+    return dict(line.split(" ") for line in answer.body.decode().splitlines())
+
+
+def online(address: Address) -> dict[str, int]:
+    """What ONLINE answers: id -> connections."""
+    client = Client(address, b"ONLINE\n\n")
+    lines = client.read().body.decode().splitlines()
+    return {line.split(" ")[0]: int(line.split(" ")[1]) for line in lines}
+
+
+def until(what: Callable[[], bool], timeout: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not what():
+        assert time.monotonic() < deadline, "did not come in time"
+        time.sleep(0.02)
+
+
+def messages(body: bytes) -> list[object]:
+    """The data of a poll's blocks."""
+    match = re.fullmatch(rb" \r\n(.*)", body, re.DOTALL)
+    assert match, body
+    return [block["data"] for block in json.loads(match[1])] if match[1] else []
