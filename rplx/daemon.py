@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from gevent import monkey
+
 from rplx import process
+from rplx.engines import is_shared
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.options import Config
@@ -16,7 +21,9 @@ from rplx.supervisor import Loader, Supervisor
 
 def serve(load: Callable[[], Config]) -> int:
     """`rplx serve`: runs until a signal ends it; gives the exit status. Errors: ConfigError before anything serves."""
-    return _run(lambda: (load(), []), None, supervised=False)
+    status = _run(lambda: (load(), []), None, supervised=False)
+    sys.stdout.flush()
+    os._exit(status)  # the interpreter's own end would walk through every listener that is still parked
 
 
 def run_legacy(load: Loader, pidfile: str | None) -> int:
@@ -35,41 +42,66 @@ def _run(load: Loader, pidfile: str | None, *, supervised: bool) -> int:
         if os.getuid() == 0:
             process.check_user(config.server.user)
         with _pidfile(pidfile):
-            if supervised or config.server.max_mem_mb:
-                return Supervisor(load, config, bind(config, log), log, serve_in_this_process).run()
-            return serve_in_this_process(config, load, bind(config, log), log, supervised=False)
+            if supervised or config.server.max_mem_mb or config.server.workers > 1:
+                return Supervisor(load, config, log, bind, serve_in_this_process).run()
+            (sockets,) = bind(config, log)
+            ready = partial(process.notify, "READY=1")
+            return serve_in_this_process(config, load, sockets, log, ready=ready, supervised=False)
     finally:
         log.flush()
 
 
-def bind(config: Config, log: Log) -> process.Sockets:
-    """The listening sockets of both lines. Errors: ConfigError that names every address that cannot be had."""
-    sockets = process.Sockets([], [])
+def bind(config: Config, log: Log) -> list[process.Sockets]:
+    """The listening sockets of each worker. Errors: ConfigError that names every address that cannot be had.
+
+    Each worker has WAIT sockets of its own on the same ports, so that one that dies resets nobody's connection but its
+    own; they share those of IN.
+    """
+    workers = config.server.workers
     problems: list[str] = []
-    for line, addresses, option, found in (
-        ("WAIT", config.wait.listen, "wait.listen (--wait)", sockets.wait),
-        ("IN", config.in_.listen, "in.listen (--in)", sockets.in_),
-    ):
-        try:
-            found += process.listen(addresses, option, browsers=line == "WAIT")
-        except ConfigError as error:
-            problems += error.problems
+    all_sockets = [process.Sockets([], []) for _ in range(workers)]
+    try:
+        for sock in process.listen(config.wait.listen, "wait.listen (--wait)", browsers=True, shared=workers > 1):
+            log.message(f"WAIT: listening {process.show_address(sock)}")
+            all_sockets[0].wait.append(sock)
+        for sockets in all_sockets[1:]:
+            bound = [process.show_address(sock) for sock in all_sockets[0].wait]
+            sockets.wait.extend(process.listen(bound, "wait.listen (--wait)", browsers=True, shared=True))
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        in_ = process.listen(config.in_.listen, "in.listen (--in)", browsers=False)
+        for sock in in_:
+            log.message(f"IN: listening {process.show_address(sock)}")
+        for sockets in all_sockets:
+            sockets.in_.extend(in_)
+    except ConfigError as error:
+        problems += error.problems
     if problems:
-        sockets.close()
+        for sockets in all_sockets:
+            sockets.close()
         raise ConfigError(problems)
-    for line, found in (("WAIT", sockets.wait), ("IN", sockets.in_)):
-        for sock in found:
-            log.message(f"{line}: listening {process.show_address(sock)}")
-    return sockets
+    return all_sockets
 
 
-def serve_in_this_process(config: Config, load: Loader, sockets: process.Sockets, log: Log, *, supervised: bool) -> int:
+def serve_in_this_process(
+    config: Config,
+    load: Loader,
+    sockets: process.Sockets,
+    log: Log,
+    *,
+    ready: Callable[[], None],
+    supervised: bool,
+) -> int:
     """Drops privileges and serves; gives the exit status. Errors: ConfigError."""
+    if is_shared(config):
+        monkey.patch_all()  # the engine's client library must not hold up the loop
+    # Brings gevent's loop with it, which must not be there before a fork; the new user need not be able to read it.
+    from rplx.server import Server
+
     if process.drop_privileges(config.server.user):
         log.message(f'Switching current user to unprivileged "{config.server.user}"')
-    from rplx.server import Server  # brings gevent's loop with it, which must not be there before a fork
-
-    return Server(config, load, sockets, log, supervised=supervised).run()
+    return Server(config, load, sockets, log, supervised=supervised).run(ready)
 
 
 @contextlib.contextmanager

@@ -208,6 +208,8 @@ class Poll:
         body = self._listener.answer or b""
         if kept:
             body = PREFIX + body
+            if not self._room.open:
+                _close_behind(start_response)
             start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         if body:
             yield body
@@ -220,6 +222,13 @@ def client_socket(environ: dict[str, Any]) -> Any:
         raw = getattr(environ["wsgi.input"].rfile, "raw", None)
         found = getattr(raw, "_sock", None)
     return found
+
+
+def _close_behind(start_response: StartResponse) -> None:
+    """Has gunicorn close the connection behind this answer: a kept one holds up the end of its worker."""
+    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    if force_close is not None:
+        force_close()
 
 
 def _is_pywsgi(environ: dict[str, Any]) -> bool:

@@ -32,7 +32,7 @@ __all__ = (
 
 worker_class = "gevent"
 worker_connections = 10_000  # polls and other connections that a worker holds; gunicorn's own default is 1000
-keepalive = 75  # seconds that a kept connection may idle between two polls; gunicorn's own default is 2
+keepalive = 10  # seconds that a kept connection may idle between two polls, and hold up a worker's end; default 2
 limit_request_line = 8190  # bytes: a poll of many channels, the most that gunicorn can be set to
 
 LOOK_EVERY = 0.2  # seconds between two looks at whether the worker is to end

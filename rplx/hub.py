@@ -150,7 +150,12 @@ class Hub:
     def _shown(self, due: Due, names: Sequence[str]) -> bool:
         assert self.visibility is not None
         for id, cursor in list(due.ids.items()):
-            if not self.visibility(id, names, cursor, due.message.data):
+            try:
+                shown = self.visibility(id, names, cursor, due.message.data)
+            except Exception as error:  # the operator's code must not keep a message from the other listeners
+                self.log.error(f"hooks.check_visibility: {type(error).__name__}: {error}; the message stays hidden")
+                shown = False
+            if not shown:
                 del due.ids[id]
         return bool(due.ids)
 

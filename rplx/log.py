@@ -11,6 +11,7 @@ from typing import Protocol
 from gevent import monkey
 
 LINES_MAX = 100_000  # lines that may wait for a slow target; beyond, lines are dropped and counted
+NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cleanup_timers=0 events=0]"
 RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
 FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
 
@@ -38,7 +39,7 @@ class Log:
 
     def __init__(self, verbosity: int = 1, connections: bool = False, descriptor: int = 1) -> None:
         self.configure(verbosity, connections)
-        self.counters: Callable[[], str] = lambda: ""
+        self.counters: Callable[[], str] = lambda: NO_COUNTERS
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
         self._dropped = 0

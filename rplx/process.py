@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from setproctitle import setproctitle
 
+from rplx.checks import parse_address
 from rplx.errors import ConfigError
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
@@ -35,29 +36,24 @@ class Sockets:
             sock.close()
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """HOST:PORT or [HOST]:PORT as host and port; the form has been checked."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 def show_address(sock: socket.socket) -> str:
     """A socket's own address as HOST:PORT."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def listen(addresses: Iterable[str], option: str, *, browsers: bool) -> list[socket.socket]:
+def listen(addresses: Iterable[str], option: str, *, browsers: bool, shared: bool = False) -> list[socket.socket]:
     """Listening sockets on `addresses`; accepted sockets inherit what is set here.
 
+    `shared`: further sockets may be bound to the same ports, and connections are spread over them (SO_REUSEPORT).
     Errors: ConfigError that says which address cannot be had and that `option` changes it.
     """
     sockets: list[socket.socket] = []
     problems = []
     for address in addresses:
-        host, port = split_address(address)
+        host, port = parse_address(address)
         try:
-            sockets.append(_listen(host, port, browsers=browsers))
+            sockets.append(_listen(host, port, browsers=browsers, shared=shared))
         except OSError as error:
             why = error.strerror or str(error)
             problems.append(f"cannot listen on {address}: {why}; another address is set by {option}")
@@ -68,18 +64,20 @@ def listen(addresses: Iterable[str], option: str, *, browsers: bool) -> list[soc
     return sockets
 
 
-def _listen(host: str, port: int, *, browsers: bool) -> socket.socket:
+def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
         if browsers:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in KEEPALIVE:

@@ -6,18 +6,20 @@ import gc
 import importlib
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
 from rplx import process
-from rplx.engine.memory import MemoryEngine
+from rplx.engines import make_engine, sweep
 from rplx.errors import ConfigError
 from rplx.hub import Hub, Visibility
 from rplx.in_server import InServer, is_loopback
 from rplx.log import Log
-from rplx.options import Config, changed
+from rplx.options import Change, Config, changed
+from rplx.perl_config import perl_text
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.supervisor import EXIT_RESTART, Loader
 from rplx.users import Users
@@ -48,8 +50,7 @@ class Server:
         self._ended = Event()
         self._status = EXIT_OK
         self._users = load_users(config, log)
-        parser = _parser(config)
-        self.engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
+        self.engine = make_engine(config)
         self.hub = Hub(self.engine, log)
         self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
         log.counters = self.hub.counters
@@ -60,14 +61,14 @@ class Server:
 
             application = Demo(self.application, self.hub)
         self.wait_server = WaitServer(application, self.hub, config.wait, log)
-        self.wait_server.configure(config.wait, parser)
-        self.in_server = InServer(self.hub, config.in_, parser, self._users, log)
+        self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
+        self.in_server = InServer(self.hub, config.in_, _parser(config, config.in_.max_ids), self._users, log)
         self.in_server.max_failures = config.users.max_failures
         self._collected = time.monotonic()
         self._crowd = 0
 
-    def run(self) -> int:
-        """Serves until a signal ends it; gives the exit status."""
+    def run(self, ready: Callable[[], None]) -> int:
+        """Serves until a signal ends it; gives the exit status. `ready` is called when both lines accept."""
         for number, handler in (
             (signal.SIGINT, self._interrupt),
             (signal.SIGTERM, self._terminate),
@@ -82,7 +83,11 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.disable()
-        process.notify("READY=1")
+        ready()
+        if self.config.demo.enabled:
+            for sock in self._sockets.wait:
+                port = sock.getsockname()[1]
+                self.log.message(f"The sandbox page is on http://localhost:{port}/ and lets anybody publish")
         sweeper = gevent.spawn(self._sweep_forever)
         self._ended.wait()
         sweeper.kill()
@@ -107,7 +112,8 @@ class Server:
 
     def _leave(self, status: int) -> None:
         """Drains both lines, then ends with `status`."""
-        process.notify("STOPPING=1")
+        if not self._supervised:
+            process.notify("STOPPING=1")
         self._status = status
         self.in_server.stop_accepting()
         self.wait_server.drain(self.config.server.drain)
@@ -116,14 +122,16 @@ class Server:
 
     def _hang_up(self) -> None:
         self.log.message("SIGHUP received, reloading the config")
-        process.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if not self._supervised:
+            process.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._reload()
         except ConfigError as error:
             for problem in error.problems:
                 self.log.error(f"{problem}")
             self.log.error("the old configuration stays in force")
-        process.notify("READY=1")
+        if not self._supervised:
+            process.notify("READY=1")
 
     def _reload(self) -> None:
         """Takes the options that may change while serving. Errors: ConfigError; then nothing has changed."""
@@ -135,18 +143,17 @@ class Server:
         restart = []
         for change in changed(self.config, config):
             name = change.legacy if self.config.log.connections and change.legacy else change.name
-            self.log.message(f"Option {name} is changed: {_show(change.old)} -> {_show(change.new)}")
+            self.log.message(f"Option {name} is changed: {_show(change, change.old)} -> {_show(change, change.new)}")
             if change.needs_restart:
                 restart.append(change.name)
         self.config = config
         self._users = users
-        parser = _parser(config)
         self.log.configure(config.log.verbosity, config.log.connections)
         self.engine.reconfigure(config.history, config.presence)
         self.hub.configure(config.wait.out_max, hook)
         self.application.configure(config)
-        self.wait_server.configure(config.wait, parser)
-        self.in_server.configure(config.in_, parser, users)
+        self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
+        self.in_server.configure(config.in_, _parser(config, config.in_.max_ids), users)
         self.in_server.max_failures = config.users.max_failures
         if restart and self._supervised:
             self.log.message(f"Restarting, since {', '.join(restart)} cannot change while serving")
@@ -165,13 +172,7 @@ class Server:
                 self.log.error(f"{type(error).__name__} in the sweep: {error}")
 
     def _sweep(self) -> None:
-        offline, cleaned = self.engine.sweep()
-        if self.log.connections:
-            for id in offline:
-                self.log.message(f"[{id}] is now offline")
-            for id in cleaned:
-                after = f"{self.config.history.expire_after:g}"
-                self.log.message(f"[{id}] cleaned, because no data is pushed within last {after} seconds")
+        sweep(self.engine, self.config, self.log)
         self._collect()
         self._trim()
 
@@ -216,9 +217,11 @@ def load_hook(name: str) -> Visibility | None:
     return found
 
 
-def _parser(config: Config) -> IdentifierParser:
-    return IdentifierParser(config.pages.identifier, config.wait.max_ids, config.wait.id_max)
+def _parser(config: Config, max_ids: int) -> IdentifierParser:
+    return IdentifierParser(config.pages.identifier, max_ids, config.wait.id_max)
 
 
-def _show(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+def _show(change: Change, value: Any) -> str:
+    if change.name == "engine.url":
+        return "(hidden)"  # may hold a password
+    return ", ".join(value) if isinstance(value, tuple) else perl_text(value)

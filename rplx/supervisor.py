@@ -1,11 +1,13 @@
-"""Keeps a serving process alive: starts it, starts it again when it dies, asks for it or grows too large."""
+"""Keeps serving processes alive: starts them, starts them again when they die, ask for it or grow too large."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,140 +18,197 @@ from rplx.options import Config
 
 Loader = Callable[[], tuple[Config, list[str]]]
 
-LOOK_EVERY = 1.0  # seconds between two looks at the child's memory
-DELAY_MAX = 30.0  # seconds before a child that keeps dying is started again; the delay doubles from one second on
-YOUNG = 10.0  # seconds: a child that dies younger is started again with a delay
-END_TIMEOUT = 5.0  # seconds beyond the drain that a child may take to end
+LOOK_EVERY = 1.0  # seconds between two looks at the workers' memory
+DELAY_MAX = 30.0  # seconds before a worker that keeps dying is started again; the delay doubles from one second on
+YOUNG = 10.0  # seconds: a worker that dies younger is started again with a delay
+END_TIMEOUT = 5.0  # seconds beyond the drain that a worker may take to end
 
-EXIT_RESTART = 64  # a child's exit status that asks to be started again
+EXIT_RESTART = 64  # a worker's exit status that asks to be started again
 
 _HANDLED = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
 
 
 class Serve(Protocol):
-    """Serves in the process that calls it and gives the exit status."""
+    """Serves in the process that calls it and gives the exit status; `ready` is called once it serves."""
 
     def __call__(
-        self, config: Config, load: Loader, sockets: process.Sockets, log: Log, *, supervised: bool
+        self,
+        config: Config,
+        load: Loader,
+        sockets: process.Sockets,
+        log: Log,
+        *,
+        ready: Callable[[], None],
+        supervised: bool,
     ) -> int: ...
 
 
-class Supervisor:
-    """Holds the listening sockets, so that nobody is refused while the child is replaced."""
+Bind = Callable[[Config, Log], list[process.Sockets]]
 
-    def __init__(self, load: Loader, config: Config, sockets: process.Sockets, log: Log, serve: Serve) -> None:
+
+class Worker:
+    """One serving process, or the place of one that has died. `sockets` outlive it."""
+
+    def __init__(self, sockets: process.Sockets) -> None:
+        self.sockets = sockets
+        self.pid = 0  # 0: none runs
+        self.started = 0.0
+        self.delay = 0.0  # seconds that it may not be started again, from `started` on
+        self.kill_at = 0.0  # 0: it has not been told to end
+
+
+class Supervisor:
+    """Holds the listening sockets of every worker, so that nobody is refused while one is replaced."""
+
+    def __init__(self, load: Loader, config: Config, log: Log, bind: Bind, serve: Serve) -> None:
         self._load = load
         self._config = config
-        self._sockets = sockets
         self._log = log
+        self._bind = bind
         self._serve = serve
-        self._child = 0
-        self._started = 0.0
-        self._delay = 0.0
+        self._workers = [Worker(sockets) for sockets in bind(config, log)]
+        self._ready_from, self._ready_to = os.pipe()
         self._ending = False
-        self._kill_at = 0.0
+        self._status = 0
 
     def run(self) -> int:
         """Supervises until a signal ends it; gives the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-        self._start()
-        status: int | None = None
-        while status is None:
+        for worker in self._workers:
+            self._start(worker)
+        for _ in self._workers:
+            os.read(self._ready_from, 1)
+        os.set_blocking(self._ready_to, False)  # nobody reads what later workers tell
+        process.notify("READY=1")
+        while not self._ending or any(worker.pid for worker in self._workers):
             caught = signal.sigtimedwait(_HANDLED, LOOK_EVERY)
             if caught is not None and caught.si_signo != signal.SIGCHLD:
                 self._pass_on(signal.Signals(caught.si_signo))
-            status = self._reap()
-            if status is None:
-                self._look()
-        return status
+            self._reap()
+            for worker in self._workers:
+                self._look_after(worker)
+        return self._status
 
-    def _start(self) -> None:
+    def _start(self, worker: Worker) -> None:
         self._log.flush()
-        self._started = time.monotonic()
-        self._kill_at = 0.0
+        worker.started = time.monotonic()
+        worker.kill_at = 0.0
         parent = os.getpid()
-        self._child = os.fork()
-        if self._child:
+        worker.pid = os.fork()
+        if worker.pid:
             return
         status = 1
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             process.die_with_parent(parent)
-            log = Log(self._config.log.verbosity, self._config.log.connections)
-            try:
-                status = self._serve(self._config, self._load, self._sockets, log, supervised=True)
-            except ConfigError as error:
-                for problem in error.problems:
-                    log.error(problem)
-            log.flush()
+            status = self._work(worker)
         finally:
+            self._tell_ready()  # if it did not get so far, nobody must wait for it
             sys.stdout.flush()
             os._exit(status)
+
+    def _work(self, worker: Worker) -> int:
+        log = Log(self._config.log.verbosity, self._config.log.connections)
+        try:
+            return self._serve(
+                self._config,
+                self._load,
+                worker.sockets,
+                log,
+                ready=self._tell_ready,
+                supervised=True,
+            )
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error(problem)
+        except Exception:
+            log.error(f"the server failed:\n{traceback.format_exc()}")
+        finally:
+            log.flush()
+        return 1
+
+    def _tell_ready(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._ready_to, b"x")
 
     def _pass_on(self, caught: signal.Signals) -> None:
         if caught in (signal.SIGINT, signal.SIGTERM):
             self._ending = True
-            self._kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
-        if self._child:
-            os.kill(self._child, caught)
-
-    def _reap(self) -> int | None:
-        """What to exit with if the child has ended and shall not be started again."""
-        if not self._child:
-            if self._ending:
-                return 0
-            self._restart_when_due()
-            return None
-        pid, status = os.waitpid(self._child, os.WNOHANG)
-        if not pid:
-            return None
-        self._child = 0
-        code = os.waitstatus_to_exitcode(status)
-        if self._ending:
-            return max(code, 0)
-        if code == EXIT_RESTART:
-            self._delay = 0.0
-            self._take_new_config()
+            process.notify("STOPPING=1")
         else:
-            self._log.message("Normally terminated." if code == 0 else f"The server ended with status {code}.")
-            young = time.monotonic() - self._started < YOUNG
-            self._delay = min(max(1.0, self._delay * 2), DELAY_MAX) if young and code else 0.0
-            if self._delay:
-                self._log.message(f"Starting it again in {self._delay:g} s")
-        self._restart_when_due()
-        return None
+            process.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        for worker in self._workers:
+            if worker.pid:
+                if self._ending:
+                    worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
+                os.kill(worker.pid, caught)
+        if not self._ending:
+            process.notify("READY=1")
 
-    def _restart_when_due(self) -> None:
-        if time.monotonic() >= self._started + self._delay:
-            self._start()
+    def _reap(self) -> None:
+        """Takes note of the workers that have ended."""
+        asked_for_restart = []
+        for worker in self._workers:
+            if not worker.pid:
+                continue
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if not pid:
+                continue
+            worker.pid = 0
+            code = os.waitstatus_to_exitcode(status)
+            if self._ending:
+                self._status = self._status or max(code, 0)
+            elif code == EXIT_RESTART:
+                asked_for_restart.append(worker)
+            else:
+                self._died(worker, code)
+        if asked_for_restart and not any(worker.pid for worker in self._workers):
+            self._take_new_config()
+
+    def _died(self, worker: Worker, code: int) -> None:
+        self._log.message("Normally terminated." if code == 0 else f"The server ended with status {code}.")
+        young = time.monotonic() - worker.started < YOUNG
+        worker.delay = min(max(1.0, worker.delay * 2), DELAY_MAX) if young and code else 0.0
+        if worker.delay:
+            self._log.message(f"Starting it again in {worker.delay:g} s")
 
     def _take_new_config(self) -> None:
         """The options that cannot change while serving; sockets are bound anew where addresses differ."""
-        from rplx.daemon import bind
-
+        old = self._config
         try:
             config, _ = self._load()
-            if (config.wait.listen, config.in_.listen) != (self._config.wait.listen, self._config.in_.listen):
-                self._sockets.close()
-                self._sockets = bind(config, self._log)
-            self._config = config
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error(problem)
-            self._sockets = bind(self._config, self._log)
-
-    def _look(self) -> None:
-        """Ends a child that is too large, and for good one that does not end."""
-        now = time.monotonic()
-        if not self._child:
             return
-        if self._kill_at:
-            if now > self._kill_at:
-                os.kill(self._child, signal.SIGKILL)
+        where = (config.wait.listen, config.in_.listen, config.server.workers)
+        if where != (old.wait.listen, old.in_.listen, old.server.workers):
+            for worker in self._workers:
+                worker.sockets.close()
+            try:
+                self._workers = [Worker(sockets) for sockets in self._bind(config, self._log)]
+            except ConfigError as error:
+                for problem in error.problems:
+                    self._log.error(problem)
+                self._log.error("the old addresses stay in force")
+                self._workers = [Worker(sockets) for sockets in self._bind(old, self._log)]
+                return
+        self._config = config
+
+    def _look_after(self, worker: Worker) -> None:
+        """Starts a worker that has died, ends one that is too large, and for good one that does not end."""
+        now = time.monotonic()
+        if not worker.pid:
+            if not self._ending and now >= worker.started + worker.delay:
+                self._start(worker)
+            return
+        if worker.kill_at:
+            if now > worker.kill_at:
+                os.kill(worker.pid, signal.SIGKILL)
             return
         limit = self._config.server.max_mem_mb
-        used = process.resident_mb(self._child) if limit else 0
+        used = process.resident_mb(worker.pid) if limit else 0
         if used > limit:
             self._log.message(f"Daemon process uses {used} MB of memory which is larger than {limit} MB. Killing...")
-            os.kill(self._child, signal.SIGTERM)
-            self._kill_at = now + self._config.server.drain + END_TIMEOUT
+            os.kill(worker.pid, signal.SIGTERM)
+            worker.kill_at = now + self._config.server.drain + END_TIMEOUT

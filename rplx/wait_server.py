@@ -357,12 +357,12 @@ class WaitServer:
                 register(connection.fd, _WATCH)
         deadline = time.monotonic() + self.options.timeout
         for connection, out, life, linger in answers:
-            if connection in failed:
-                if life is not None:
-                    life.close()
-                self._close(connection)
-            elif life is not None:
+            if life is not None:
                 self._park(connection, life, deadline)
+                if connection in failed:
+                    connection.greenlet.throw(ClientGone)
+            elif connection in failed:
+                self._close(connection)
             elif connection in short:
                 self._run(connection, self._rest(connection, out[short[connection] :], linger))
             else:

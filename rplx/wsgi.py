@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, getcurrent
 
+from rplx.engines import is_shared
 from rplx.errors import BadRequest, Forbidden, LengthRequired, MethodNotAllowed, NotFound, Refusal, TooLarge
 from rplx.foreign import Poll, WaitingRoom, check_server
 from rplx.hub import Entered, Hub, Listener, PollTimeout
@@ -103,7 +104,7 @@ class Application:
         given = environ.get("CONTENT_LENGTH")
         if not given:
             if environ.get("wsgi.input_terminated"):
-                body: bytes = environ["wsgi.input"].read(self.body_max + 1)
+                body = _read(environ, self.body_max + 1)
                 if body:
                     if len(body) > self.body_max:
                         raise TooLarge(f"body longer than {self.body_max} bytes")
@@ -114,10 +115,7 @@ class Application:
             raise BadRequest("Content-Length is not a number")
         if length > self.body_max:
             raise TooLarge(f"body longer than {self.body_max} bytes")
-        try:
-            body = environ["wsgi.input"].read(length)
-        except OSError:  # how gevent.pywsgi tells it
-            body = b""
+        body = _read(environ, length)
         if len(body) < length:
             raise BadRequest("the request was cut short")
         return body
@@ -152,7 +150,7 @@ class Application:
 
     def _waiting_room(self, environ: Environ) -> WaitingRoom:
         """Errors: Unavailable if polls cannot wait in this server."""
-        check_server(environ, shared_engine=self.config.engine.url != "memory:")
+        check_server(environ, shared_engine=is_shared(self.config))
         if self._room is None:
             self._room = WaitingRoom(self.hub)
         self._room.check_thread()
@@ -267,6 +265,15 @@ def park(hub: Hub, listener: Listener, kept: bool) -> Iterator[bytes]:
             raise
     answer = listener.answer or b""
     yield PREFIX + answer if kept else answer
+
+
+def _read(environ: Environ, count: int) -> bytes:
+    """`count` bytes of the body, fewer at its end. Errors: BadRequest if the server in front makes no sense of it."""
+    try:
+        data: bytes = environ["wsgi.input"].read(count)
+    except OSError:  # how gevent.pywsgi tells of an end that came too early and of wrong chunks
+        raise BadRequest("the request was cut short") from None
+    return data
 
 
 def _target(environ: Environ) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,13 +18,24 @@ START_TIMEOUT = 15.0
 class LiveServer:
     """`rplx serve` on loopback, port 0 on both lines. `wait` and `in_` are (host, port), `log` the lines so far.
 
-    Arguments are handed to `rplx serve` behind the addresses, so `LiveServer("--set", "wait.timeout=1")`.
+    Arguments are handed to `rplx serve` behind the addresses, so `LiveServer("--set", "wait.timeout=1")`. `module` is run
+    instead of rplx, `shell` is a shell command that comes before it in the same process, such as a `ulimit`.
     """
 
-    def __init__(self, *arguments: str, command: tuple[str, ...] = ("serve",), addresses: bool = True) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        command: tuple[str, ...] = ("serve",),
+        addresses: bool = True,
+        module: str = "rplx",
+        shell: str = "",
+    ) -> None:
         given = ("--wait", "127.0.0.1:0", "--in", "127.0.0.1:0") if addresses else ()
+        line = [sys.executable, "-m", module, *command, *given, *arguments]
+        if shell:
+            line = ["/bin/sh", "-c", f"{shell}; exec {shlex.join(line)}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rplx", *command, *given, *arguments],
+            line,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

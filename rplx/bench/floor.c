@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -203,6 +204,10 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: floor WAITPORT INPORT\n");
     return 2;
   }
+  struct rlimit files;
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
   poller = epoll_create1(0);
   listening(argv[1], WAIT_PORT);
   listening(argv[2], IN_PORT);

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rplx.bench.servers import Target
-from rplx.bench.tools import Crowd, Event, Tools
+from rplx.bench.tools import Crowd, Event, Senders, Tools
 
 KEPT_MESSAGES = 3  # messages to each kept connection in a round; the round counts with their median
-WARM_UP = 200  # listeners that come and go before the first round
+WARM_UP = 20  # listeners that come and go before the first round
 
 Metrics = dict[str, float]
 
@@ -61,7 +61,7 @@ def alternate(
 
 
 def listening(tools: Tools, crowd: Crowd) -> Work:
-    """Work of a crowd, see `crowd_metrics`. The first round also tells bytes_a_listener: the server was empty before."""
+    """Work of a crowd, see `crowd_metrics`; the first round, before which the server is empty, has bytes_a_listener."""
 
     def work(target: Target, result: Result) -> Metrics:
         first = not result.rounds
@@ -124,11 +124,11 @@ def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metr
     return metrics
 
 
-def sending(tools: Tools, *, seconds: float, send: str | None = None, **options: int) -> Work:
-    """Work of publishers: sends_per_s and the server's CPU time in µs a send. `options` as of Tools.publish."""
+def sending(tools: Tools, senders: Senders) -> Work:
+    """Work of publishers: sends_per_s and the server's CPU time in µs a send."""
 
     def work(target: Target, result: Result) -> Metrics:
-        event = tools.publish(target, seconds=seconds, send=send, **options)  # type: ignore[arg-type]
+        event = tools.publish(target, senders)
         result.expected += event["sent"] + event["failed"]
         result.delivered += event["sent"]
         metrics = {"sends_per_s": event["rate"]}

@@ -16,7 +16,6 @@ from rplx.errors import RplxError
 
 PROGRAMS = ("load", "publish", "ticker", "floor")
 COMPILERS = ("cc", "gcc", "clang")
-PAYLOAD_MIN = 24  # bytes: the client marks each message with its process id and number
 TICKER_LATE = 3.0  # seconds that a ticker may take beyond its time
 
 Event = dict[str, Any]  # one line of JSON from a program
@@ -44,6 +43,19 @@ class Crowd:
     poll: str | None = None  # template of the request (common.h); None: the target's own
     prefix: str = "c"
     timeout: float = 60.0  # seconds that one step may take
+
+
+@dataclass(frozen=True)
+class Senders:
+    """Who sends as fast as it goes. `window` 0: a connection a send; else that many sends under way on one each."""
+
+    publishers: int = 4
+    window: int = 0
+    seconds: float = 2.0
+    channels: int = 1
+    payload: int = 64
+    prefix: str = "c"
+    send: str | None = None  # template of the request; None: an HTTP POST
 
 
 @dataclass(frozen=True)
@@ -79,22 +91,12 @@ class Tools:
             _check(program, "load")
         return events
 
-    def publish(
-        self,
-        target: Target,
-        *,
-        publishers: int = 4,
-        window: int = 0,
-        seconds: float = 2.0,
-        channels: int = 1,
-        payload: int = 64,
-        prefix: str = "c",
-        send: str | None = None,
-    ) -> Event:
-        """Sends as fast as the server acknowledges (publish.c). `window` 0: a connection a send; else pipelined."""
+    def publish(self, target: Target, senders: Senders) -> Event:
+        """Sends as fast as the server acknowledges (publish.c). Raises ToolFailed."""
         arguments = {
-            "-i": target.in_, "-x": target.worker, "-P": publishers, "-W": window, "-t": seconds, "-c": channels,
-            "-b": payload, "-g": prefix, "-a": _sender(target), "-S": int(target.half_close), "-p": send,
+            "-i": target.in_, "-x": target.worker, "-P": senders.publishers, "-W": senders.window,
+            "-t": senders.seconds, "-c": senders.channels, "-b": senders.payload, "-g": senders.prefix,
+            "-a": _sender(target), "-S": int(target.half_close), "-p": senders.send,
         }  # fmt: skip
         with self._start("publish", arguments) as program:
             return _answer(program, "publish")

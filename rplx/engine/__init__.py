@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rplx.messages import Due, Event, Message, Send
+from rplx.options import HistoryOptions, PresenceOptions
 
 Announce = Callable[[Message], None]
 """Called with each message once it is stored, in the order in which they were stored."""
@@ -18,6 +19,9 @@ class Engine(Protocol):
     """
 
     announce: Announce
+
+    def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
+        """Takes new limits and times; smaller limits apply to a channel with its next message."""
 
     def draw(self) -> str:
         """A new cursor: the current time, greater than any drawn before (protocol page, part 1)."""

@@ -70,9 +70,10 @@ class MemoryEngine:
 
     def _check_room(self, ids: dict[str, str | None], length: int) -> None:
         options = self.history_options
-        new = sum(id not in self._channels for id in ids)
-        if new and len(self._channels) + new > options.max_channels:
-            raise InsufficientStorage(f"more than {options.max_channels} channels", closes=False)
+        if len(self._channels) + len(ids) > options.max_channels:
+            new = sum([id not in self._channels for id in ids])
+            if new and len(self._channels) + new > options.max_channels:
+                raise InsufficientStorage(f"more than {options.max_channels} channels", closes=False)
         if self._size + (length + OVERHEAD) * len(ids) > options.max_bytes:
             raise InsufficientStorage(f"more than {options.max_bytes} bytes of history", closes=False)
 

@@ -28,7 +28,6 @@ def command_of_http(request: HttpRequest, parser: IdentifierParser) -> Command:
     The marker counts in `X-Realplexor`, else in the request target, else in the body's own plain text head
     (part 7.6). Errors: Forbidden from a browser (part 7.7), BadRequest with neither channels nor a command.
     """
-    refuse_browsers(request)
     identifiers = marker_of_head(request, parser)
     if identifiers is not None:
         return _command(request.body, identifiers)
@@ -40,18 +39,18 @@ def command_of_http(request: HttpRequest, parser: IdentifierParser) -> Command:
         raise BadRequest(_NO_CHANNEL) from None
 
 
-def refuse_browsers(request: HttpRequest) -> None:
-    """Errors: Forbidden if a header tells that a browser sent this (part 7.7)."""
-    for name, _ in request.headers:
-        lower = name.lower()
-        if lower in _BROWSER_HEADERS or lower.startswith(b"sec-fetch-"):
-            raise Forbidden("this address is for back-ends, not for browsers")
-
-
 def marker_of_head(request: HttpRequest, parser: IdentifierParser) -> Identifiers | None:
-    """The marker of a request's head, None if there is none."""
-    value = request.header(b"x-realplexor")
-    identifiers = None if value is None else parser.in_data(value)
+    """The marker of a request's head, None if there is none.
+
+    Errors: Forbidden if a header tells that a browser sent this (part 7.7), those of the parser.
+    """
+    marker = None
+    for name, value in request.headers:
+        if name == b"x-realplexor":
+            marker = marker or value
+        elif name in _BROWSER_HEADERS or name.startswith(b"sec-fetch-"):
+            raise Forbidden("this address is for back-ends, not for browsers")
+    identifiers = None if marker is None else parser.in_data(marker)
     return identifiers or parser.in_target(request.target)
 
 

@@ -23,7 +23,7 @@ _CHUNKED_END = b"\r\n\r\n"  # the last chunk or the trailers end so, and nothing
 
 @dataclass(slots=True)  # not frozen: that triples the time of making one
 class HttpRequest:
-    """One whole HTTP request. Header names and values are as they came; `target` is what stood in the request line."""
+    """One whole HTTP request. Header names are in lower case; `target` is what stood in the request line."""
 
     method: str
     target: bytes
@@ -35,7 +35,7 @@ class HttpRequest:
     def header(self, name: bytes) -> bytes | None:
         """The first header called `name` (lower case), or None."""
         for key, value in self.headers:
-            if key.lower() == name:
+            if key == name:
                 return value
         return None
 
@@ -68,7 +68,7 @@ class _Collector:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_body(self, data: bytes) -> None:
         self.body.append(data)
@@ -269,18 +269,17 @@ class RequestReader:
         self._keep_alive = version == "1.1"
         framed = False
         for name, value in self._collector.headers:
-            lower = name.lower()
-            if lower == b"host":
+            if name == b"host":
                 hosts += 1
-            elif lower == b"content-length":
+            elif name == b"content-length":
                 framed = True
                 self._remaining = int(value)
                 if self._remaining > self.body_max:
                     raise TooLarge(f"body longer than {self.body_max} bytes")
-            elif lower == b"connection":
+            elif name == b"connection":
                 if b"close" in value.lower():
                     self._keep_alive = False
-            elif lower == b"transfer-encoding":
+            elif name == b"transfer-encoding":
                 framed = True
                 if version == "1.0":
                     raise BadRequest("HTTP/1.0 has no Transfer-Encoding")

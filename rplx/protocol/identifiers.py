@@ -72,7 +72,9 @@ class IdentifierParser:
             _keep_smaller(limiters if star else cursors, id.decode(), None if cursor is None else cursor.decode())
             if len(cursors) + len(limiters) > self.max_ids:
                 raise TooLarge(f"more than {self.max_ids} channels in one list")
-        credentials = None if login is None else Credentials(login.decode(), password.decode("utf-8", "replace"))
+        credentials = (
+            None if login is None else Credentials(login.decode(), password.decode("utf-8", "surrogateescape"))
+        )
         return Identifiers(cursors, limiters, credentials)
 
 

@@ -107,7 +107,8 @@ def rplx_serve(options: dict[str, str] | None = None) -> Child:
 
 def gunicorn_command(*arguments: str, application: str = "rplx.wsgi:application") -> list[str]:
     own = ["-b", "127.0.0.1:0", "--no-control-socket"]
-    return [sys.executable, "-m", "gunicorn", *own, *arguments, application]
+    # The script, not -m: with -m a new master (SIGUSR2) would find gunicorn's own modules in place of Python's.
+    return [sys.executable, str(Path(sys.executable).with_name("gunicorn")), *own, *arguments, application]
 
 
 HOOKS = ("-c", "python:rplx.gunicorn")

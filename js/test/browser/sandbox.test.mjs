@@ -12,6 +12,8 @@ let faults;
 before(async () => {
   server = await Server.start({}, '--demo', '--set', 'presence.offline_timeout=1');
   browser = await launch();
+  faults = [];
+  [one, two] = await Promise.all([open(), open()]);
 });
 
 after(async () => {
@@ -25,18 +27,21 @@ async function open(query = '', viewport = { width: 1180, height: 900 }) {
   page.on('pageerror', (error) => faults.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
   page.on('request', (request) => request.url().startsWith(server.url) || request.url().startsWith('data:') || faults.push(request.url()));
+  await visit(page, query);
+  return page;
+}
+
+async function visit(page, query = '') {
   await page.goto(server.url + query);
   await page.waitForFunction(() => document.querySelectorAll('.state.good').length === 2);
-  return page;
 }
 
 beforeEach(async () => {
   faults = [];
-  [one, two] = await Promise.all([open(), open()]);
+  await Promise.all([visit(one), visit(two)]);
 });
 
-afterEach(async () => {
-  await Promise.all([one, two].map((page) => page.context().close()));
+afterEach(() => {
   assert.deepEqual(faults, []);
 });
 

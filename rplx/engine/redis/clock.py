@@ -45,6 +45,7 @@ class RedisClock:
         self.seen = 0  # the newest draw of Redis that is known, in microseconds
         self._last = 0
         self._ties = 0
+        self._guessed = False
 
     def __bool__(self) -> bool:
         """Whether anything is known of Redis' clock."""
@@ -58,6 +59,9 @@ class RedisClock:
     def read(self, node: object, reading: int, asked: float, answered: float) -> None:
         """`node`'s clock showed `reading` somewhere between `asked` and `answered`."""
         known = self._readings.get(node)
+        if self._guessed:
+            self._guessed = False
+            self._last = 0
         if known is not None:
             # Ahead already when the question left: the clock was set back, and what was known is void.
             set_back = _bound(known, asked) > reading
@@ -69,6 +73,7 @@ class RedisClock:
         """Redis has not been reached yet: positions begin at this machine's clock."""
         if not self:
             self._last = microseconds
+            self._guessed = True
 
     def bound(self, now: float) -> int:
         """What the fastest of Redis' clocks shows at least, in microseconds; 0 if nothing is known."""

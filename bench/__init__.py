@@ -1,0 +1,1 @@
+"""What docs/performance.md shows: `python -m bench.measure` and `bench/compare`; `bench.regression` is a check."""

@@ -1,0 +1,186 @@
+"""Presence over all processes: this one's counts told to Redis, its life too, and what Redis knows of all."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from rplx.engine.redis.crowd import Change, Crowd
+from rplx.engine.redis.link import Call
+from rplx.engine.redis.names import Names
+from rplx.errors import Unavailable
+from rplx.messages import Event as PresenceEvent
+from rplx.options import PresenceOptions
+
+TAG = "presence"  # all of it lives in one slot
+PROCESS_TIMEOUT = 15.0  # seconds without a sign of life after which a process's listeners are taken out
+BEAT_EVERY = 1.0  # seconds between two signs of life
+STALL = 4.0  # seconds without a beat of anybody after which Redis must have been away
+HOLD = 3.0  # seconds after such a time in which nobody is taken out or goes offline: the others are just coming back
+FLUSH_EVERY = 0.01  # seconds in which comings and goings gather before Redis is told
+CHUNK = 1000  # ids told, taken offline or buried by one call
+SCAN = 2000  # ids looked at by one call for ONLINE
+
+Submit = Callable[[str, str, tuple[Any, ...]], Call]
+
+
+class Attendance:
+    """The presence of Engine, for many processes."""
+
+    def __init__(self, names: Names, submit: Submit, options: PresenceOptions) -> None:
+        self.options = options
+        self.process = secrets.token_hex(8)
+        self.crowd = Crowd()
+        self.known_online = 0  # ids online and events kept, over all processes, as of the last sweep
+        self.known_events = 0
+        self._names = names
+        self._submit = submit
+        self._registered = False
+        self._work = Event()
+        self._telling = BoundedSemaphore()
+        self._greenlets = [gevent.spawn(self._tell_forever), gevent.spawn(self._beat_forever)]
+
+    def join(self, ids: Sequence[str]) -> list[str]:
+        first = self.crowd.join(ids)
+        self._work.set()
+        return first
+
+    def leave(self, ids: Sequence[str], count: int) -> list[str]:
+        last = self.crowd.leave(ids, count)
+        self._work.set()
+        return last
+
+    def close(self) -> None:
+        """This process ends: its listeners are gone. Does nothing if Redis is away; then PROCESS_TIMEOUT does it."""
+        gevent.killall(self._greenlets)
+        try:
+            while not self._bury(self.process, ending=True):
+                pass
+        except Unavailable:
+            pass
+
+    # -- telling Redis
+
+    def _tell_forever(self) -> None:
+        while True:
+            self._work.wait()
+            gevent.sleep(FLUSH_EVERY)
+            self._work.clear()
+            try:
+                self.tell()
+            except Unavailable:
+                gevent.sleep(0.1)
+                self._work.set()
+
+    def tell(self) -> None:
+        """Tells Redis what has changed. Errors: Unavailable."""
+        with self._telling:
+            if not self._registered:
+                self._tell([], register=True)
+                self.crowd.all_changed()
+                self._registered = True
+            changes = self.crowd.changes()
+            for at in range(0, len(changes), CHUNK):
+                chunk = changes[at : at + CHUNK]
+                try:
+                    known = self._tell(chunk)
+                except Unavailable:
+                    self.crowd.untold(changes[at:])
+                    raise
+                if not known:
+                    self._registered = False
+                    self.crowd.untold(changes[at:])
+                    self._work.set()
+                    return
+                self.crowd.told(chunk)
+
+    def _tell(self, changes: list[Change], *, register: bool = False) -> bool:
+        key = self._names.presence
+        keys = [key("processes"), key(f"of:{self.process}"), key("online"), key("left"), key("events"), key("position")]
+        arguments: list[Any] = [self.process, "1" if register else "0", int(PROCESS_TIMEOUT * 1000), self._block()]
+        for id, count, came in changes:
+            arguments += (id, count, "1" if came else "0")
+        return bool(self._submit(TAG, "presence", (len(keys), *keys, *arguments)).get())
+
+    def _block(self) -> int:
+        return self.options.event_chain_len + 1
+
+    def _beat_forever(self) -> None:
+        keys = [self._names.presence("processes"), self._names.presence("state")]
+        times = (int(PROCESS_TIMEOUT * 1000), int(STALL * 1000), int(HOLD * 1000))
+        while True:
+            try:
+                known = self._submit(TAG, "beat", (2, *keys, self.process, *times)).get()
+            except Unavailable:
+                gevent.sleep(0.1)
+                continue
+            if not known:
+                self._registered = False
+                self._work.set()
+            gevent.sleep(BEAT_EVERY)
+
+    # -- what time brings
+
+    def sweep(self) -> list[str]:
+        """Ids that are offline from now on. Errors: Unavailable."""
+        key = self._names.presence
+        keys = [key(what) for what in ("processes", "state", "online", "left", "events", "position")]
+        gone: list[str] = []
+        while True:
+            arguments = (int(self.options.offline_timeout * 1000), self._block(), CHUNK)
+            dead, offline, self.known_online, self.known_events = self._submit(
+                TAG, "sweep", (len(keys), *keys, *arguments)
+            ).get()
+            gone += [id.decode() for id in offline]
+            for process in dead:
+                while not self._bury(process.decode(), ending=False):
+                    pass
+            if len(offline) < CHUNK:
+                return gone
+
+    def _bury(self, process: str, *, ending: bool) -> bool:
+        """Takes a process's listeners out, some at a time; whether all are."""
+        key = self._names.presence
+        keys = [key("processes"), key(f"of:{process}"), key("online"), key("left")]
+        return bool(self._submit(TAG, "bury", (4, *keys, process, CHUNK, "1" if ending else "0")).get())
+
+    # -- what is known
+
+    def online(self, prefixes: Sequence[str]) -> dict[str, int]:
+        """Errors: Unavailable."""
+        if self.crowd or not self._registered:
+            self.tell()
+        match = f"{prefixes[0]}*" if len(prefixes) == 1 and prefixes[0].isidentifier() else "*"
+        starts = tuple(prefixes)
+        found: dict[str, int] = {}
+        cursor = b"0"
+        while True:
+            arguments = ("HSCAN", self._names.presence("online"), cursor, "MATCH", match, "COUNT", SCAN)
+            cursor, pairs = self._submit(TAG, "", arguments).get()
+            for id, count in zip(pairs[::2], pairs[1::2], strict=True):
+                name = id.decode()
+                if not starts or name.startswith(starts):
+                    found[name] = int(count)
+            if cursor == b"0":
+                return found
+
+    def events(self, after: int, prefixes: Sequence[str]) -> list[PresenceEvent]:
+        """Errors: Unavailable."""
+        keys = (self._names.presence("events"), self._names.presence("position"))
+        first, texts = self._submit(TAG, "watch", (2, *keys, after)).get()
+        starts = tuple(prefixes)
+        latest: dict[str, PresenceEvent] = {}
+        for position, text in zip(range(first + len(texts) - 1, first - 1, -1), reversed(texts), strict=True):
+            id = text[1:].decode()
+            if id not in latest and (not starts or id.startswith(starts)):
+                latest[id] = PresenceEvent(position, "online" if text[:1] == b"+" else "offline", id)
+        return list(latest.values())[::-1]
+
+    def position(self) -> int:
+        """Errors: Unavailable."""
+        return int(self._submit(TAG, "", ("GET", self._names.presence("position"))).get() or 10)

@@ -1,0 +1,303 @@
+"""The engine in Redis: joins history, presence and the clock."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gevent
+
+from rplx.engine.redis import address, wire
+from rplx.engine.redis.address import Node
+from rplx.engine.redis.attendance import Attendance
+from rplx.engine.redis.clock import RedisClock
+from rplx.engine.redis.codec import Announced, Part, pack_body, unpack_member
+from rplx.engine.redis.follower import Follower
+from rplx.engine.redis.link import CALL_TIMEOUT, Call, Link
+from rplx.engine.redis.names import Names
+from rplx.engine.redis.scripts import load
+from rplx.engine.redis.servers import servers
+from rplx.engine.redis.wire import LOST, RedisError
+from rplx.errors import Unavailable
+from rplx.messages import Event, Message, Send
+from rplx.options import HistoryOptions, PresenceOptions
+
+CLOCK_EVERY = 0.5  # seconds between two readings of Redis' clock
+START_TIMEOUT = 1.0  # seconds that `start` waits for Redis
+HISTORY_CHUNK = 200  # channels read together for STATS
+
+
+class RedisEngine:
+    """Implements Engine, for all processes that use the same Redis. `log` takes a line when Redis goes and comes back.
+
+    Errors of the constructor: ConfigError. It does not connect; `start` does.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        history: HistoryOptions,
+        presence: PresenceOptions,
+        *,
+        log: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._address = address.parse(url)
+        wire.check(self._address)
+        self.history_options = history
+        self._log = log
+        self._names = Names(self._address.prefix, self._address.options.get("db") or 0)
+        self._servers = servers(self._address)
+        self._cluster = self._address.kind == "cluster"
+        self._scripts = load()
+        self._links: dict[Node, Link] = {}
+        self._clock = RedisClock(cluster=self._cluster)
+        self._numbers = itertools.count(1)
+        self._begin = b""
+        self._away = False
+        self._holding = 0
+        self._follower = Follower(self._servers, self._names, self._clock, self._submit, history)
+        self._attendance = Attendance(self._names, self._submit, presence)
+        self._clock_greenlet: gevent.Greenlet[..., None] | None = None
+
+    @property
+    def announce(self) -> Callable[[Message], None]:
+        return self._follower.announce
+
+    @announce.setter
+    def announce(self, announce: Callable[[Message], None]) -> None:
+        self._follower.announce = announce
+
+    @property
+    def recall(self) -> Callable[[Sequence[str]], None]:
+        return self._follower.recall
+
+    @recall.setter
+    def recall(self, recall: Callable[[Sequence[str]], None]) -> None:
+        self._follower.recall = recall
+
+    def start(self) -> None:
+        """Connects, and waits for Redis a moment. Does nothing if it has been started; a Redis that is away is no error."""
+        if self._clock_greenlet is not None:
+            return
+        try:
+            self._servers.refresh()
+        except (*LOST, RedisError):
+            pass  # found by the first call that needs it
+        self._clock_greenlet = gevent.spawn(self._read_clock_forever)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._clock and not self._away and time.monotonic() < deadline:
+            gevent.sleep(0.002)
+
+    def close(self) -> None:
+        """Takes this process's listeners out and disconnects."""
+        if self._clock_greenlet is not None:
+            self._clock_greenlet.kill()
+        self._attendance.close()
+        self._follower.close()
+        for link in self._links.values():
+            link.close()
+
+    def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
+        """Takes new limits and times; smaller ones apply to a channel with its next message."""
+        self.history_options = history
+        self._follower.options = history
+        self._attendance.options = presence
+
+    # -- calls to Redis
+
+    def _link(self, node: Node) -> Link:
+        link = self._links.get(node)
+        if link is None:
+            link = self._links[node] = Link(self._servers, node, self._scripts, self._resubmit)
+        return link
+
+    def _submit(self, tag: str, script: str, arguments: tuple[Any, ...]) -> Call:
+        """A call to where `tag` is; `script` may be "" for a plain command. Errors: Unavailable."""
+        call = Call(tag, self._scripts.get(script), arguments, CALL_TIMEOUT, -1)
+        self._link(self._servers.node(tag)).submit(call)
+        return call
+
+    def _resubmit(self, call: Call) -> None:
+        try:
+            self._link(self._servers.node(call.tag)).submit(call)
+        except Unavailable as error:
+            call.result.set_exception(error)
+
+    # -- the clock
+
+    def draw(self) -> str:
+        if not self._clock:
+            self.start()
+            self._clock.guess(int(time.time() * 1_000_000))
+        return self._clock.draw(time.monotonic())
+
+    def _read_clock_forever(self) -> None:
+        while True:
+            try:
+                if self._cluster:
+                    self._read_clocks()
+                else:
+                    self._read_clock()
+                self._report(False, "")
+            except Unavailable as error:
+                links = [link for link in self._links.values() if link.problem]
+                self._report(True, links[0].problem if links else error.text)
+            gevent.sleep(CLOCK_EVERY)
+
+    def _read_clock(self) -> None:
+        tag = self._servers.tag("")
+        call = self._submit(tag, "clock", (1, self._names.order(tag), self._clock.seen))
+        now, last, begin, _ = call.get()
+        self._clock.read(tag, int(now), call.asked, call.answered)
+        self._clock.saw(int(last))
+        if self._begin and begin != self._begin:
+            self._log("Redis has lost its data; listeners are told of the gap")
+            self._follower.look_again()
+        self._begin = begin
+
+    def _read_clocks(self) -> None:
+        calls = []
+        for node in self._servers.nodes():
+            call = Call("", None, ("TIME",), CALL_TIMEOUT, -1)
+            self._link(node).submit(call)
+            calls.append((node, call))
+        if not calls:
+            raise Unavailable("no node of the cluster answers", closes=False)
+        for node, call in calls:
+            seconds, microseconds = call.get()
+            self._clock.read(node, int(seconds) * 1_000_000 + int(microseconds), call.asked, call.answered)
+
+    def _report(self, away: bool, problem: str) -> None:
+        if away and not self._away:
+            self._log(f"Redis at {self._address.shown} is away: {problem}")
+        elif self._away and not away:
+            self._log("Redis is back")
+        self._away = away
+        self._follower.problem = problem
+
+    # -- history
+
+    def append(self, send: Send) -> dict[str, str]:
+        given = send.identifiers.cursors
+        by_tag: dict[str, list[str]] = {}
+        for id in given:
+            by_tag.setdefault(self._servers.tag(id), []).append(id)
+        message_id = f"{self._attendance.process}-{next(self._numbers)}".encode()
+        body = pack_body(message_id, send)
+        receipt: dict[str, str] = {}
+        deadline = time.monotonic() + CALL_TIMEOUT
+        for tag, ids in by_tag.items():  # one, but for a cluster
+            announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
+            receipt.update({part.channel: part.cursor for part in announced.parts})
+            if self._follower.is_next(announced.parts):
+                self._follower.take(announced)  # else what comes before it is on its way here, and so is this
+        return {id: receipt[id] for id in given}
+
+    def _append(
+        self, tag: str, given: dict[str, str | None], message_id: bytes, body: bytes, deadline: float
+    ) -> Announced:
+        names = self._names
+        options = self.history_options
+        keys: list[str] = [names.order(tag), names.mark(tag, message_id)]
+        ids: list[Any] = []
+        for id, cursor in given.items():
+            keys += (names.history(id), names.facts(id))
+            ids += (id, cursor or "", names.topic(id))
+        arguments = (
+            len(keys),
+            *keys,
+            self._clock.floor(time.monotonic()),
+            options.max_messages,
+            max(int(options.expire_after * 1000), 1),
+            self._follower.facts_ttl(),
+            "SPUBLISH" if self._cluster and self._servers.sharded else "PUBLISH",
+            "0",
+            message_id,
+            body,
+            *ids,
+        )
+        call = Call(tag, self._scripts["append"], arguments, deadline - time.monotonic(), len(keys) + 6)
+        self._link(self._servers.node(tag)).submit(call)
+        drawn, *rest = call.get()
+        parts = [
+            Part(id, cursor.decode(), int(number), incarnation)
+            for id, cursor, number, incarnation in zip(given, rest[::3], rest[1::3], rest[2::3], strict=True)
+        ]
+        if not all(part.cursor for part in parts):
+            raise Unavailable("it is not known whether the message was stored", closes=False)
+        self._clock.saw(int(drawn))
+        return Announced(int(drawn), parts, body)
+
+    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Any]:
+        return self._follower.due(names, cursors)
+
+    def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
+        return self._follower.gaps(names, cursors)
+
+    def history(self) -> dict[str, list[Message]]:
+        found: dict[str, list[Message]] = {}
+        nodes = self._servers.nodes()
+        for node in nodes:
+            ids = list(self._all_channels(node))
+            for at in range(0, len(ids), HISTORY_CHUNK):
+                chunk = ids[at : at + HISTORY_CHUNK]
+                calls = [self._submit(*self._reading(id)) for id in chunk]
+                for id, call in zip(chunk, calls, strict=True):
+                    messages: list[Message] = [unpack_member(id, member)[1] for member in call.get()]
+                    if messages:
+                        found[id] = messages
+        return found
+
+    def _reading(self, id: str) -> tuple[str, str, tuple[Any, ...]]:
+        return self._servers.tag(id), "", ("ZREVRANGE", self._names.history(id), 0, -1)
+
+    def _all_channels(self, node: Node) -> Iterable[str]:
+        cursor = b"0"
+        while True:
+            call = Call("", None, ("SCAN", cursor, "MATCH", self._names.all_histories, "COUNT", 1000), CALL_TIMEOUT, -1)
+            self._link(node).submit(call)
+            cursor, keys = call.get()
+            for key in keys:
+                yield self._names.id_of_history(key)
+            if cursor == b"0":
+                return
+
+    # -- presence
+
+    def join(self, names: Sequence[str]) -> None:
+        for id in self._attendance.join(names):
+            self._follower.joined(id)
+
+    def leave(self, names: Sequence[str], count: int = 1) -> None:
+        for id in self._attendance.leave(names, count):
+            self._follower.left(id)
+
+    def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
+        return self._attendance.online(prefixes)
+
+    def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
+        return self._attendance.events(after, prefixes)
+
+    def position(self) -> int:
+        return self._attendance.position()
+
+    # -- what time brings
+
+    def sweep(self) -> tuple[list[str], list[str]]:
+        cleaned = self._follower.sweep(time.monotonic())
+        self._holding = self._follower.holding()
+        try:
+            return self._attendance.sweep(), cleaned
+        except Unavailable:
+            return [], cleaned
+
+    def counters(self) -> dict[str, int]:
+        """Of the channels, those that are followed here; of presence, all, as of the last sweep."""
+        return {
+            "data_to_send": self._holding,
+            "online_timers": self._attendance.known_online,
+            "cleanup_timers": self._holding,
+            "events": self._attendance.known_events,
+        }

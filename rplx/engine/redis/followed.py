@@ -1,0 +1,196 @@
+"""One channel that is followed in this process: a copy of what Redis holds of it, kept up by announcements. Pure.
+
+The copy holds everything behind `base`. Each message has a number in its channel, so a hole in what was announced shows;
+the incarnation shows when Redis has lost the channel, or has forgotten it because nothing was sent for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+from rplx.engine.history import ChannelHistory
+from rplx.engine.redis.codec import Part, StoredMessage, unpack_member
+from rplx.messages import cursor_value
+
+NOTHING = Decimal(0)
+EXPIRED = -2  # of a history that is gone (Redis, PTTL)
+
+
+class News(Enum):
+    """What an announced message is to the copy."""
+
+    OLD = 0  # known already
+    NEXT = 1  # the one that is expected
+    HOLE = 2  # something before it was missed
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What Redis says that it holds of a channel (lua/read.lua). `left`: ms until it expires, negative if unknown."""
+
+    incarnation: bytes
+    number: int
+    floor: Decimal
+    newest: str
+    begin: bytes
+    left: int
+    messages: list[tuple[int, StoredMessage]]
+
+    @classmethod
+    def of(cls, channel: str, answer: Sequence[object]) -> Held:
+        incarnation, number, floor, newest, begin, left, members = answer
+        assert isinstance(incarnation, bytes)
+        assert isinstance(number, bytes)
+        assert isinstance(floor, bytes)
+        assert isinstance(newest, bytes)
+        assert isinstance(begin, bytes)
+        assert isinstance(left, int)
+        assert isinstance(members, list)
+        messages = [unpack_member(channel, member) for member in members]
+        return cls(incarnation, int(number), cursor_value(floor.decode()), newest.decode(), begin, left, messages)
+
+
+@dataclass(slots=True)
+class Caught:
+    """What a look at Redis brought: messages that were missed, in the order of cursors, and whether more were lost."""
+
+    missed: list[StoredMessage]
+    lost: bool
+
+
+class Followed:
+    """`listened`: polls wait for it. `used`: when it was last asked for or left (monotonic seconds)."""
+
+    __slots__ = (
+        "base",
+        "begin",
+        "history",
+        "incarnation",
+        "listened",
+        "live",
+        "loaded",
+        "number",
+        "open",
+        "pending",
+        "used",
+        "wanted",
+    )  # fmt: skip
+
+    def __init__(self, now: float) -> None:
+        self.history = ChannelHistory(NOTHING)
+        self.base = NOTHING
+        self.wanted: Decimal | None = None  # the lowest cursor that shall be read
+        self.open: Decimal | None = None  # the lowest cursor of polls that wait without having been looked for
+        self.number = 0
+        self.incarnation = b""
+        self.begin = b""
+        self.loaded = False  # something was read
+        self.live = False  # announcements come, and nothing is missing
+        self.pending: list[tuple[Part, bytes, int]] = []  # what was announced while Redis was asked
+        self.listened = False
+        self.used = now
+
+    # -- asked by polls
+
+    def covers(self, value: Decimal) -> bool:
+        """Whether a poll at cursor `value` can be answered from here alone."""
+        return self.live and value >= self.base
+
+    def want(self, value: Decimal) -> None:
+        if self.wanted is None or value < self.wanted:
+            self.wanted = value
+
+    def leave_open(self, value: Decimal) -> None:
+        """A poll at `value` will wait without knowing whether something is due: told once Redis can be asked."""
+        if self.open is None or value < self.open:
+            self.open = value
+        if value < self.base or not self.loaded:
+            self.want(value)
+
+    # -- fed by Redis
+
+    def question(self) -> tuple[str, bytes, int]:
+        """What to ask Redis: behind which cursor ("" for nothing), and what is known."""
+        if not self.loaded:
+            return ("" if self.wanted is None else str(self.wanted)), b"", 0
+        if self.wanted is not None and self.wanted < self.base:
+            return "0", b"", 0
+        return str(self.base), self.incarnation, self.number
+
+    def absorb(self, held: Held, asked: tuple[str, bytes, int], limit: int, expire_after: float, now: float) -> Caught:
+        """Takes what Redis holds, as answer to `asked`. `expire_after` in seconds."""
+        same = (held.begin, held.incarnation) == (self.begin, self.incarnation) and held.number >= self.number
+        forgotten = (
+            not same and self.begin == held.begin and (not held.incarnation or _began(held.incarnation) == held.begin)
+        )
+        caught = self._compare(held, same, forgotten)
+        if asked[1] == b"" or not same:
+            base = Decimal(asked[0]) if asked[0] else cursor_value(held.newest) if held.newest else held.floor
+            self.base = base if not self.loaded or asked[1] == b"" else min(base, self.base)
+            self.history = ChannelHistory(held.floor)
+        elif held.left == EXPIRED:
+            self.history = ChannelHistory(held.floor)
+        else:
+            self.history.floor = max(self.history.floor, held.floor)
+        for _, message in held.messages:
+            (cursor,) = message.cursors.values()
+            self.history.add(cursor_value(cursor), message, limit, now)
+        if held.left >= 0:
+            self.history.changed = now - (expire_after - held.left / 1000)
+        elif not len(self.history):
+            self.history.changed = now
+        self.incarnation, self.number, self.begin = held.incarnation, held.number, held.begin
+        self.loaded = self.live = True
+        self.wanted = self.open = None
+        return caught
+
+    def _compare(self, held: Held, same: bool, forgotten: bool) -> Caught:
+        """What the polls that wait have missed."""
+        if not self.loaded:
+            if self.open is None:
+                return Caught([], False)
+            return Caught([message for _, message in held.messages], self.open < held.floor)
+        if same:
+            missed = [message for number, message in held.messages if number > self.number]
+            lost = held.number - self.number > len(missed)
+        else:
+            missed = [message for _, message in held.messages]
+            lost = not forgotten or held.number > len(missed)
+        if self.open is not None:
+            lost = lost or self.open < held.floor
+            known = {message.id for message in missed}
+            missed += [message for _, message in held.messages if message.id not in known]
+        return Caught(missed, lost)
+
+    def judge(self, part: Part) -> News:
+        if part.incarnation == self.incarnation:
+            if part.number <= self.number:
+                return News.OLD
+            return News.NEXT if part.number == self.number + 1 else News.HOLE
+        # Redis forgets a channel's facts when nothing was sent for long: then it begins anew in the same order.
+        if part.number == 1 and self.begin == _began(part.incarnation):
+            return News.NEXT
+        return News.HOLE
+
+    def take(self, part: Part, message: StoredMessage, limit: int, now: float) -> None:
+        """The next message."""
+        self.number = part.number
+        self.incarnation = part.incarnation
+        self.history.add(cursor_value(part.cursor), message, limit, now)
+
+    def expire(self, expire_after: float, now: float) -> bool:
+        """Empties the copy when Redis has; whether there was anything to empty."""
+        if not len(self.history) or self.history.changed + expire_after > now:
+            return False
+        empty = ChannelHistory(self.history.newest)
+        empty.changed = self.history.changed
+        self.history = empty
+        return True
+
+
+def _began(incarnation: bytes) -> bytes:
+    """When the order began in which a channel's facts were made."""
+    return incarnation.partition(b"/")[0]

@@ -1,0 +1,365 @@
+"""The channels that have listeners in this process: followed, read, and kept up with Redis.
+
+Subscribed first, read afterwards, and what is announced meanwhile waits: nothing slips between. Every message comes to
+`announce` once, in the order of its channel, whether by pub/sub, by this process's own receipt, or by a look at Redis
+after a loss.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from rplx.engine.redis.address import Node
+from rplx.engine.redis.clock import RedisClock
+from rplx.engine.redis.codec import Announced, Part, StoredMessage, unpack_announced, unpack_body
+from rplx.engine.redis.followed import Caught, Followed, Held, News
+from rplx.engine.redis.link import Call
+from rplx.engine.redis.names import Names
+from rplx.engine.redis.servers import Servers
+from rplx.engine.redis.subscriber import Subscriber
+from rplx.errors import Unavailable
+from rplx.messages import Due, Message, cursor_value
+from rplx.options import HistoryOptions
+
+UNFOLLOW_AFTER = 30.0  # seconds that a channel without listeners is still followed
+LOOK_TIMEOUT = 1.5  # seconds that a poll may wait for Redis; later it waits as one for which nothing is due yet
+PENDING_MAX = 1000  # announcements of a channel that wait for a look at Redis; past it, it is looked at once more
+READ_MAX = 100  # channels read by one call
+FACTS_KEPT = 86400.0  # seconds, at least, that Redis remembers how far back a channel without messages reaches
+
+Submit = Callable[[str, str, tuple[Any, ...]], Call]  # tag, script, arguments
+
+
+class Follower:
+    """Answers polls from the followed channels' copies. `announce` and `recall` as in Engine."""
+
+    def __init__(
+        self, servers: Servers, names: Names, clock: RedisClock, submit: Submit, options: HistoryOptions
+    ) -> None:
+        self.announce: Callable[[Message], None] = lambda message: None
+        self.recall: Callable[[Sequence[str]], None] = lambda ids: None
+        self.options = options
+        self.problem = ""
+        self._servers = servers
+        self._names = names
+        self._clock = clock
+        self._submit = submit
+        self._channels: dict[str, Followed] = {}
+        self._at: dict[str, Node] = {}  # which node's subscriber follows a channel
+        self._subscribers: dict[Node, Subscriber] = {}
+        self._unread: dict[str, None] = {}
+        self._reading = Event()
+        self._read = Event()  # set and cleared whenever something was read
+        self._greenlet = gevent.spawn(self._read_forever)
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def holding(self) -> int:
+        """How many of the followed channels have messages."""
+        return sum([bool(len(channel.history)) for channel in self._channels.values()])
+
+    def close(self) -> None:
+        self._greenlet.kill()
+        for subscriber in self._subscribers.values():
+            subscriber.close()
+
+    # -- asked by polls
+
+    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
+        self._look(names, cursors)
+        found: dict[bytes, Due] = {}
+        for id, cursor in zip(names, cursors, strict=True):
+            channel = self._channels[id]
+            value = cursor_value(cursor)
+            history = channel.history
+            if history.newest <= value:
+                continue
+            for message in history.since(value):
+                assert isinstance(message, StoredMessage)
+                if message.visible_to(names):
+                    found.setdefault(message.id, Due(message)).ids[id] = message.cursors[id]
+        return list(found.values())
+
+    def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
+        self._look(names, cursors)
+        missing = []
+        for id, cursor in zip(names, cursors, strict=True):
+            if cursor_value(cursor) < self._channels[id].history.floor:
+                missing.append(id)
+        return missing
+
+    def _look(self, names: Sequence[str], cursors: Sequence[str]) -> None:
+        """Sees to it that the copies cover the cursors; waits for Redis if it has to, and can."""
+        channels = self._channels
+        for id, cursor in zip(names, cursors, strict=True):
+            channel = channels.get(id)
+            if channel is None or not channel.live or cursor_value(cursor) < channel.base:
+                break
+        else:
+            return
+        at = {id: cursor_value(cursor) for id, cursor in zip(names, cursors, strict=True)}
+        deadline = time.monotonic() + LOOK_TIMEOUT
+        while missing := [id for id, value in at.items() if not self._ask(id, value)]:
+            left = deadline - time.monotonic()
+            if left <= 0 or not all(self._reachable(id) for id in missing):
+                for id in missing:
+                    channels[id].leave_open(at[id])
+                return
+            self._read.wait(left)
+
+    def _ask(self, id: str, value: Decimal) -> bool:
+        """Whether channel `id`'s copy covers `value`; if not, it is on its way."""
+        channel = self._channels.get(id) or self.follow(id)
+        channel.used = time.monotonic()
+        if channel.covers(value):
+            return True
+        channel.want(value)
+        if channel.live:  # it does not reach back so far
+            channel.live = False
+            self._reread(id)
+        return False
+
+    def _reachable(self, id: str) -> bool:
+        """Whether an answer for a channel may be expected soon: not while its connection is lost."""
+        subscriber = self._subscribers.get(self._at[id])
+        return not self.problem and (subscriber is None or subscriber.up or not subscriber.lost_before)
+
+    def joined(self, id: str) -> None:
+        """Polls wait for `id`."""
+        channel = self._channels.get(id)
+        if channel is None:
+            channel = self.follow(id)
+        channel.listened = True
+
+    def left(self, id: str) -> None:
+        """No poll waits for `id` any more."""
+        channel = self._channels.get(id)
+        if channel is not None:
+            channel.listened = False
+            channel.used = time.monotonic()
+
+    # -- following
+
+    def follow(self, id: str) -> Followed:
+        channel = self._channels[id] = Followed(time.monotonic())
+        self._subscribe(id)
+        return channel
+
+    def _subscribe(self, id: str) -> None:
+        node = self._at[id] = self._servers.node(self._servers.tag(id))
+        subscriber = self._subscribers.get(node)
+        if subscriber is None:
+            subscriber = self._subscribers[node] = Subscriber(
+                self._servers, node, self._subscribed, self._announced, self._lost, self._moved
+            )
+        subscriber.follow(self._names.topic(id))
+
+    def sweep(self, now: float) -> list[str]:
+        """Lets go of channels that nobody listens to; gives the ids of those whose messages have expired."""
+        expired = [id for id, channel in self._channels.items() if channel.expire(self.options.expire_after, now)]
+        for id, channel in list(self._channels.items()):
+            if not channel.listened and channel.used + UNFOLLOW_AFTER < now:
+                self._subscribers[self._at.pop(id)].unfollow(self._names.topic(id))
+                del self._channels[id]
+        return expired
+
+    def look_again(self) -> None:
+        """Redis has lost what it held, though no connection was: every channel is read anew."""
+        for id, channel in self._channels.items():
+            if channel.live:
+                channel.live = False
+                self._reread(id)
+
+    # -- what the subscribers report
+
+    def _subscribed(self, topics: list[bytes]) -> None:
+        for topic in topics:
+            id = self._names.id_of(topic)
+            if id in self._channels:
+                self._reread(id)
+
+    def _lost(self, node: Node) -> None:
+        for id, at in list(self._at.items()):
+            if at == node:
+                self._channels[id].live = False
+                self._follow_move(id)
+        # Wakes polls that wait for an answer which does not come.
+        self._wake()
+
+    def _moved(self, topic: bytes) -> None:
+        id = self._names.id_of(topic)
+        self._channels[id].live = False
+        gevent.spawn(self._find_again, id)
+
+    def _find_again(self, id: str) -> None:
+        try:
+            self._servers.refresh()
+        except Exception as error:  # whatever it is, the next loss or move tries again
+            self.problem = str(error)
+        if id in self._channels:
+            self._follow_move(id)
+            self._subscribe(id)
+
+    def _follow_move(self, id: str) -> None:
+        """In a cluster a channel may live elsewhere by now."""
+        node = self._servers.node(self._servers.tag(id))
+        if node != self._at[id]:
+            self._subscribers[self._at[id]].unfollow(self._names.topic(id))
+            self._subscribe(id)
+
+    def _announced(self, text: bytes) -> None:
+        self.take(unpack_announced(text))
+
+    def take(self, announced: Announced) -> None:
+        """A message was stored: told to those who wait, unless they know it already."""
+        self._clock.saw(announced.drawn)
+        news: list[tuple[Followed, Part]] = []
+        for part in announced.parts:
+            channel = self._channels.get(part.channel)
+            if channel is None:
+                continue
+            if not channel.live:
+                self._keep_for_later(channel, part, announced)
+                continue
+            judged = channel.judge(part)
+            if judged is News.NEXT:
+                news.append((channel, part))
+            elif judged is News.HOLE:
+                channel.live = False
+                self._keep_for_later(channel, part, announced)
+                self._reread(part.channel)
+        if not news:
+            return
+        message = unpack_body(announced.body, {part.channel: part.cursor for part in announced.parts})
+        now = time.monotonic()
+        for channel, part in news:
+            channel.take(part, message, self.options.max_messages, now)
+        self.announce(message)
+
+    def _keep_for_later(self, channel: Followed, part: Part, announced: Announced) -> None:
+        if len(channel.pending) >= PENDING_MAX:
+            channel.pending.clear()
+            self._reread(part.channel)
+            return
+        channel.pending.append((part, announced.body, announced.drawn))
+
+    def is_next(self, parts: Sequence[Part]) -> bool:
+        """Whether each of the parts that are followed here is the next in its channel."""
+        for part in parts:
+            channel = self._channels.get(part.channel)
+            if channel is not None and not (channel.live and channel.judge(part) is News.NEXT):
+                return False
+        return True
+
+    # -- reading
+
+    def _reread(self, id: str) -> None:
+        self._unread[id] = None
+        self._reading.set()
+
+    def _read_forever(self) -> None:
+        while True:
+            self._reading.wait()
+            self._reading.clear()
+            unread, self._unread = self._unread, {}
+            try:
+                failed = self._read_all([id for id in unread if id in self._channels])
+            except Unavailable:
+                failed = list(unread)
+            self._wake()
+            if failed:
+                gevent.sleep(0.1)
+                for id in failed:
+                    self._reread(id)
+
+    def _wake(self) -> None:
+        self._read.set()
+        self._read.clear()
+
+    def _read_all(self, ids: list[str]) -> list[str]:
+        """Reads the channels and tells what was missed; gives those that could not be read."""
+        by_tag: dict[str, list[str]] = {}
+        for id in ids:
+            by_tag.setdefault(self._servers.tag(id), []).append(id)
+        calls = []
+        for tag, together in by_tag.items():
+            for at in range(0, len(together), READ_MAX):
+                calls.append(self._ask_for(tag, together[at : at + READ_MAX]))
+        failed: list[str] = []
+        caught: list[Caught] = []
+        recalled: list[str] = []
+        for chunk, questions, call in calls:
+            try:
+                answers = call.get()
+            except Unavailable as error:
+                self.problem = error.text
+                failed += chunk
+                continue
+            self.problem = ""
+            for id, question, answer in zip(chunk, questions, answers, strict=True):
+                channel = self._channels.get(id)
+                if channel is None:
+                    continue
+                caught.append(self._absorb(id, channel, question, answer))
+                if caught[-1].lost:
+                    recalled.append(id)
+        self._tell(caught)
+        if recalled:
+            self.recall(recalled)
+        for chunk, _, _ in calls:
+            for id in chunk:
+                self._take_pending(id)
+        return failed
+
+    def _ask_for(self, tag: str, ids: list[str]) -> tuple[list[str], list[tuple[str, bytes, int]], Call]:
+        """Errors: Unavailable."""
+        keys: list[Any] = [self._names.order(tag)]
+        arguments: list[Any] = [self._clock.seen, self.facts_ttl()]
+        questions = []
+        for id in ids:
+            question = self._channels[id].question()
+            questions.append(question)
+            keys += [self._names.history(id), self._names.facts(id)]
+            arguments += question
+        return ids, questions, self._submit(tag, "read", (len(keys), *keys, *arguments))
+
+    def facts_ttl(self) -> int:
+        """Milliseconds that Redis remembers a channel's facts."""
+        return int(max(FACTS_KEPT, 2 * self.options.expire_after) * 1000)
+
+    def _absorb(self, id: str, channel: Followed, question: tuple[str, bytes, int], answer: Any) -> Caught:
+        held = Held.of(id, answer)
+        wanted = channel.wanted
+        options = self.options
+        caught = channel.absorb(held, question, options.max_messages, options.expire_after, time.monotonic())
+        if wanted is not None and wanted < channel.base:  # asked for while the answer was under way
+            channel.want(wanted)
+            channel.live = False
+            self._reread(id)
+        return caught
+
+    def _tell(self, caught: list[Caught]) -> None:
+        """Announces what was missed, in the order of cursors; a message that came to several channels once."""
+        missed: dict[bytes, StoredMessage] = {}
+        for one in caught:
+            for message in one.missed:
+                known = missed.setdefault(message.id, message)
+                if known is not message:
+                    known.cursors = {**known.cursors, **message.cursors}
+        for message in sorted(missed.values(), key=lambda message: min(map(cursor_value, message.cursors.values()))):
+            self.announce(message)
+
+    def _take_pending(self, id: str) -> None:
+        channel = self._channels.get(id)
+        if channel is None or not channel.live:
+            return
+        pending, channel.pending = channel.pending, []
+        for part, body, drawn in pending:
+            self.take(Announced(drawn, [part], body))

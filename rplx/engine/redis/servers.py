@@ -1,0 +1,175 @@
+"""Which Redis server holds what: one server, the master that Sentinel names, or the nodes of a cluster."""
+
+from __future__ import annotations
+
+import binascii
+import time
+from typing import Any, Protocol
+
+from redis import exceptions
+
+from rplx.engine.redis.address import Address, Node
+from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire
+
+SLOTS = 16384  # of a cluster (Redis Cluster specification, "Key distribution model")
+REFRESH_EVERY = 0.2  # seconds between two looks at a cluster's map, however many ask for it
+ONE: Node = ("", 0)
+
+
+class Servers(Protocol):
+    """Where to send what."""
+
+    sharded: bool
+    """Whether each channel is announced by the node that holds it alone (SPUBLISH)."""
+
+    def tag(self, id: str) -> str:
+        """What channel `id`'s keys have in common with all others that a script may touch together."""
+
+    def node(self, tag: str) -> Node:
+        """Where the keys of `tag` are, as far as is known."""
+
+    def nodes(self) -> list[Node]:
+        """All nodes that are written to."""
+
+    def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
+        """A new connection. Errors: LOST, RedisError."""
+
+    def refresh(self) -> None:
+        """Things may have moved: looks again. Errors: LOST, RedisError."""
+
+
+class SingleServer:
+    """One Redis, or the one that Sentinel says is the master."""
+
+    sharded = False
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def tag(self, id: str) -> str:
+        return ""
+
+    def node(self, tag: str) -> Node:
+        return ONE
+
+    def nodes(self) -> list[Node]:
+        return [ONE]
+
+    def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
+        address = self._address
+        if address.kind != "sentinel":
+            return Wire(address, address.nodes[0] if address.nodes else ONE, timeout=timeout)
+        wire = Wire(address, self._master(), timeout=timeout)
+        if wire.ask("ROLE")[0] != b"master":  # Sentinel has not noticed yet
+            wire.close()
+            raise exceptions.ConnectionError("the master has become a replica")
+        return wire
+
+    def _master(self) -> Node:
+        problem: Exception = exceptions.ConnectionError("no Sentinel knows the service")
+        for node in self._address.nodes:
+            try:
+                wire = Wire(self._address, node, sentinel=True)
+                try:
+                    found = wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+                finally:
+                    wire.close()
+            except (*LOST, RedisError) as error:
+                problem = error
+                continue
+            if found:
+                return found[0].decode(), int(found[1])
+        raise problem
+
+    def refresh(self) -> None:
+        pass  # each connection asks anew
+
+
+class ClusterServers:
+    """The masters of a Redis Cluster, by slot."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self.sharded = True
+        self._tags = _tags_by_slot()
+        self._by_slot: list[Node] = [address.nodes[0]] * SLOTS
+        self._known: list[Node] = list(address.nodes)
+        self._refreshed = 0.0
+        self._whole = "{" in address.prefix and "}" in address.prefix  # the operator has put all into one slot
+        self._slot_of_prefix = slot(address.prefix)
+
+    def tag(self, id: str) -> str:
+        return self._tags[self._slot_of_prefix if self._whole else slot(f"{{{id}}}")]
+
+    def node(self, tag: str) -> Node:
+        return self._by_slot[self._slot_of_prefix if self._whole else slot(f"{{{tag}}}")]
+
+    def nodes(self) -> list[Node]:
+        if not self._refreshed:
+            return []
+        return list(dict.fromkeys(self._by_slot))
+
+    def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
+        if not self._refreshed:
+            self.refresh()
+        return Wire(self._address, node, timeout=timeout)
+
+    def refresh(self) -> None:
+        now = time.monotonic()
+        if self._refreshed and now - self._refreshed < REFRESH_EVERY:
+            return
+        self._refreshed = now
+        problem: Exception = exceptions.ConnectionError("no node of the cluster answers")
+        for node in dict.fromkeys([*self._known, *self._address.nodes]):
+            try:
+                wire = Wire(self._address, node)
+                try:
+                    self._take(wire.ask("CLUSTER", "SLOTS"), node)
+                    self._detect(wire)
+                finally:
+                    wire.close()
+                return
+            except (*LOST, RedisError) as error:
+                problem = error
+        raise problem
+
+    def _take(self, ranges: list[Any], asked: Node) -> None:
+        known: dict[Node, None] = {}
+        for first, last, *members in ranges:
+            found = [(member[0].decode() if member[0] else asked[0], int(member[1])) for member in members]
+            self._by_slot[first : last + 1] = [found[0]] * (last - first + 1)
+            known.update(dict.fromkeys(found))
+        if not known:
+            raise exceptions.ConnectionError("the cluster has no slots assigned")
+        self._known = list(known)
+
+    def _detect(self, wire: Wire) -> None:
+        """Sharded pub/sub came with Redis 7; before, each node hears of every announcement."""
+        found = wire.ask("COMMAND", "INFO", "SPUBLISH")
+        self.sharded = bool(found and found[0])
+
+
+def servers(address: Address) -> Servers:
+    return ClusterServers(address) if address.kind == "cluster" else SingleServer(address)
+
+
+def slot(key: str) -> int:
+    """A key's slot: of what stands in its first braces, if anything does (Redis Cluster specification, "Hash tags")."""
+    begin = key.find("{")
+    if begin >= 0 and (end := key.find("}", begin + 1)) > begin + 1:
+        key = key[begin + 1 : end]
+    return binascii.crc_hqx(key.encode(), 0) % SLOTS
+
+
+def _tags_by_slot() -> list[str]:
+    """For each slot a text that belongs there: what a slot's channels share is kept under it."""
+    tags: list[str | None] = [None] * SLOTS
+    missing, number = SLOTS, 0
+    while missing:
+        text = f"{number:x}"
+        at = binascii.crc_hqx(text.encode(), 0) % SLOTS
+        if tags[at] is None:
+            tags[at] = text
+            missing -= 1
+        number += 1
+    return [tag for tag in tags if tag is not None]

@@ -1,0 +1,148 @@
+"""What one Redis server announces: the subscriptions of this process on one connection, kept up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from rplx.engine.redis.address import Node
+from rplx.engine.redis.link import RETRY_FIRST, RETRY_MAX
+from rplx.engine.redis.servers import Servers
+from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire
+
+PING_EVERY = 1.0  # seconds; with no answer for REPLY_TIMEOUT more, the connection is given up
+CHUNK = 500  # topics subscribed by one command
+
+
+class Subscriber:
+    """Follows topics on one server.
+
+    `subscribed` is called with topics from which on nothing is missed: again after each loss, as what was announced
+    meanwhile has to be looked for. `announced` is called with each announcement, `lost` when the connection is gone,
+    `moved` with a topic that the server no longer has.
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        node: Node,
+        subscribed: Callable[[list[bytes]], None],
+        announced: Callable[[bytes], None],
+        lost: Callable[[Node], None],
+        moved: Callable[[bytes], None],
+    ) -> None:
+        self.up = False
+        self.lost_before = False  # since it was up last
+        self._servers = servers
+        self._node = node
+        self._subscribed = subscribed
+        self._announced = announced
+        self._lost = lost
+        self._moved = moved
+        self._topics: dict[bytes, None] = {}
+        self._changed: dict[bytes, bool] = {}  # topic -> whether to follow it
+        self._wire: Wire | None = None
+        self._writing = BoundedSemaphore()
+        self._work = Event()
+        self._greenlets = [gevent.spawn(run) for run in (self._read_forever, self._write_forever, self._ping_forever)]
+
+    def follow(self, topic: bytes) -> None:
+        self._topics[topic] = None
+        self._changed[topic] = True
+        self._work.set()
+
+    def unfollow(self, topic: bytes) -> None:
+        self._topics.pop(topic, None)
+        self._changed[topic] = False
+        self._work.set()
+
+    def close(self) -> None:
+        gevent.killall(self._greenlets)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self.up = False
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    # -- what comes
+
+    def _read_forever(self) -> None:
+        delay = 0.0
+        while True:
+            if not self._topics:
+                self._work.wait()
+            try:
+                self._wire = self._servers.connect(self._node, PING_EVERY + REPLY_TIMEOUT)
+                self.up = True
+                self.lost_before = False
+                self._changed = dict.fromkeys(self._topics, True)
+                self._work.set()
+                while True:
+                    self._take(self._wire.read())
+                    delay = 0.0
+            except (*LOST, RedisError, AttributeError):  # AttributeError: disconnected while reading
+                self._disconnect()
+                self.lost_before = True
+                self._lost(self._node)
+            gevent.sleep(delay)
+            delay = min(max(delay * 2, RETRY_FIRST), RETRY_MAX)
+            self._refresh()
+            self._lost(self._node)  # once more: what has moved is followed elsewhere
+
+    def _refresh(self) -> None:
+        try:
+            self._servers.refresh()
+        except (*LOST, RedisError):
+            pass
+
+    def _take(self, answer: Any) -> None:
+        kind = answer[0]
+        if kind in (b"message", b"smessage"):
+            self._announced(answer[2])
+        elif kind in (b"subscribe", b"ssubscribe"):
+            if answer[1] in self._topics:
+                self._subscribed([answer[1]])
+        elif kind == b"sunsubscribe" and answer[1] in self._topics:
+            self._moved(answer[1])  # its slot has gone to another node
+
+    # -- what is asked for
+
+    def _write_forever(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            if not self.up:
+                continue
+            changed, self._changed = self._changed, {}
+            shard = "S" if self._servers.sharded else ""
+            self._command(f"{shard}SUBSCRIBE", [topic for topic, follow in changed.items() if follow])
+            self._command(f"{shard}UNSUBSCRIBE", [topic for topic, follow in changed.items() if not follow])
+
+    def _command(self, name: str, topics: Collection[bytes]) -> None:
+        # A cluster takes the topics of one slot in one command, so there each goes alone; they leave together.
+        step = 1 if self._servers.sharded else CHUNK
+        listed = list(topics)
+        if listed:
+            self._send([(name, *listed[at : at + step]) for at in range(0, len(listed), step)])
+
+    def _ping_forever(self) -> None:
+        while True:
+            gevent.sleep(PING_EVERY)
+            if self.up:
+                self._send([("PING",)])
+
+    def _send(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        with self._writing:
+            wire = self._wire
+            if wire is None:
+                return
+            try:
+                wire.send(commands)
+            except (*LOST, RedisError):
+                wire.close()  # the reader notices

@@ -1,0 +1,139 @@
+"""One connection to a Redis server. redis-py makes it and hiredis reads it; the sockets are gevent's.
+
+They are given to redis-py as they are, so nothing needs to be monkey-patched, and nothing blocks the loop.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any, cast
+
+import gevent.socket
+import gevent.ssl
+from redis import connection, exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from rplx.engine.redis.address import Address, Node
+from rplx.errors import ConfigError
+
+CONNECT_TIMEOUT = 0.8  # seconds for a TCP connection, and for each answer while logging in
+REPLY_TIMEOUT = 1.0  # seconds for each answer; later, the connection is given up
+
+LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+"""What is raised when a connection is lost or cannot be made."""
+
+_NO_RETRY = Retry(NoBackoff(), 0)  # a command sent twice would be carried out twice; who may repeat, knows
+
+RedisError = exceptions.RedisError
+ResponseError = exceptions.ResponseError
+
+
+def _connect(self: Any) -> Any:
+    error: OSError | None = None
+    for family, kind, protocol, _, address in gevent.socket.getaddrinfo(
+        self.host, self.port, type=gevent.socket.SOCK_STREAM
+    ):
+        sock = gevent.socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+            sock.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_KEEPALIVE, 1)
+            sock.settimeout(self.socket_connect_timeout)
+            sock.connect(address)
+            sock.settimeout(self.socket_timeout)
+            return sock
+        except OSError as reason:
+            sock.close()
+            error = reason
+    raise error or OSError("the host has no address")
+
+
+class _Tcp(connection.Connection):
+    _connect = _connect
+
+
+class _Tls(connection.SSLConnection):
+    def _connect(self) -> Any:
+        sock = _connect(self)
+        try:
+            return self._context().wrap_socket(sock, server_hostname=self.host)
+        except (OSError, ValueError):
+            sock.close()
+            raise
+
+    def _context(self) -> Any:
+        context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = self.check_hostname
+        context.verify_mode = self.cert_reqs
+        if self.certfile or self.keyfile:
+            context.load_cert_chain(self.certfile, self.keyfile, self.certificate_password)
+        if self.ca_certs or self.ca_path or self.ca_data:
+            context.load_verify_locations(self.ca_certs, self.ca_path, self.ca_data)
+        elif self.cert_reqs != ssl.CERT_NONE:
+            context.load_default_certs()
+        if self.ssl_min_version is not None:
+            context.minimum_version = self.ssl_min_version
+        if self.ssl_ciphers:
+            context.set_ciphers(self.ssl_ciphers)
+        return context
+
+
+class _Unix(connection.UnixDomainSocketConnection):
+    def _connect(self) -> Any:
+        sock = gevent.socket.socket(gevent.socket.AF_UNIX, gevent.socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.socket_connect_timeout)
+            sock.connect(self.path)
+            sock.settimeout(self.socket_timeout)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+
+class Wire:
+    """A connection that has been made. Errors of all methods: LOST; of `read` also RedisError, an answer that refuses."""
+
+    def __init__(self, address: Address, node: Node, *, timeout: float = REPLY_TIMEOUT, sentinel: bool = False) -> None:
+        self._connection = _make(address, node, sentinel)
+        self._connection.connect()
+        self._connection._sock.settimeout(timeout)
+
+    def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+
+    def read(self) -> Any:
+        return self._connection.read_response()
+
+    def ask(self, *command: Any) -> Any:
+        """One command's answer."""
+        self.send([command])
+        return self.read()
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+def check(address: Address) -> None:
+    """Errors: ConfigError if redis-py does not know one of the options."""
+    try:
+        _make(address, address.nodes[0] if address.nodes else ("", 0), False)
+    except (TypeError, ValueError, exceptions.RedisError) as error:
+        raise ConfigError([f"engine.url cannot be used: {error}"]) from None
+
+
+def _make(address: Address, node: Node, sentinel: bool) -> Any:
+    options = {
+        "socket_timeout": CONNECT_TIMEOUT,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "protocol": 2,
+        "client_name": "rplx",
+        **(address.sentinel_options if sentinel else address.options),
+        "retry_on_timeout": False,
+        "retry": _NO_RETRY,
+    }
+    if address.path:
+        return _Unix(path=address.path, **options)
+    kind = cast(Any, _Tls if address.tls else _Tcp)
+    return kind(host=node[0], port=node[1], **options)

@@ -1,0 +1,211 @@
+"""Each named limit at N and at N + 1: what just fits is served, what does not gets its clear refusal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http
+from tests.live import LiveServer
+
+OPTIONS = (
+    "--set", "wait.maxlen=200", "--set", "wait.head_max=300", "--set", "wait.body_max=400", "--set", "wait.max_ids=3",
+    "--set", "wait.id_max=20", "--set", "wait.extra_max=100", "--set", "in.maxlen=1000", "--set", "history.max_messages=3",
+    "--set", "log.connections=true",
+)  # fmt: skip
+
+
+def status(conversation: Conversation) -> tuple[int, str]:
+    answer = conversation.rest()
+    match = re.match(rb"HTTP/1\.[01] (\d+) ", answer)
+    assert match, answer
+    return int(match[1]), answer.partition(b"\r\n\r\n")[2].decode()
+
+
+class TestWaitMaxlen:
+    """More bytes than this without a complete marker: `overflow` (part 2.5)."""
+
+    def test_plain_text(self, wire: Wire, prefix: str) -> None:
+        tail = f" identifier=1:{prefix}a\n".encode()
+        listener = wire.on_wait(b"x" * (200 - len(tail)) + tail)
+        assert listener.exactly(len(CLOSED)) == CLOSED
+        listener.close()
+        waiting = wire.on_wait(b"x" * 200)
+        assert waiting.waits(0.1)
+        waiting.send(b"x")
+        assert waiting.rest() == b""
+        wire.server.wait_for(r"overflow \(received 201 bytes total\)")
+
+    def test_http(self, wire: Wire) -> None:
+        assert wire.on_wait(b"GET / HTTP/1.1\r\nX: " + b"x" * 181).waits(0.1)
+        assert status(wire.on_wait(b"GET / HTTP/1.1\r\nX: " + b"x" * 182)) == (431, "overflow (received 201 bytes total)\n")
+
+
+class TestWaitHeadMax:
+    def request(self, size: int) -> bytes:
+        start, end = b"GET /?identifier= HTTP/1.1\r\nHost: h\r\nX: ", b"\r\n\r\n"
+        return start + b"x" * (size - len(start) - len(end)) + end
+
+    def test_it(self, wire: Wire) -> None:
+        assert wire.on_wait(self.request(300)).answer()[0].startswith(b"HTTP/1.1 400 ")
+        assert status(wire.on_wait(self.request(301))) == (431, "request head longer than 300 bytes\n")
+
+
+class TestWaitBodyMax:
+    def test_with_a_length(self, wire: Wire, prefix: str) -> None:
+        wire.send(f"5:{prefix}a", "1")
+        marker = f"identifier=1:{prefix}a ".encode()
+        fits = http("POST / HTTP/1.1\nHost: h", marker + b"x" * (400 - len(marker)))
+        assert wire.on_wait(fits).answer()[1] == b" \r\n" + blocks(({f"{prefix}a": "5"}, "1"))
+        one_more = http("POST / HTTP/1.1\nHost: h", marker + b"x" * (401 - len(marker)))
+        assert status(wire.on_wait(one_more)) == (413, "body longer than 400 bytes\n")
+
+    def test_chunked(self, wire: Wire) -> None:
+        data = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n191\r\n" + b"x" * 401
+        assert status(wire.on_wait(data)) == (413, "body longer than 400 bytes\n")
+
+
+class TestWaitMaxIds:
+    def test_it(self, wire: Wire, prefix: str) -> None:
+        names = [f"{prefix}{number}" for number in range(4)]
+        wire.listen(",".join(names[:3])).close()
+        wire.listen(",".join(names[:3] + names[:3])).close()  # each id once
+        request = http(f"GET /?identifier={','.join(names)} HTTP/1.0")
+        assert status(wire.on_wait(request)) == (413, "more than 3 channels in one list\n")
+
+    @pytest.mark.xfail(strict=True, reason="plain text is answered with an HTTP refusal")
+    @pytest.mark.parametrize("ids", ["a,b,c,d", "n" * 21])
+    def test_in_plain_text_the_connection_is_closed(self, wire: Wire, ids: str) -> None:
+        assert wire.on_wait(f"identifier={ids}\n".encode()).rest() == b""
+
+
+class TestWaitIdMax:
+    @pytest.mark.parametrize("line", ["wait", "in_"])
+    def test_it(self, wire: Wire, line: str) -> None:
+        name = "n" * 20
+        fits = {"wait": "GET", "in_": "POST"}[line]
+        address = getattr(wire, line)
+        conversation = Conversation(address, http(f"{fits} /?identifier=5:{name} HTTP/1.1\nHost: h", b"1" * (line == "in_")))
+        if line == "wait":
+            assert conversation.waits()
+        else:
+            assert conversation.answer()[1] == f"{name} 5\n".encode()
+        conversation.close()
+        refused = Conversation(address, http(f"{fits} /?identifier=5:{name}n HTTP/1.0", b"1" * (line == "in_")))
+        assert status(refused) == (400, "a channel id is longer than 20 characters\n")
+
+
+class TestWaitExtraMax:
+    """What a waiting listener may send."""
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_it(self, wire: Wire, prefix: str, kept: bool) -> None:
+        listener = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.{int(kept)}\nHost: h"))
+        eventually(lambda: wire.online(prefix), f"{prefix}a 1\n")
+        listener.send(b"x" * 100)
+        assert wire.online(prefix) == f"{prefix}a 1\n"
+        listener.send(b"x")
+        eventually(lambda: wire.online(prefix), f"{prefix}a 0\n")
+
+
+class TestInMaxlen:
+    def test_plain_text(self, wire: Wire, prefix: str) -> None:
+        head = f"identifier=5:{prefix}a\n\n".encode()
+        assert wire.ask(head + b'"' + b"x" * (1001 - len(head) - 2) + b'"') == b""
+        assert wire.poll(f"1:{prefix}a") == b""
+        assert wire.ask(head + b'"' + b"x" * (1000 - len(head) - 2) + b'"') == b""
+        assert wire.poll(f"1:{prefix}a") != b""
+
+    def test_http(self, wire: Wire, prefix: str) -> None:
+        head = f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h"
+        assert wire.on_in(http(head, b"1" * 1000)).answer()[1] == f"{prefix}a 5\n".encode()
+        assert status(wire.on_in(http(head, b"1" * 1001))) == (413, "body longer than 1000 bytes\n")
+
+    def test_until_the_end(self, wire: Wire, prefix: str) -> None:
+        sender = wire.on_in(http(f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h", length=False) + b"1" * 1001)
+        assert status(sender) == (413, "body longer than 1000 bytes\n")
+        assert wire.poll(f"1:{prefix}a") == b""
+
+    def test_a_head(self, wire: Wire) -> None:
+        sender = wire.on_in(b"POST / HTTP/1.1\r\nX: " + b"x" * 1000)
+        assert status(sender) == (431, "request head longer than 1000 bytes\n")
+
+
+class TestHistoryMaxMessages:
+    def test_it(self, wire: Wire, prefix: str) -> None:
+        """The newest by cursor are kept, whatever order they came in."""
+        for cursor in ("5", "9", "7", "8", "6"):
+            wire.send(f"{cursor}:{prefix}a", cursor)
+        assert wire.poll(f"1:{prefix}a") == blocks(*[({f"{prefix}a": cursor}, cursor) for cursor in ("7", "8", "9")])
+
+
+class TestStorage:
+    def test_channels(self) -> None:
+        with LiveServer("--set", "history.max_channels=2") as server:
+            wire = Wire(server)
+            assert wire.on_in(http("POST /?identifier=5:a,5:b HTTP/1.1\nHost: h", b"1")).answer()[1] == b"a 5\nb 5\n"
+            head, text = wire.on_in(http("POST /?identifier=5:c HTTP/1.1\nHost: h", b"1")).answer()
+            assert head.startswith(b"HTTP/1.1 507 Insufficient Storage\r\n")
+            assert text == b"more than 2 channels\n"
+            assert wire.on_in(http("POST /?identifier=6:a HTTP/1.1\nHost: h", b"1")).answer()[1] == b"a 6\n"
+
+    def test_bytes(self) -> None:
+        with LiveServer("--set", "history.max_bytes=2000") as server:
+            wire = Wire(server)
+            head, text = wire.on_in(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 1701)).answer()
+            assert head.startswith(b"HTTP/1.1 507 ")
+            assert text == b"more than 2000 bytes of history\n"
+            assert wire.on_in(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 1700)).answer()[1] == b"a 5\n"
+
+
+class TestConnections:
+    @pytest.mark.parametrize(
+        ("option", "text"),
+        [("max_connections", "more than 2 connections\n"), ("max_connections_per_address", "more than 2 connections from one address\n")],
+    )
+    def test_on_wait(self, option: str, text: str) -> None:
+        with LiveServer("--set", f"wait.{option}=2") as server:
+            wire = Wire(server)
+            first, second = wire.listen("a"), wire.listen("a")
+            assert status(wire.on_wait(http("GET /?identifier=a HTTP/1.1\nHost: h"))) == (503, text)
+            first.close()
+            eventually(lambda: wire.online("a"), "a 1\n")
+            wire.listen("a").close()
+            second.close()
+
+    def test_on_in(self) -> None:
+        """Further back-ends wait in the kernel's queue and are served when there is room."""
+        with LiveServer("--set", "in.max_connections=2") as server:
+            wire = Wire(server)
+            held = [wire.on_in(b"identifier=a\n") for _ in range(2)]
+            third = wire.on_in(b"ONLINE\n\n")
+            assert third.waits()
+            held[0].close()
+            assert third.rest().startswith(b"HTTP/1.0 200 OK\r\n")
+            held[1].close()
+
+    def test_out_of_descriptors(self) -> None:
+        """Those connected are served, accepting pauses, and it is said in the log."""
+        with LiveServer(shell="ulimit -n 64") as server:
+            wire = Wire(server)
+            served = [wire.listen("1:a") for _ in range(10)]
+            crowd = [wire.on_wait(b"identifier=1:b\n") for _ in range(60)]
+            server.wait_for(r"cannot accept: Too many open files; raise the limit of open files \(ulimit -n\)")
+            for listener in served[:2]:
+                listener.close()
+            for listener in crowd:
+                listener.close()
+            eventually(lambda: wire.online("b"), "b 0\n")
+            wire.send("5:a", "1")
+            assert {listener.rest() for listener in served[2:]} == {blocks(({"a": "5"}, "1"))}
+
+
+class TestPipeline:
+    def test_requests_sent_ahead(self, wire: Wire) -> None:
+        sixteen = http("GET /?identifier= HTTP/1.1\nHost: h") * 16
+        listener = wire.on_wait(sixteen)
+        assert all(listener.answer()[0].startswith(b"HTTP/1.1 400 Bad Request\r\n") for _ in range(16))
+        assert status(wire.on_wait(http("GET /?identifier= HTTP/1.1\nHost: h") * 17)) == (
+            400, "more than 16 requests sent ahead\n",
+        )  # fmt: skip

@@ -1,0 +1,141 @@
+"""Listeners that hang up, half-close, never read, or are very many: one does not harm another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http
+from tests.live import LiveServer
+
+OPTIONS = ("--set", "presence.offline_timeout=1", "--set", "in.maxlen=8000000")
+
+
+def test_who_hangs_up_is_offline_after_the_grace_time(wire: Wire, prefix: str) -> None:
+    """The main path of presence, as ONLINE and WATCH tell it."""
+    start = wire.command("WATCH\n\n")[5:].partition(":")[0]
+    listener = wire.listen(f"{prefix}a")
+    assert wire.online(prefix) == f"{prefix}a 1\n"
+    listener.close()
+    left = time.monotonic()
+    eventually(lambda: wire.online(prefix), f"{prefix}a 0\n", timeout=0.5)
+    eventually(lambda: wire.online(prefix), "")
+    assert 0.9 < time.monotonic() - left < 2.6
+    assert [line.split(" ")[0] for line in wire.command(f"WATCH {start} {prefix}\n\n").splitlines()] == ["offline"]
+
+
+class TestHalfClose:
+    """A listener whose sending half has ended hears nothing more: it is as good as gone."""
+
+    @pytest.mark.parametrize("request_", [b"identifier=%b\n", http("GET /?identifier=%b HTTP/1.0")])
+    def test_while_it_waits(self, wire: Wire, prefix: str, request_: bytes) -> None:
+        listener = wire.on_wait(request_ % f"1:{prefix}a".encode())
+        listener.until(b" \r\n")
+        eventually(lambda: wire.online(prefix), f"{prefix}a 1\n")
+        listener.end()
+        assert listener.rest() == b""
+        assert wire.online(prefix) == f"{prefix}a 0\n"
+
+    def test_right_behind_the_request(self, wire: Wire, prefix: str) -> None:
+        assert wire.on_wait(f"identifier={prefix}a".encode(), end=True).rest() == CLOSED
+        assert wire.on_wait(f"identifier={prefix}a\n".encode(), end=True).rest() == CLOSED
+
+    @pytest.mark.xfail(strict=True, reason="the connection is closed without an answer")
+    def test_right_behind_an_http_request(self, wire: Wire, prefix: str) -> None:
+        """An answer comes, if an empty one: no client is left with a connection that ended without a word."""
+        request = http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h")
+        answer = wire.on_wait(request, end=True).rest()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\n \r\n")
+
+
+class TestWhoNeverReads:
+    def test_the_others_are_not_delayed(self, wire: Wire, prefix: str) -> None:
+        """Live delivery of more than the kernel holds to one who takes nothing."""
+        message = '"' + "x" * 7_000_000 + '"'
+        stuck = [wire.listen(f"1:{prefix}a") for _ in range(3)]
+        reading = wire.listen(f"1:{prefix}a")
+        wire.send(f"5:{prefix}a", message)
+        assert reading.rest() == blocks(({f"{prefix}a": "5"}, message))
+        for number in range(3):
+            other = wire.listen(f"1:{prefix}b{number}")
+            begin = time.monotonic()
+            wire.send(f"5:{prefix}b{number}", "1")
+            assert other.rest() == blocks(({f"{prefix}b{number}": "5"}, "1"))
+            assert time.monotonic() - begin < 0.5
+        # Who begins to read after all gets it whole.
+        assert stuck[0].rest() == blocks(({f"{prefix}a": "5"}, message))
+        for listener in stuck[1:]:
+            listener.close()
+
+    @pytest.mark.parametrize("version", ["1.0", "1.1"])
+    def test_history_that_the_socket_does_not_take_at_once(self, wire: Wire, prefix: str, version: str) -> None:
+        message = '"' + "x" * 7_000_000 + '"'
+        wire.send(f"5:{prefix}a", message)
+        stuck = wire.on_wait(http(f"GET /?identifier=1:{prefix}a HTTP/{version}\nHost: h"))
+        time.sleep(0.2)
+        other = wire.listen(f"1:{prefix}b")
+        wire.send(f"5:{prefix}b", "1")
+        assert other.rest() == blocks(({f"{prefix}b": "5"}, "1"))
+        body = b" \r\n" + blocks(({f"{prefix}a": "5"}, message))
+        if version == "1.1":
+            assert stuck.answer()[1] == body
+            stuck.send(http(f"GET /?identifier=1:{prefix}b HTTP/1.1\nHost: h"))
+            assert stuck.answer()[1].endswith(blocks(({f"{prefix}b": "5"}, "1")))
+        else:
+            assert stuck.rest().endswith(b"\r\n\r\n" + body)
+
+    def test_history_that_nobody_takes_any_more(self, wire: Wire, prefix: str) -> None:
+        wire.send(f"5:{prefix}a", '"' + "x" * 7_000_000 + '"')
+        for _ in range(5):
+            Conversation(wire.wait, f"identifier=1:{prefix}a\n".encode()).reset()
+        eventually(lambda: wire.online(f"{prefix}a"), "")
+
+
+def test_churn_leaves_nobody_behind(wire: Wire, prefix: str) -> None:
+    """Listeners that come, go and are served in every way: afterwards all counts are back."""
+    before = wire.command("STATS").count(prefix)
+    assert before == 0
+    for number in range(40):
+        listeners = [wire.listen(f"1:{prefix}{number % 3},1:{prefix}x") for _ in range(4)]
+        listeners[0].close()
+        listeners[1].reset()
+        listeners[2].end()
+        wire.send(f"{number + 2}:{prefix}{number % 3}" if number % 2 else f"0:{prefix}x")
+        listeners[3].close()
+    eventually(lambda: wire.online(prefix), "")
+    stats = wire.command("STATS")
+    assert prefix not in stats.partition("[connected_fhs]")[2].partition("[cleanup_timers]")[0]
+
+
+def test_fifteen_thousand_are_served_by_one_send() -> None:
+    """In one process; the crowd sits in two others, each with an address of its own."""
+    crowd = Path(__file__).with_name("crowd.py")
+    with LiveServer() as server:
+        host, port = server.wait
+        clients = [
+            subprocess.Popen(
+                [sys.executable, str(crowd), host, str(port), f"127.0.0.{number}", "7500", "all"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in (2, 3)
+        ]
+        try:
+            wire = Wire(server)
+            for client in clients:
+                assert client.stdout is not None
+                assert client.stdout.readline() == "parked\n"
+            assert wire.online("all") == "all 15000\n"
+            wire.send("5:all", '"to all"')
+            results = [client.communicate(timeout=30)[0].split() for client in clients]
+            assert [served for served, _ in results] == ["7500", "7500"]
+            assert wire.online("all") == "all 0\n"
+        finally:
+            for client in clients:
+                client.kill()
+                client.wait()

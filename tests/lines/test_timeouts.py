@@ -1,0 +1,123 @@
+"""Each named timeout, set small (protocol page, parts 2.4 and 3; the option tables)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.lines.wire import CLOSED, Wire, blocks, eventually, http
+from tests.live import LiveServer
+
+OPTIONS = (
+    "--set", "wait.timeout=1", "--set", "wait.head_timeout=1", "--set", "wait.keepalive_timeout=1", "--set", "in.timeout=1",
+    "--set", "history.expire_after=1", "--set", "log.connections=true",
+)  # fmt: skip
+SWEEP = 1.0  # seconds between two looks at the deadlines
+
+
+def seconds(begin: float) -> float:
+    return time.monotonic() - begin
+
+
+class TestWaitTimeout:
+    def test_the_body_is_that_of_the_start_alone(self, wire: Wire, prefix: str) -> None:
+        begin = time.monotonic()
+        listener = wire.on_wait(f"identifier={prefix}a\n".encode())
+        assert listener.rest() == CLOSED
+        assert 0.9 < seconds(begin) < 1 + SWEEP + 0.5
+        assert any(line.endswith(":t1_a] timeout") or "timeout" in line for line in wire.server.log if listener.peer in line)
+
+    def test_http(self, wire: Wire, prefix: str) -> None:
+        kept = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h"))
+        closed = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.0"))
+        assert closed.rest().endswith(b"\r\n\r\n \r\n")
+        head, body = kept.answer()
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body == b" \r\n"
+        wire.send(f"5:{prefix}a", "1")
+        kept.send(http(f"GET /?identifier=1:{prefix}a HTTP/1.1\nHost: h"))
+        assert kept.answer()[1] == b" \r\n" + blocks(({f"{prefix}a": "5"}, "1"))
+
+    def test_a_timed_out_listener_is_counted_no_more(self, wire: Wire, prefix: str) -> None:
+        listener = wire.listen(f"{prefix}a")
+        listener.rest()
+        assert wire.online(prefix) == f"{prefix}a 0\n"
+
+
+class TestHeadTimeout:
+    @pytest.mark.parametrize(
+        "data", [b"G", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nident"]
+    )
+    def test_http(self, wire: Wire, data: bytes) -> None:
+        begin = time.monotonic()
+        head, _, text = wire.on_wait(data).rest().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert text == b"no whole request within 1 s\n"
+        assert 0.9 < seconds(begin) < 1 + SWEEP + 0.5
+
+    def test_plain_text_is_closed(self, wire: Wire) -> None:
+        assert wire.on_wait(b"identifier=ab").rest() == b""
+
+    def test_not_restarted_by_each_byte(self, wire: Wire) -> None:
+        begin = time.monotonic()
+        slow = wire.on_wait(b"GET / HTTP/1.1\r\nX: ")
+        while slow.waits(0.2) and seconds(begin) < 4:
+            slow.send(b"x")
+        assert slow.rest().startswith(b"HTTP/1.1 408 ")
+        assert seconds(begin) < 1 + SWEEP + 0.7
+
+
+class TestKeepaliveTimeout:
+    def test_an_idle_kept_connection_ends(self, wire: Wire, prefix: str) -> None:
+        wire.send(f"5:{prefix}a", "1")
+        listener = wire.on_wait(http(f"GET /?identifier=1:{prefix}a HTTP/1.1\nHost: h"))
+        listener.answer()
+        begin = time.monotonic()
+        assert listener.rest() == b""
+        assert 0.9 < seconds(begin) < 1 + SWEEP + 0.5
+
+
+class TestInTimeout:
+    @pytest.mark.parametrize(
+        "data", [b"", b"identifier=a\n\n{}", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{}"]
+    )
+    def test_a_silent_connection_is_closed(self, wire: Wire, data: bytes) -> None:
+        begin = time.monotonic()
+        sender = wire.on_in(data)
+        assert sender.rest() == b""
+        assert 0.9 < seconds(begin) < 1.7
+        wire.server.wait_for(rf"IN: {sender.peer}: ERROR: timeout")
+
+    def test_each_byte_renews_it(self, wire: Wire, prefix: str) -> None:
+        sender = wire.on_in(f"identifier=5:{prefix}a\n".encode())
+        for byte in b"\n[1]":
+            time.sleep(0.4)
+            sender.send(bytes([byte]))
+        sender.end()
+        sender.rest()
+        assert wire.poll(f"1:{prefix}a") == blocks(({f"{prefix}a": "5"}, "[1]"))
+
+
+class TestExpireAfter:
+    def test_a_channel_into_which_nothing_is_sent_is_emptied(self, wire: Wire, prefix: str) -> None:
+        wire.send(f"5:{prefix}a", "1")
+        assert wire.poll(f"1:{prefix}a") != b""
+        wire.server.wait_for(rf"\[{prefix}a\] cleaned, because no data is pushed within last 1 seconds$", 4)
+        assert wire.poll(f"1:{prefix}a") == b""
+        assert wire.poll(f"1:{prefix}a") == b""
+
+
+class TestWriteTimeout:
+    def test_who_reads_nothing_is_dropped(self) -> None:
+        """A reader that takes nothing, with more to send than the kernel holds."""
+        with LiveServer("--set", "wait.write_timeout=1", "--set", "in.maxlen=20000000", "--set", "wait.out_max=30000000") as server:
+            wire = Wire(server)
+            stuck = wire.listen("1:a")
+            kept = wire.on_wait(http("GET /?identifier=1:a HTTP/1.1\nHost: h"))
+            eventually(lambda: wire.online("a"), "a 2\n")
+            wire.send("5:a", '"' + "x" * 15_000_000 + '"')
+            time.sleep(1 + SWEEP + 0.5)
+            for listener in (stuck, kept):
+                with pytest.raises((ConnectionError, AssertionError)):
+                    listener.until(b'x"\n  }\n]')

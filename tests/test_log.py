@@ -1,0 +1,155 @@
+"""The log writes from a thread of its own: a slow or broken target never holds up who logs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rplx import log as log_module
+from rplx.log import Log
+
+
+class Peer:
+    line = "WAIT"
+    peer = "127.0.0.1:5"
+    name = ""
+
+
+class BackEnd(Peer):
+    line = "IN"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    for descriptor in (reading, writing):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def written(pipe: tuple[int, int], log: Log) -> str:
+    log.flush()
+    return os.read(pipe[0], 1 << 20).decode()
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "pattern"),
+    [
+        (1, r"hello\n"),
+        (2, r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4}\] hello\n"),
+        (3, r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4}\] hello\n  \[counters\]\n"),
+    ],
+)
+def test_forms(pipe: tuple[int, int], verbosity: int, pattern: str) -> None:
+    log = Log(verbosity, descriptor=pipe[1])
+    log.counters = lambda: "[counters]"
+    log.message("hello")
+    assert re.fullmatch(pattern, written(pipe, log))
+
+
+def test_verbosity_0_writes_nothing(pipe: tuple[int, int]) -> None:
+    log = Log(0, connections=True, descriptor=pipe[1])
+    log.message("a")
+    log.error("b")
+    log.connection(BackEnd(), "c")
+    log.connection_error(BackEnd(), "d")
+    log.flush()
+    os.set_blocking(pipe[0], False)
+    with pytest.raises(BlockingIOError):
+        os.read(pipe[0], 1)
+
+
+def test_connections(pipe: tuple[int, int]) -> None:
+    log = Log(1, connections=True, descriptor=pipe[1])
+    log.connection(Peer(), "opened")
+    log.connection_error(Peer(), "wrong")
+    assert written(pipe, log) == "WAIT: 127.0.0.1:5: DEBUG: opened\nWAIT: 127.0.0.1:5: ERROR: wrong\n"
+
+
+def test_without_connections_only_a_back_ends_errors(pipe: tuple[int, int]) -> None:
+    log = Log(1, descriptor=pipe[1])
+    for connection in (Peer(), BackEnd()):
+        log.connection(connection, "opened")
+        log.connection_error(connection, "wrong")
+    assert written(pipe, log) == "IN: 127.0.0.1:5: ERROR: wrong\n"
+
+
+def test_control_characters_are_shown(pipe: tuple[int, int]) -> None:
+    log = Log(1, descriptor=pipe[1])
+    log.message("a\nb\r\x1b[0m\x7f\0é\udcff")
+    assert written(pipe, log) == "a\\x0ab\\x0d\\x1b[0m\\x7f\\x00é\\udcff\n"
+
+
+def test_lines_stay_whole_and_in_order(pipe: tuple[int, int]) -> None:
+    log = Log(1, descriptor=pipe[1])
+    for number in range(2000):
+        log.message(f"line {number}")
+    assert written(pipe, log).splitlines() == [f"line {number}" for number in range(2000)]
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_stuck_target_holds_up_nobody(pipe: tuple[int, int], blocking: bool) -> None:
+    os.set_blocking(pipe[1], blocking)
+    log = Log(1, descriptor=pipe[1])
+    begin = time.monotonic()
+    for number in range(20_000):
+        log.message(f"{number:06} {'x' * 93}")
+    assert time.monotonic() - begin < 2
+    log.flush(timeout=0.05)
+    assert time.monotonic() - begin < 3
+    text = ""
+    while text.count("\n") < 20_000:
+        text += os.read(pipe[0], 1 << 20).decode()
+    assert [line[:6] for line in text.splitlines()] == [f"{number:06}" for number in range(20_000)]
+
+
+def test_lines_beyond_lines_max_are_counted(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "LINES_MAX", 100)
+    log = Log(1, descriptor=pipe[1])
+    log.message("x" * 200_000)  # more than the pipe holds: the thread is stuck with it
+    deadline = time.monotonic() + 5
+    while log._lines and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for number in range(150):
+        log.message(f"line {number}")
+    text = ""
+    while "log lines dropped" not in text:
+        text += os.read(pipe[0], 1 << 20).decode()
+    lines = text.splitlines()[1:]
+    assert lines == [*(f"line {number}" for number in range(100)), "50 log lines dropped: the log's target was too slow"]
+
+
+def test_a_closed_target_is_no_error(pipe: tuple[int, int]) -> None:
+    os.close(pipe[0])
+    log = Log(1, descriptor=pipe[1])
+    for _ in range(3):
+        log.message("into the void")
+        log.flush()
+    assert not log._lines
+
+
+def test_it_works_under_monkey_patching() -> None:
+    """The thread is a real one: a target that blocks would stop a greenlet's whole process."""
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import gevent, os, time\n"
+        "from rplx.log import Log\n"
+        "reading, writing = os.pipe()\n"
+        "log = Log(1, descriptor=writing)\n"
+        "for _ in range(2000): log.message('x' * 100)\n"
+        "begin = time.monotonic(); gevent.sleep(0.05)\n"
+        "assert time.monotonic() - begin < 1\n"
+        "log = Log(1); log.message('alive'); log.flush()\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.stdout, done.stderr) == ("alive\n", "")

@@ -1,0 +1,251 @@
+"""Servers in which polls cannot wait are told so; those in which they can pass wsgiref's validator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.wsgi.http import Client, ask, get, messages, online, send, until
+from tests.wsgi.servers import HOOKS, Child, gunicorn, gunicorn_command
+
+NOT_GEVENT = (
+    b"a poll would hold a whole thread or process of this server, as its connections are no gevent greenlets;"
+    b" use gunicorn -k gevent, gevent.pywsgi or rplx serve\n"
+)
+SEVERAL_PROCESSES = (
+    b"several processes serve polls here, and each would keep messages of its own;"
+    b" set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one process (gunicorn -w 1)\n"
+)
+SEVERAL_THREADS = b"this server runs loops in several threads; rplx needs all polls of a process in one\n"
+
+WSGIREF = """
+from wsgiref.simple_server import make_server
+from rplx.wsgi import application
+server = make_server("127.0.0.1", 0, application)
+print(f"WAIT: listening 127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+WSGIREF_THREADS = """
+import socketserver, wsgiref.simple_server as simple
+from rplx.wsgi import application
+class Threads(socketserver.ThreadingMixIn, simple.WSGIServer): pass
+server = simple.make_server("127.0.0.1", 0, application, Threads)
+print(f"WAIT: listening 127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+WAITRESS = """
+import waitress
+from rplx.wsgi import application
+server = waitress.create_server(application, host="127.0.0.1", port=0)
+print(f"WAIT: listening 127.0.0.1:{server.effective_port}", flush=True)
+server.run()
+"""
+WAITRESS_PATCHED = "from gevent import monkey; monkey.patch_all()" + WAITRESS
+CHEROOT = """
+from cheroot.wsgi import Server
+from rplx.wsgi import application
+server = Server(("127.0.0.1", 0), application)
+server.prepare()
+print(f"WAIT: listening 127.0.0.1:{server.bind_addr[1]}", flush=True)
+server.serve()
+"""
+TWO_LOOPS = """
+import threading
+from gevent.pywsgi import WSGIServer
+from rplx.wsgi import application
+def run():
+    server = WSGIServer(("127.0.0.1", 0), application, log=None)
+    server.start()
+    print(f"WAIT: listening 127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+threading.Thread(target=run).start()
+run()
+"""
+VALIDATED = """
+from wsgiref.validate import validator
+from gevent.pywsgi import WSGIServer
+from rplx import runtime
+from rplx.wsgi import application
+runtime.serve().start_in()
+server = WSGIServer(("127.0.0.1", 0), validator(application), log=None)
+server.start()
+print(f"WAIT: listening 127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+
+
+def python(program: str, *, in_: str | None = None, options: dict[str, str] | None = None) -> Child:
+    return Child([sys.executable, "-W", "error::UserWarning:wsgiref", "-c", program], options, in_=in_)
+
+
+@pytest.mark.parametrize("program", [WSGIREF, WSGIREF_THREADS, WAITRESS, CHEROOT])
+def test_threads_of_another_kind_are_refused_at_the_first_poll(program: str) -> None:
+    with python(program) as server:
+        answer = ask(server.wait, get("/?identifier=abc"))
+        assert (answer.status, answer.body) == ("503 Service Unavailable", NOT_GEVENT)
+
+
+@pytest.mark.parametrize("worker", [["-k", "sync"], ["-k", "gthread", "--threads", "4"]])
+def test_gunicorn_without_gevent_is_refused(worker: list[str]) -> None:
+    with gunicorn(*worker, in_=None) as server:
+        answer = ask(server.wait, get("/?identifier=abc"))
+        assert (answer.status, answer.body) == ("503 Service Unavailable", NOT_GEVENT)
+
+
+def test_several_workers_with_memory_are_refused_at_the_first_poll() -> None:
+    with gunicorn("-k", "gevent", "-w", "2", in_=None) as server:
+        answer = ask(server.wait, get("/?identifier=abc"))
+        assert (answer.status, answer.body) == ("503 Service Unavailable", SEVERAL_PROCESSES)
+
+
+def test_a_second_loop_is_refused() -> None:
+    with python(TWO_LOOPS) as server:
+        until(lambda: len(server.log) == 2)
+        ports = [int(line.rpartition(":")[2]) for line in server.log]
+        first = Client(("127.0.0.1", ports[0]), get("/?identifier=abc", "Connection: close"))
+        assert first.read_until(b" \r\n")
+        answer = ask(("127.0.0.1", ports[1]), get("/?identifier=abc"))
+        assert (answer.status, answer.body) == ("503 Service Unavailable", SEVERAL_THREADS)
+
+
+def test_wrong_options_are_told_to_the_operator_alone() -> None:
+    with gunicorn("-k", "gevent", options={"RPLX_WAIT_TIMEOUT": "soon"}, in_=None) as server:
+        answer = ask(server.wait, get("/?identifier=abc"))
+        assert answer.status == "503 Service Unavailable"
+        assert answer.body == b"wrong options; the server's error log says which\n"
+        server.wait_for('RPLX_WAIT_TIMEOUT: must be a number, is "soon"')
+
+
+def test_patched_threads_are_greenlets_and_serve() -> None:
+    with python(WAITRESS_PATCHED, options={"RPLX_WAIT_TIMEOUT": "0.3"}) as server:
+        answer = ask(server.wait, get("/?identifier=abc"))
+        assert (answer.status, answer.body) == ("200 OK", b" \r\n")
+
+
+REFUSED_AT_START = [
+    (["-k", "sync"], {}, "rplx needs gunicorn -k gevent: a sync worker cannot hold many polls"),
+    (["-w", "4"], {}, "4 workers would each keep messages of their own, as engine.url is memory:;"
+     " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"),
+    ([], {"RPLX_WAIT_TIMEOUT": "soon", "RPLX_WAIT_TIMEOUTS": "1"},
+     'RPLX_WAIT_TIMEOUTS: no option is set by this variable, did you mean "RPLX_WAIT_TIMEOUT"?'),
+    ([], {"RPLX_IN_LISTEN": "192.0.2.1:1"}, "cannot listen on 192.0.2.1:1: Cannot assign requested address"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "options", "text"), REFUSED_AT_START)
+def test_the_hooks_refuse_at_start(arguments: list[str], options: dict[str, str], text: str) -> None:
+    child = Child(gunicorn_command(*HOOKS, *arguments), options, wait=None, in_=None)
+    assert child.process.wait(20) == 1
+    child.stop()
+    assert text in "\n".join(child.log)
+    assert not [line for line in child.log if "Traceback" in line or "Booting worker" in line]
+
+
+@pytest.fixture(scope="module")
+def validated() -> Iterator[Child]:
+    with python(VALIDATED, in_=r"\bIN: listening (\S+):(\d+)", options={"RPLX_WAIT_TIMEOUT": "0.5"}) as server:
+        yield server
+    assert not [line for line in server.log if "Error" in line or "Warning" in line], "\n".join(server.log)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get("/?identifier=none"), "200 OK"),
+        (get("/?identifier=none", "Connection: close"), "200 OK"),
+        (get("/?identifier=none", version="1.0"), "200 OK"),
+        (get("/?identifier=1:here"), "200 OK"),
+        (get("/?identifier=1:here", "Connection: close"), "200 OK"),
+        (get("/?identifier=here&position=1"), "200 OK"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 15\r\n\r\nidentifier=none", "200 OK"),
+        (get("/?identifier=IFRAME"), "200 OK"),
+        (get("/?identifier=SCRIPT", "Connection: close"), "200 OK"),
+        (get("/"), "400 Bad Request"),
+        (get("/else"), "404 Not Found"),
+        (b"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", "413 Content Too Large"),
+    ],
+)
+def test_the_validator_passes(validated: Child, request_: bytes, status: str) -> None:
+    send(validated.in_, "here", b'"x"')
+    assert ask(validated.wait, request_).status == status
+
+
+def test_the_validator_passes_over_a_delivery_and_a_hang_up(validated: Child) -> None:
+    client = Client(validated.wait, get("/?identifier=there"))
+    until(lambda: online(validated.in_).get("there") == 1)
+    send(validated.in_, "there", b'"x"')
+    assert messages(client.read().body) == ["x"]
+    Client(validated.wait, get("/?identifier=there")).close()
+
+
+# -- how gunicorn ends
+
+
+def park(server: Child, count: int) -> list[Client]:
+    clients = [Client(server.wait, get("/?identifier=abc", "Connection: close")) for _ in range(count)]
+    for client in clients:
+        client.read_until(b" \r\n")
+    return clients
+
+
+@pytest.mark.parametrize("hooks", [[*HOOKS], ["-k", "gevent"]], ids=["with the hooks", "without"])
+def test_gunicorn_stops_gently(hooks: list[str]) -> None:
+    with gunicorn(*hooks, options={"RPLX_SERVER_DRAIN": "1"}, in_=None) as server:
+        clients = park(server, 20) + [Client(server.wait, get("/?identifier=abc")) for _ in range(10)]
+        time.sleep(0.3)
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert all(client.read().body == b" \r\n" and client.ended() for client in clients)
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - begin < 5
+
+
+def test_gunicorn_stops_at_once() -> None:
+    with gunicorn(*HOOKS) as server:
+        clients = park(server, 5)
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        assert all(client.read().body == b" \r\n" for client in clients)
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - begin < 3
+
+
+def test_gunicorn_reloads_and_keeps_both_lines() -> None:
+    with gunicorn(*HOOKS, options={"RPLX_SERVER_DRAIN": "0.5"}) as server:
+        clients = park(server, 3)
+        old = server.wait_for(r"Booting worker with pid: (\d+)")[1]
+        server.process.send_signal(signal.SIGHUP)
+        assert all(client.read().body == b" \r\n" for client in clients)
+        server.wait_for(rf"\[{old}\].*Worker exiting")
+        send(server.in_, "5:abc", b'"new worker"')
+        assert messages(ask(server.wait, get("/?identifier=1:abc")).body) == ["new worker"]
+
+
+def test_a_new_master_takes_the_in_line_over() -> None:
+    with gunicorn(*HOOKS, options={"RPLX_SERVER_DRAIN": "0.5"}) as server:
+        server.process.send_signal(signal.SIGUSR2)
+        until(lambda: sum("IN: listening" in line for line in server.log) == 2, 10)
+        assert len({line.partition("IN: ")[2] for line in server.log if "IN: " in line}) == 1
+        until(lambda: sum("Booting worker" in line for line in server.log) == 2, 10)
+        new = int(next(line for line in reversed(server.log) if "IN: listening" in line).split("] [")[1])
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+        send(server.in_, "5:abc", b'"new master"')
+        assert messages(ask(server.wait, get("/?identifier=1:abc")).body) == ["new master"]
+        os.kill(new, signal.SIGTERM)
+        until(lambda: "Shutting down: Master.2" in server.log[-1], 10)
+
+
+def test_a_second_worker_is_refused_while_memory_serves() -> None:
+    with gunicorn(*HOOKS) as server:
+        server.process.send_signal(signal.SIGTTIN)
+        server.wait_for("more than one worker needs RPLX_ENGINE_URL")
+        time.sleep(0.5)
+        assert sum("Booting worker" in line for line in server.log) == 1
+        assert ask(server.wait, get("/?identifier=a&position=1")).status == "200 OK"
