@@ -18,6 +18,7 @@ INTERVAL_MS = 5.0  # between two sends of the ticker
 LIMIT_MS = 50.0  # what a ticker may wait, 99 of 100
 PAUSE_MS = 10.0  # what the garbage collector may take
 CHURN = 200  # listeners that come and go while pauses are looked for
+TICKER, CROWD, CHURNERS = "ticker77", "crowd", "churn1"  # channels; the floor tells them apart by their last number
 MEGABYTE = 1 << 20
 
 Tick = tuple[float, float, float]  # due, ms until acknowledged, ms until delivered; -1: never
@@ -40,8 +41,8 @@ class Ticks:
 def isolation(tools: Tools, scale: Scale) -> Section:
     """How long another channel's single listener, and the acknowledgement of a send, wait while a crowd is served."""
     crowds = {
-        "closed answers": Crowd(scale.crowd, prefix="crowd"),
-        "kept connections": Crowd(scale.crowd, keep=True, messages=scale.fan_outs, prefix="crowd"),
+        "closed answers": Crowd(scale.crowd, prefix=CROWD),
+        "kept connections": Crowd(scale.crowd, keep=True, messages=scale.fan_outs, prefix=CROWD),
     }
     rows: list[list[str]] = []
     plots = {}
@@ -74,7 +75,7 @@ def _fan_outs(tools: Tools, target: Target, crowd: Crowd, ticks: Ticks) -> None:
     def on_event(event: Event) -> None:
         if event["event"] == "parked":
             seconds = 1.0 + crowd.listeners / 10_000
-            under_way.append(tools.ticker(target, seconds, INTERVAL_MS))
+            under_way.append(tools.ticker(target, seconds, INTERVAL_MS, TICKER))
             time.sleep(0.3)  # quiet ones first
         elif under_way:
             ticks.sort(under_way.pop().result(), event)
@@ -102,8 +103,8 @@ def pauses(tools: Tools, scale: Scale) -> Section:
     """The longest that a single listener waits while many are parked and others come and go; the floor shows how much
     of that is the machine's."""
     rows = []
-    for start in (started_rplx, lambda: started_floor(tools.directory)):
-        with start() as target:
+    for server in (started_rplx(), started_floor(tools.directory)):
+        with server as target:
             ticks = _ticks_beside_churn(tools, target, scale)
         row = _distribution(target.name, [tick[2] for tick in ticks])
         rows.append([*row, str(sum(tick[2] > PAUSE_MS for tick in ticks))])
@@ -118,13 +119,13 @@ def _ticks_beside_churn(tools: Tools, target: Target, scale: Scale) -> list[Tick
     def on_event(event: Event) -> None:
         if event["event"] != "parked":
             return
-        ticker = tools.ticker(target, scale.pause_seconds, INTERVAL_MS)
+        ticker = tools.ticker(target, scale.pause_seconds, INTERVAL_MS, TICKER)
         end = time.monotonic() + scale.pause_seconds
         while time.monotonic() < end:
-            tools.listen(target, Crowd(CHURN, prefix="churn1"))
+            tools.listen(target, Crowd(CHURN, prefix=CHURNERS))
         ticks.extend(ticker.result())
 
-    tools.listen(target, Crowd(scale.crowd, keep=True, prefix="crowd"), on_event)
+    tools.listen(target, Crowd(scale.crowd, keep=True, prefix=CROWD), on_event)
     return ticks
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.measure [--quick] [--write] [NAME ...]`: the experiments behind docs/performance.md, each by its name.
+"""`python -m bench.measure [--quick] [--write] [NAME ...]`: the experiments behind docs/performance.md.
 
 Prints each table when it is there; --write also puts it and its plots into the page. The machine should have nothing
 else to do meanwhile.

@@ -32,6 +32,7 @@ def run_legacy(load: Loader, pidfile: str | None) -> int:
 
 
 def _run(load: Loader, pidfile: str | None, *, supervised: bool) -> int:
+    process.hold_signals()  # until there is somebody to handle them
     config, lines = load()
     process.set_title(config.server.title)
     log = Log(config.log.verbosity, config.log.connections)
@@ -99,9 +100,10 @@ def serve_in_this_process(
     # Brings gevent's loop with it, which must not be there before a fork; the new user need not be able to read it.
     from rplx.server import Server
 
+    server = Server(config, load, sockets, log, supervised=supervised)
     if process.drop_privileges(config.server.user):
         log.message(f'Switching current user to unprivileged "{config.server.user}"')
-    return Server(config, load, sockets, log, supervised=supervised).run(ready)
+    return server.run(ready)
 
 
 @contextlib.contextmanager

@@ -70,8 +70,8 @@ class Demo:
             raise TooLarge(f"a body has at most {BODY_MAX} bytes")
         try:
             asked = json.loads(environ["wsgi.input"].read(int(length)))
-            ids, data, count = asked["ids"], asked["data"], int(asked.get("count", 1))
-        except (ValueError, KeyError, TypeError) as error:
+            ids, text, count = asked["ids"], _encode(asked["data"]), int(asked.get("count", 1))
+        except (ValueError, KeyError, TypeError, OverflowError) as error:  # a UnicodeError is a ValueError
             raise BadRequest(f'the body must be {{"ids": [...], "data": ..., "count": 1}}: {error!r}') from None
         if not isinstance(ids, list) or not ids:
             raise BadRequest("ids must be a list with at least one channel")
@@ -80,9 +80,11 @@ class Demo:
                 raise BadRequest(f"a channel id has letters, digits and _ only, {id!r} given")
         if not 1 <= count <= COUNT_MAX:
             raise BadRequest(f"count must be from 1 to {COUNT_MAX}")
-        text = _encode(data)
-        sends = (Send(Identifiers(dict.fromkeys(ids)), text) for _ in range(count))
-        return {"receipts": [self._hub.publish(send) for send in sends]}
+        receipts = []
+        for number in range(1, count + 1):  # {n} in the data is the message's number in its burst
+            send = Send(Identifiers(dict.fromkeys(ids)), text.replace(b"{n}", b"%d" % number))
+            receipts.append(self._hub.publish(send))
+        return {"receipts": receipts}
 
     def _answer(self, start_response: StartResponse, value: object, status: str = "200 OK") -> Iterable[bytes]:
         body = _encode(value)

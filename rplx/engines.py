@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
+from collections.abc import Callable
 
 from rplx.engine import Engine
 from rplx.engine.memory import MemoryEngine
@@ -18,18 +20,29 @@ def is_shared(config: Config) -> bool:
     return config.engine.url != MEMORY_URL
 
 
-def make_engine(config: Config) -> Engine:
-    """The engine of `engine.url`. Errors: ConfigError if its library is not installed."""
+def check_engine(config: Config) -> None:
+    """Errors: ConfigError if the library that `engine.url` needs is not installed."""
+    if is_shared(config) and importlib.util.find_spec("redis") is None:
+        raise ConfigError(["engine.url: the Redis engine needs a library more: pip install rplx[redis]"])
+
+
+def make_engine(config: Config, log: Log | None = None) -> Engine:
+    """The engine of `engine.url`, started; `log` is told when it is away. Errors: ConfigError, as check_engine."""
     if not is_shared(config):
         return MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
-    try:
-        from rplx.engine.redis import RedisEngine
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("redis", "hiredis"):
-            raise
-        raise ConfigError(["engine.url: the Redis engine needs a library more: pip install rplx[redis]"]) from None
-    engine: Engine = RedisEngine(config)
+    check_engine(config)
+    from rplx.engine.redis import RedisEngine
+
+    engine = RedisEngine(config) if log is None else RedisEngine(config, log=log.message)
+    engine.start()
     return engine
+
+
+def close_engine(engine: Engine) -> None:
+    """Takes this process's listeners out of an engine that other processes share."""
+    if not isinstance(engine, MemoryEngine):
+        close: Callable[[], None] = engine.close  # type: ignore[attr-defined]
+        close()
 
 
 def sweep(engine: Engine, config: Config, log: Log) -> None:

@@ -184,7 +184,8 @@ class Poll:
         self._connection = client_socket(environ)
         self._drains = not kept and not _has_body(environ) and not hasattr(self._connection, "cipher")
         self._timeout = timeout
-        if not kept and _is_pywsgi(environ):
+        self._pywsgi = _is_pywsgi(environ)
+        if not kept and self._pywsgi:
             headers = [*headers, ("Connection", "close")]  # else it keeps an HTTP/1.0 client waiting for the end
         self._steps = self._answer(headers, start_response, kept)
 
@@ -209,10 +210,19 @@ class Poll:
         if kept:
             body = PREFIX + body
             if not self._room.open:
-                _close_behind(start_response)
+                headers = self._close_behind(headers, start_response)
             start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         if body:
             yield body
+
+    def _close_behind(self, headers: Headers, start_response: StartResponse) -> Headers:
+        """Has the server close the connection behind this answer: a kept one holds up the end of its worker."""
+        if self._pywsgi:
+            return [*headers, ("Connection", "close")]
+        force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)  # gunicorn's
+        if force_close is not None:
+            force_close()
+        return headers
 
 
 def client_socket(environ: dict[str, Any]) -> Any:
@@ -222,13 +232,6 @@ def client_socket(environ: dict[str, Any]) -> Any:
         raw = getattr(environ["wsgi.input"].rfile, "raw", None)
         found = getattr(raw, "_sock", None)
     return found
-
-
-def _close_behind(start_response: StartResponse) -> None:
-    """Has gunicorn close the connection behind this answer: a kept one holds up the end of its worker."""
-    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
-    if force_close is not None:
-        force_close()
 
 
 def _is_pywsgi(environ: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from rplx import process
-from rplx.engines import is_shared
+from rplx.engines import check_engine, is_shared
 from rplx.environment import configuration
 from rplx.errors import ConfigError
 
@@ -57,6 +57,7 @@ def on_starting(server: Any) -> None:
                     " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"
                 ]
             )
+        check_engine(config)
         inherited = os.environ.pop(SOCKETS_VARIABLE, "")
         if inherited:
             _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]

@@ -25,8 +25,11 @@ SET_MAX = 64
 """Listeners that one Event wakes. gevent takes each waiter from the front of a list and searches it when one leaves:
 a hang-up with 10,000 on one Event took 118 µs, with 64 it takes 49 µs."""
 
-SLICE = 0.008
+SLICE = 0.012
 """Seconds for which one message is sent before other connections have their turn."""
+
+
+NOTHING = Decimal(-1)  # less than any cursor
 
 
 class PollTimeout(Exception):
@@ -51,14 +54,20 @@ class Listener:
 class ChannelSet:
     """Up to SET_MAX listeners of the same ids, and the Event on which their greenlets are parked."""
 
-    __slots__ = ("event", "listeners", "names", "newest", "room")
+    __slots__ = ("drawn", "event", "listeners", "names", "newest", "room")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.event = Event()
         self.listeners: dict[Listener, None] = {}  # a dict keeps their order and lets one leave at once
-        self.newest = Decimal(-1)  # the greatest cursor of any listener: what is newer is due to all of them
+        self.newest = NOTHING  # the greatest cursor that any listener named
+        self.drawn: str | None = None  # the latest that was drawn for one that named none
         self.room = SET_MAX
+
+    def all_behind(self, value: Decimal) -> bool:
+        """Whether a message at `value` is newer than every listener's cursors, so due to all of them."""
+        # Drawn cursors become numbers here, once a set, not once a listener.
+        return value > self.newest and (self.drawn is None or value > cursor_value(self.drawn))
 
 
 @dataclass(slots=True)
@@ -94,7 +103,8 @@ class Hub:
         self._filling: dict[tuple[str, ...], ChannelSet] = {}
         engine.announce = self.wake
         self._deliveries: deque[Delivery] = deque()
-        self.quiet = Event()  # set while no message is on its way
+        self._sending = 0  # deliveries that have sockets left to send to
+        self.quiet = Event()  # set while there are none
         self.quiet.set()
         self._turn = get_hub().loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
 
@@ -117,9 +127,12 @@ class Hub:
         # Where no cursor was named nothing can be missing.
         gaps = engine.gaps(names, at) if any(cursors.values()) else []
         # Joined first, looked for history afterwards: nothing slips between the two.
-        listener = self._join(names, at, connection)
+        listener = self._place(names, at, position, connection)
+        engine.join(names)
+        self.listening += 1
         try:
-            body = self._due(names, at)
+            dues = engine.due(names, at)
+            body = self._encode(dues, names) if dues else b""
         except BaseException:
             self.leave(listener)
             raise
@@ -130,12 +143,11 @@ class Hub:
             return Entered(position, gaps, None, body)
         return Entered(position, gaps, listener)
 
-    def _due(self, names: tuple[str, ...], at: tuple[str, ...]) -> bytes:
-        dues = self.engine.due(names, at)
-        if dues and self.visibility is not None:
+    def _encode(self, dues: list[Due], names: tuple[str, ...]) -> bytes:
+        if self.visibility is not None:
             dues = [due for due in dues if self._shown(due, names)]
-        if not dues:
-            return b""
+            if not dues:
+                return b""
         dues = _first(dues, self.answer_max)
         body = encode_blocks(dues)
         if self.log.connections:
@@ -159,13 +171,7 @@ class Hub:
                 del due.ids[id]
         return bool(due.ids)
 
-    def _join(self, names: tuple[str, ...], at: tuple[str, ...], connection: Any) -> Listener:
-        listener = self._place(names, at, connection)
-        self.engine.join(names)
-        self.listening += 1
-        return listener
-
-    def _place(self, names: tuple[str, ...], at: tuple[str, ...], connection: Any) -> Listener:
+    def _place(self, names: tuple[str, ...], at: tuple[str, ...], position: str, connection: Any) -> Listener:
         channel_set = self._filling.get(names)
         if channel_set is None or not channel_set.room:
             channel_set = self._filling[names] = ChannelSet(names)
@@ -176,9 +182,11 @@ class Hub:
                 else:
                     sets[channel_set] = None
         channel_set.room -= 1
-        newest = cursor_value(at[0]) if len(at) == 1 else max(map(cursor_value, at))
-        if newest > channel_set.newest:
-            channel_set.newest = newest
+        for cursor in at:
+            if cursor is position:
+                channel_set.drawn = position
+            elif cursor_value(cursor) > channel_set.newest:
+                channel_set.newest = cursor_value(cursor)
         listener = Listener(channel_set, at, connection)
         channel_set.listeners[listener] = None
         return listener
@@ -234,7 +242,7 @@ class Hub:
             if not self._shown(due, channel_set.names):
                 return
             matched = tuple(due.ids)
-        if any(values[id] <= channel_set.newest for id in matched):
+        if not all(channel_set.all_behind(values[id]) for id in matched):
             self._split(channel_set, matched, values, delivery)
             return
         self._forget(channel_set)
@@ -261,7 +269,7 @@ class Hub:
             return
         self._forget(channel_set)
         for listener in staying:
-            moved = self._place(names, listener.cursors, listener.connection)
+            moved = self._place(names, listener.cursors, "", listener.connection)
             listener.channel_set = moved.channel_set
             del moved.channel_set.listeners[moved]
             listener.channel_set.listeners[listener] = None
@@ -305,20 +313,30 @@ class Hub:
     # -- delivery in turns
 
     def _start(self, delivery: Delivery) -> None:
-        if not delivery.step():
-            self._deliveries.append(delivery)
-            if len(self._deliveries) == 1:
-                self.quiet.clear()
-                self._turn.start(self._next)
+        if delivery.send() and delivery.wake():
+            return
+        if delivery.sets:
+            self._sending += 1
+            self.quiet.clear()
+        self._deliveries.append(delivery)
+        if len(self._deliveries) == 1:
+            self._turn.start(self._next)
 
     def _next(self) -> None:
+        """One turn of the delivery that has waited longest."""
         delivery = self._deliveries.popleft()
-        if not delivery.step():
+        if delivery.sets:
+            done = False
+            if delivery.send():
+                self._sending -= 1
+                if not self._sending:
+                    self.quiet.set()
+        else:
+            done = delivery.wake()
+        if not done:
             self._deliveries.append(delivery)
         if self._deliveries:
             self._turn.start(self._next)
-        else:
-            self.quiet.set()
 
 
 def _handle(listener: Listener) -> str:
@@ -351,17 +369,19 @@ def _first(dues: list[Due], limit: int) -> list[Due]:
 
 
 class Delivery:
-    """One message on its way to the sets that it retired."""
+    """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
 
-    __slots__ = ("_bodies", "_hub", "message", "sets")
+    __slots__ = ("_bodies", "_hub", "_served", "message", "sets")
 
     def __init__(self, hub: Hub, message: Message) -> None:
         self._hub = hub
         self.message = message
         self.sets: deque[tuple[ChannelSet, bytes, tuple[str, ...]]] = deque()
+        self._served: deque[ChannelSet] = deque()
         self._bodies: dict[tuple[str, ...], bytes] = {}
 
     def add(self, channel_set: ChannelSet, matched: tuple[str, ...]) -> None:
+        """Takes a set that has been retired; `matched` are the ids by which the message is due to it."""
         body = self._bodies.get(matched)
         if body is None:  # encoded once for each combination of ids
             cursors = self.message.cursors
@@ -370,17 +390,28 @@ class Delivery:
             listener.answer = body
         self.sets.append((channel_set, body, matched))
 
-    def step(self) -> bool:
-        """Serves sets for a while; True when all are served."""
-        sets = self.sets
-        sender = self._hub.sender
+    def send(self) -> bool:
+        """Sends to sets for a while; True when all have it."""
         end = time.monotonic() + SLICE
-        while sets and time.monotonic() < end:
-            channel_set, body, ids = sets.popleft()
-            if sender is not None:
-                sender(channel_set.listeners, body)
-            if self._hub.log.connections:
-                for _ in channel_set.listeners:
-                    self._hub.log_sending(1, len(body), ids)
-            channel_set.event.set()
-        return not sets
+        while self.sets and time.monotonic() < end:
+            self._serve(*self.sets.popleft())
+        return not self.sets
+
+    def wake(self) -> bool:
+        """Wakes the greenlets of the sets that have it, for a while; True when all are awake.
+
+        They have nothing to do but to clean up: that can wait until every socket has the message.
+        """
+        end = time.monotonic() + SLICE
+        while self._served and time.monotonic() < end:
+            self._served.popleft().event.set()
+        return not self._served
+
+    def _serve(self, channel_set: ChannelSet, body: bytes, ids: tuple[str, ...]) -> None:
+        hub = self._hub
+        if hub.sender is not None:
+            hub.sender(channel_set.listeners, body)
+        if hub.log.connections:
+            for _ in channel_set.listeners:
+                hub.log_sending(1, len(body), ids)
+        self._served.append(channel_set)

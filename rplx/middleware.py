@@ -84,6 +84,6 @@ def _runtime(environ: Environ) -> runtime.Runtime:
         check_server(environ, shared_engine=is_shared(configuration()))
         found = runtime.serve()
         worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-        if "gunicorn.socket" in environ and hasattr(worker, "alive"):
+        if hasattr(worker, "alive") and hasattr(worker, "cfg"):
             gevent.spawn(gunicorn.end_with, worker, found)  # without the hooks, so found by its signal handler
     return found

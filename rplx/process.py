@@ -21,6 +21,7 @@ BACKLOG = 4096  # connections that the kernel holds until they are accepted; it 
 DEFER_ACCEPT = 5  # seconds that a silent new connection stays in the kernel: 48 -> 37.5 µs to enter
 USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
+HANDLED_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -107,6 +108,16 @@ def check_user(user: str) -> None:
         pwd.getpwnam(user)
     except KeyError:
         raise ConfigError([f'server.user: there is no user "{user}" on this machine']) from None
+
+
+def hold_signals() -> None:
+    """Signals that a server handles wait from now on, in this process and those forked from it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+
+
+def release_signals() -> None:
+    """The signals that were held come now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
 
 
 def drop_privileges(user: str) -> bool:

@@ -14,7 +14,7 @@ from gevent.lock import BoundedSemaphore
 from rplx import process
 from rplx.client.errors import InvalidArgument, Refused, Timeout
 from rplx.client.names import Ids, cursors_by_id, encode
-from rplx.engines import is_shared, make_engine, sweep
+from rplx.engines import close_engine, is_shared, make_engine, sweep
 from rplx.environment import configuration
 from rplx.errors import ConfigError, Refusal
 from rplx.foreign import WaitingRoom
@@ -68,7 +68,7 @@ class Runtime:
         self.process = os.getpid()
         self.log = Log(config.log.verbosity, config.log.connections, STDERR)
         self._users = load_users(config, self.log)
-        self.engine = make_engine(config)
+        self.engine = make_engine(config, self.log)
         self.hub = Hub(self.engine, self.log)
         self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
         self.log.counters = self.hub.counters
@@ -120,6 +120,7 @@ class Runtime:
         if self._in_server is not None:
             self._in_server.stop(seconds)
         self._sweeper.kill()
+        close_engine(self.engine)
         self.log.flush()
 
     # -- sending from inside

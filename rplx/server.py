@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import signal
@@ -50,7 +51,7 @@ class Server:
         self._ended = Event()
         self._status = EXIT_OK
         self._users = load_users(config, log)
-        self.engine = make_engine(config)
+        self.engine = make_engine(config, log)
         self.hub = Hub(self.engine, log)
         self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
         log.counters = self.hub.counters
@@ -64,6 +65,7 @@ class Server:
         self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
         self.in_server = InServer(self.hub, config.in_, _parser(config, config.in_.max_ids), self._users, log)
         self.in_server.max_failures = config.users.max_failures
+        self._warm_up()
         self._collected = time.monotonic()
         self._crowd = 0
 
@@ -75,6 +77,7 @@ class Server:
             (signal.SIGHUP, self._hang_up),
         ):
             gevent.signal_handler(number, gevent.spawn, handler)
+        process.release_signals()
         self._warn_of_guests()
         self.wait_server.start(self._sockets.wait)
         self.in_server.start(self._sockets.in_)
@@ -99,6 +102,13 @@ class Server:
         if everywhere and not self._users.has_file:
             who = "the machine itself" if self.config.in_.guests_loopback_only else "EVERY machine that can connect"
             self.log.message(f"IN: there is no users file (users.file), so {who} may send without a password")
+
+    def _warm_up(self) -> None:
+        """Loads what is otherwise loaded at the first request: the user that we become may not be able to."""
+        for kind in ("IFRAME", "SCRIPT"):
+            with contextlib.suppress(OSError):  # told when somebody asks for it
+                self.application.pages.get(kind)
+        self._users.warm_up()
 
     # -- signals
 

@@ -25,7 +25,7 @@ END_TIMEOUT = 5.0  # seconds beyond the drain that a worker may take to end
 
 EXIT_RESTART = 64  # a worker's exit status that asks to be started again
 
-_HANDLED = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
+_HANDLED = {*process.HANDLED_SIGNALS, signal.SIGCHLD}
 
 
 class Serve(Protocol):
@@ -99,7 +99,7 @@ class Supervisor:
             return
         status = 1
         try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             process.die_with_parent(parent)
             status = self._work(worker)
         finally:

@@ -113,6 +113,10 @@ class Users:
             raise AccessDenied(f"invalid password for login: {login}")
         self._good[login] = self._seal(secret)
 
+    def warm_up(self) -> None:
+        """Checks a password for nothing, so that the library has loaded what it needs."""
+        _matches(b"", self._decoy)
+
     def remembers(self, login: str, password: str) -> bool:
         """Whether `verify` found this very pair right before. Fast, so it needs no thread."""
         return hmac.compare_digest(self._good.get(login, b""), self._seal(_bytes(password)))

@@ -13,10 +13,9 @@ from rplx.protocol.http_requests import RequestReader
 READING = 0  # a request is awaited or coming in
 WORKING = 1  # the application has its request, or its answer is on its way
 PARKED = 2  # its greenlet waits for a message
-SENT = 3  # the answer is out, its greenlet has not run yet
-FINISHING = 4  # its greenlet writes what the socket did not take at once
-LINGERING = 5  # our half is closed; what the client still sends is read and thrown away
-CLOSED = 6
+FINISHING = 3  # its greenlet writes what the socket did not take at once
+LINGERING = 4  # our half is closed; what the client still sends is read and thrown away
+CLOSED = 5
 
 
 class ClientGone(GreenletExit):
@@ -54,7 +53,7 @@ class Connection:
         self.state = READING
         self.deadline = 0.0  # monotonic seconds; 0: none
         self.reader: RequestReader | None = None  # while a request is half there
-        self.greenlet: Any = None
+        self.greenlet: Any = None  # of the poll that is parked, or of the answer that is being written
         self.keep_alive = False
         self.head: bytes | None = None  # of a kept connection's answer, up to its Content-Length
         self.sent = 0  # bytes of the answer that are out, when it did not go out whole

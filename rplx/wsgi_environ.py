@@ -13,6 +13,17 @@ from rplx.wait_connection import Connection
 NAMES_MAX = 1000  # header names whose CGI names are remembered
 
 _names: dict[bytes, str] = {}
+_BASE: dict[str, Any] = {
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": False,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "80",
+    "SCRIPT_NAME": "",
+}
 _PLAIN_TEXT = {
     "REQUEST_METHOD": "GET",
     "PATH_INFO": "/",
@@ -23,21 +34,11 @@ _PLAIN_TEXT = {
 
 def environ_of(connection: Connection, request: HttpRequest | bytes) -> dict[str, Any]:
     """The environ of a request; `bytes` is a plain text one, which the application finds as `rplx.text`."""
-    environ: dict[str, Any] = {
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SCRIPT_NAME": "",
-        "REMOTE_ADDR": connection.host,
-        "REMOTE_PORT": str(connection.port),
-        "rplx.connection": connection,
-        "rplx.keep_alive": connection.keep_alive,
-    }
+    environ = _BASE.copy()
+    environ["REMOTE_ADDR"] = connection.host
+    environ["REMOTE_PORT"] = str(connection.port)
+    environ["rplx.connection"] = connection
+    environ["rplx.keep_alive"] = connection.keep_alive
     if isinstance(request, bytes):
         environ.update(_PLAIN_TEXT)
         environ["rplx.text"] = request

@@ -18,8 +18,8 @@ START_TIMEOUT = 15.0
 class LiveServer:
     """`rplx serve` on loopback, port 0 on both lines. `wait` and `in_` are (host, port), `log` the lines so far.
 
-    Arguments are handed to `rplx serve` behind the addresses, so `LiveServer("--set", "wait.timeout=1")`. `module` is run
-    instead of rplx, `shell` is a shell command that comes before it in the same process, such as a `ulimit`.
+    Arguments are handed to `rplx serve` behind the addresses, so `LiveServer("--set", "wait.timeout=1")`. `program` is
+    run by Python instead of rplx, `shell` is a shell command that comes before it, such as a `ulimit`.
     """
 
     def __init__(
@@ -27,11 +27,11 @@ class LiveServer:
         *arguments: str,
         command: tuple[str, ...] = ("serve",),
         addresses: bool = True,
-        module: str = "rplx",
+        program: tuple[str, ...] = ("-m", "rplx"),
         shell: str = "",
     ) -> None:
         given = ("--wait", "127.0.0.1:0", "--in", "127.0.0.1:0") if addresses else ()
-        line = [sys.executable, "-m", module, *command, *given, *arguments]
+        line = [sys.executable, *program, *command, *given, *arguments]
         if shell:
             line = ["/bin/sh", "-c", f"{shell}; exec {shlex.join(line)}"]
         self.process = subprocess.Popen(
@@ -52,7 +52,7 @@ class LiveServer:
             self.log.append(line.rstrip("\n"))
 
     def wait_for(self, pattern: str, timeout: float = START_TIMEOUT) -> re.Match[str]:
-        """The first log line that matches `pattern` (a regular expression); AssertionError with the log if none comes."""
+        """The first log line that `pattern` is found in; AssertionError with the log if none comes."""
         deadline = time.monotonic() + timeout
         while True:
             for line in list(self.log):
@@ -82,5 +82,7 @@ class LiveServer:
     def __enter__(self) -> LiveServer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()

@@ -125,7 +125,10 @@ def test_lines_beyond_lines_max_are_counted(pipe: tuple[int, int], monkeypatch: 
     while "log lines dropped" not in text:
         text += os.read(pipe[0], 1 << 20).decode()
     lines = text.splitlines()[1:]
-    assert lines == [*(f"line {number}" for number in range(100)), "50 log lines dropped: the log's target was too slow"]
+    assert lines == [
+        *(f"line {number}" for number in range(100)),
+        "50 log lines dropped: the log's target was too slow",
+    ]
 
 
 def test_a_closed_target_is_no_error(pipe: tuple[int, int]) -> None:

@@ -101,7 +101,7 @@ class Tools:
         with self._start("publish", arguments) as program:
             return _answer(program, "publish")
 
-    def ticker(self, target: Target, seconds: float, interval_ms: float, channel: str = "ticker") -> Ticker:
+    def ticker(self, target: Target, seconds: float, interval_ms: float, channel: str) -> Ticker:
         """Starts the ticker (ticker.c) beside whatever else runs; `result` waits for its end."""
         arguments = {
             "-w": target.wait, "-i": target.in_, "-g": channel, "-e": interval_ms, "-t": seconds,

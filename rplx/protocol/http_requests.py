@@ -13,6 +13,7 @@ import httptools
 
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TooLarge
 
+_VERSIONS = ("1.1", "1.0")
 _REQUEST_LINE = re.compile(rb"[A-Za-z]+[ \t][^\n]*HTTP/")
 _MAY_BECOME_HTTP = re.compile(rb"[A-Z]{1,20}(?: [^\n]*)?\Z")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -55,9 +56,13 @@ class State(enum.Enum):
 class _Collector:
     """What llhttp's callbacks gather of one request."""
 
-    __slots__ = ("body", "body_size", "complete", "headers", "target")
+    __slots__ = ("begun", "body", "body_size", "complete", "headers", "target")
+
+    def __init__(self) -> None:
+        self.begun = 0  # requests
 
     def on_message_begin(self) -> None:
+        self.begun += 1
         self.target = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
@@ -136,24 +141,20 @@ class RequestReader:
 
     def _feed_whole(self, data: bytes, requests: list[HttpRequest]) -> bool:
         """What nearly every poll is: one whole request without a body. False if `data` is anything else."""
-        size = len(data)
-        if data[-4:] != b"\r\n\r\n" or data[:4] != b"GET " or size > self.head_max:
+        if data[-4:] != b"\r\n\r\n" or data[:4] != b"GET " or len(data) > self.head_max or self.until_end:
             return False
-        if data.find(b"\r\n\r\n") != size - 4 or data.count(b"\n") != data.count(b"\r\n"):
-            return False
-        if self.until_end or not _REQUEST_LINE.match(data):
-            return False
+        collector = self._collector
+        collector.begun = 0
         try:
-            framed = self._parse_head(data)
-        except Refusal as error:
-            self.error = error
-            self.state = State.CLOSED
-            return True
-        if framed:
-            self._renew()
-            return False
-        requests.append(self._take())
-        return True
+            self._parser.feed_data(data)
+            if collector.begun == 1 and collector.complete and self._parser.get_http_version() in _VERSIONS:
+                self._check_head()
+                requests.append(self._take())
+                return True
+        except (Refusal, httptools.HttpParserError, httptools.HttpParserUpgrade):
+            pass  # the slow way says what is wrong, or takes what the parser alone does not
+        self._renew()
+        return False
 
     def reset(self) -> None:
         """Behind a request that ended its connection: ready for another connection."""
@@ -262,7 +263,7 @@ class RequestReader:
 
     def _check_head(self) -> bool:
         version = self._parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version not in _VERSIONS:
             raise BadRequest(f"HTTP/{version} is not spoken here")
         hosts = 0
         self._remaining = None

@@ -27,7 +27,9 @@ class Clock:
 class Engine(MemoryEngine):
     """A MemoryEngine on such a clock; `sent` has what it announced."""
 
-    def __init__(self, clock: Clock, history: HistoryOptions | None = None, presence: PresenceOptions | None = None) -> None:
+    def __init__(
+        self, clock: Clock, history: HistoryOptions | None = None, presence: PresenceOptions | None = None
+    ) -> None:
         super().__init__(
             history or HistoryOptions(),
             presence or PresenceOptions(),

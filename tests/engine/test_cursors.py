@@ -44,7 +44,9 @@ def test_drawn_once_a_list(engine: Engine) -> None:
     assert Decimal(engine.send("2", a=None)["a"]) > Decimal(receipt["a"])
 
 
-@pytest.mark.parametrize("ahead", ["9999999999", "9999999999.9", "9999999999.00000000000000001", "10" * 30, "9" * 40 + ".9999999"])
+@pytest.mark.parametrize(
+    "ahead", ["9999999999", "9999999999.9", "9999999999.00000000000000001", "10" * 30, "9" * 40 + ".9999999"]
+)
 def test_a_channel_ahead_of_the_clock_goes_on_from_there(engine: Engine, ahead: str) -> None:
     """A back-end gave a cursor of the future: the next message without one is still newer, so it is not lost."""
     engine.send("1", a=ahead)

@@ -59,8 +59,12 @@ class TestDue:
         for cursor in ("1", "2", "3"):
             engine.send(cursor, a=cursor)
         assert [engine.texts(a=cursor) for cursor in ("0", "1", "2.999", "3", "99")] == [
-            ["1", "2", "3"], ["2", "3"], ["3"], [], [],
-        ]  # fmt: skip
+            ["1", "2", "3"],
+            ["2", "3"],
+            ["3"],
+            [],
+            [],
+        ]
 
     def test_each_channel_from_its_own_cursor(self, engine: Engine) -> None:
         engine.send("x", a="10", b="10")

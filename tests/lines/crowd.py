@@ -1,6 +1,7 @@
 """Parks many listeners from a process of its own and counts who is served: `crowd.py HOST PORT SOURCE COUNT ID`.
 
-It prints `parked` when all have their head, and at the end how many got their answer whole, and the seconds from the first to the last.
+It prints `parked` when all have their head, and at the end how many got their answer whole, and the seconds between
+the first and the last of them.
 """
 
 from __future__ import annotations

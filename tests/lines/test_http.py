@@ -155,3 +155,15 @@ def test_a_header_with_an_underscore_is_not_another_one(wire: Wire, prefix: str)
     request = http("POST / HTTP/1.1\nHost: h\nContent_Length: 0", f"identifier=1:{prefix}a\n".encode())
     wire.send(f"5:{prefix}a", "1")
     assert wire.on_wait(request).answer()[1].endswith(blocks(({f"{prefix}a": "5"}, "1")))
+
+
+def test_an_upgrade_is_not_taken(wire: Wire, prefix: str) -> None:
+    """It may be ignored (RFC 9110, 7.8): the poll is served as it is."""
+    wire.send(f"5:{prefix}a", "1")
+    request = http(f"GET /?identifier=1:{prefix}a HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: websocket")
+    for portions in ([request], [request[:40], request[40:]]):
+        listener = wire.on_wait()
+        for portion in portions:
+            listener.send(portion)
+            listener.waits(0.02)
+        assert listener.answer()[1].endswith(blocks(({f"{prefix}a": "5"}, "1")))

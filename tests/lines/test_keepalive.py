@@ -106,9 +106,13 @@ class TestIn:
 
     def test_with_commands_between_and_blank_lines(self, wire: Wire, prefix: str) -> None:
         sender = wire.on_in(
-            post(f"1:{prefix}a", b"1") + b"\r\n" + http("POST / HTTP/1.1\nHost: h", f"ONLINE {prefix}".encode())
-            + b"\r\n\r\n" + post("", b"hello") + post(f"2:{prefix}a", b"2")
-        )  # fmt: skip
+            post(f"1:{prefix}a", b"1")
+            + b"\r\n"
+            + http("POST / HTTP/1.1\nHost: h", f"ONLINE {prefix}".encode())
+            + b"\r\n\r\n"
+            + post("", b"hello")
+            + post(f"2:{prefix}a", b"2")
+        )
         assert sender.answer()[1] == f"{prefix}a 1\n".encode()
         assert sender.answer()[1] == b""
         assert sender.answer()[0].startswith(b"HTTP/1.0 400 ")  # whoever gives no channel is not listened to further

@@ -6,14 +6,20 @@ import re
 
 import pytest
 
-from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http, settings
 from tests.live import LiveServer
 
-OPTIONS = (
-    "--set", "wait.maxlen=200", "--set", "wait.head_max=300", "--set", "wait.body_max=400", "--set", "wait.max_ids=3",
-    "--set", "wait.id_max=20", "--set", "wait.extra_max=100", "--set", "in.maxlen=1000", "--set", "history.max_messages=3",
-    "--set", "log.connections=true",
-)  # fmt: skip
+OPTIONS = settings(
+    "wait.maxlen=200",
+    "wait.head_max=300",
+    "wait.body_max=400",
+    "wait.max_ids=3",
+    "wait.id_max=20",
+    "wait.extra_max=100",
+    "in.maxlen=1000",
+    "history.max_messages=3",
+    "log.connections=true",
+)
 
 
 def status(conversation: Conversation) -> tuple[int, str]:
@@ -39,7 +45,10 @@ class TestWaitMaxlen:
 
     def test_http(self, wire: Wire) -> None:
         assert wire.on_wait(b"GET / HTTP/1.1\r\nX: " + b"x" * 181).waits(0.1)
-        assert status(wire.on_wait(b"GET / HTTP/1.1\r\nX: " + b"x" * 182)) == (431, "overflow (received 201 bytes total)\n")
+        assert status(wire.on_wait(b"GET / HTTP/1.1\r\nX: " + b"x" * 182)) == (
+            431,
+            "overflow (received 201 bytes total)\n",
+        )
 
 
 class TestWaitHeadMax:
@@ -86,7 +95,9 @@ class TestWaitIdMax:
         name = "n" * 20
         fits = {"wait": "GET", "in_": "POST"}[line]
         address = getattr(wire, line)
-        conversation = Conversation(address, http(f"{fits} /?identifier=5:{name} HTTP/1.1\nHost: h", b"1" * (line == "in_")))
+        conversation = Conversation(
+            address, http(f"{fits} /?identifier=5:{name} HTTP/1.1\nHost: h", b"1" * (line == "in_"))
+        )
         if line == "wait":
             assert conversation.waits()
         else:
@@ -162,7 +173,10 @@ class TestStorage:
 class TestConnections:
     @pytest.mark.parametrize(
         ("option", "text"),
-        [("max_connections", "more than 2 connections\n"), ("max_connections_per_address", "more than 2 connections from one address\n")],
+        [
+            ("max_connections", "more than 2 connections\n"),
+            ("max_connections_per_address", "more than 2 connections from one address\n"),
+        ],
     )
     def test_on_wait(self, option: str, text: str) -> None:
         with LiveServer("--set", f"wait.{option}=2") as server:
@@ -207,5 +221,6 @@ class TestPipeline:
         listener = wire.on_wait(sixteen)
         assert all(listener.answer()[0].startswith(b"HTTP/1.1 400 Bad Request\r\n") for _ in range(16))
         assert status(wire.on_wait(http("GET /?identifier= HTTP/1.1\nHost: h") * 17)) == (
-            400, "more than 16 requests sent ahead\n",
-        )  # fmt: skip
+            400,
+            "more than 16 requests sent ahead\n",
+        )

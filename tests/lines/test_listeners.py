@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http, settings
 from tests.live import LiveServer
 
-OPTIONS = ("--set", "presence.offline_timeout=1", "--set", "in.maxlen=8000000")
+OPTIONS = settings(
+    "presence.offline_timeout=1",
+    "in.maxlen=8000000",
+    "history.max_messages=1000",
+)
 
 
 def test_who_hangs_up_is_offline_after_the_grace_time(wire: Wire, prefix: str) -> None:
@@ -110,6 +116,39 @@ def test_churn_leaves_nobody_behind(wire: Wire, prefix: str) -> None:
     eventually(lambda: wire.online(prefix), "")
     stats = wire.command("STATS")
     assert prefix not in stats.partition("[connected_fhs]")[2].partition("[cleanup_timers]")[0]
+
+
+def test_nothing_is_lost_or_twice_while_polls_come_and_go(wire: Wire, prefix: str) -> None:
+    """Kept, closed and plain text listeners poll on and on from the last cursor, while a back-end sends in a row."""
+    count = 300
+    seen: dict[str, list[int]] = {}
+
+    def follow(name: str) -> None:
+        cursor, found = "1", seen.setdefault(name, [])
+        kept = wire.on_wait()
+        while len(found) < count:
+            if name == "kept":
+                kept.send(http(f"GET /?identifier={cursor}:{prefix}a HTTP/1.1\nHost: h"))
+                body = kept.answer()[1].decode()
+            elif name == "closed":
+                body = wire.on_wait(http(f"GET /?identifier={cursor}:{prefix}a HTTP/1.0")).rest().decode()
+            else:
+                body = wire.on_wait(f"identifier={cursor}:{prefix}a\n".encode()).rest().decode()
+            found += [int(number) for number in re.findall(r'"data": (\d+)', body)]
+            cursor = re.findall(r'": "([\d.]+)" }', body)[-1]
+
+    followers = [threading.Thread(target=follow, args=(name,)) for name in ("kept", "closed", "text")]
+    for follower in followers:
+        follower.start()
+    sender = wire.on_in()
+    for number in range(count):
+        sender.send(http(f"POST /?identifier={prefix}a HTTP/1.1\nHost: h", b"%d" % number))
+        sender.answer()
+        if number % 10 == 0:
+            time.sleep(0.01)  # else history would run ahead of who polls
+    for follower in followers:
+        follower.join(20)
+    assert seen == {name: list(range(count)) for name in ("kept", "closed", "text")}
 
 
 def test_fifteen_thousand_are_served_by_one_send() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.lines.wire import CLOSED, Wire, blocks, eventually, own
+from tests.lines.wire import CLOSED, Wire, blocks, eventually, http, own
 from tests.live import LiveServer
 
 
@@ -58,7 +58,10 @@ def test_a_line_end_behind_the_body(wire: Wire, prefix: str, tail: str) -> None:
 
 
 def test_a_line_end_behind_a_body_with_a_length(wire: Wire, prefix: str) -> None:
-    data = f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\nX-Realplexor: identifier=5:{prefix}a\r\n\r\n" + '{"a":1}\r\n'
+    data = (
+        f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\nX-Realplexor: identifier=5:{prefix}a\r\n\r\n"
+        + '{"a":1}\r\n'
+    )
     assert wire.on_in(data.encode(), end=True).rest().endswith(f"\r\n\r\n{prefix}a 5\n".encode())
     assert wire.poll(f"1:{prefix}a") == blocks(({f"{prefix}a": "5"}, '{"a":1}'))
 
@@ -79,8 +82,13 @@ def test_native_apps(wire: Wire, prefix: str) -> None:
     for number in range(3):
         wire.send(f"{prefix}a", str(number))
         app = wire.on_wait(
-            f"POST /?=identifier={cursor}:{prefix}a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nCookie: identifier=x; a=b\r\n"
-            "Referer: http://h/?identifier=IFRAME&HOST=h\r\nAccept-Encoding: gzip\r\n\r\n".encode()
+            http(
+                f"""POST /?=identifier={cursor}:{prefix}a HTTP/1.1
+                Host: h
+                Cookie: identifier=x; a=b
+                Referer: http://h/?identifier=IFRAME&HOST=h
+                Accept-Encoding: gzip"""
+            )
         )
         body = app.answer()[1].decode()
         assert re.findall(r'"data": (\d)', body) == [str(number)]
@@ -143,8 +151,8 @@ class TestAnswerToASend:
     """Some treat it as `ID CURSOR` lines, others take an empty answer for success."""
 
     def test_lines(self, wire: Wire, prefix: str) -> None:
-        request = f"POST / HTTP/1.1\r\nHost: h\r\nX-Realplexor: identifier={prefix}a,7:{prefix}b\r\nContent-Length: 1\r\n\r\n1"
-        body = wire.ask(request.encode()).partition(b"\r\n\r\n")[2].decode()
+        request = http(f"POST / HTTP/1.1\nHost: h\nX-Realplexor: identifier={prefix}a,7:{prefix}b", b"1")
+        body = wire.ask(request).partition(b"\r\n\r\n")[2].decode()
         found = dict(line.split(" ") for line in body.splitlines())
         assert found[f"{prefix}b"] == "7"
         assert Decimal(found[f"{prefix}a"]) > 1_000_000_000

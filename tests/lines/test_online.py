@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lines.wire import Wire, eventually, http, own
+from tests.lines.wire import Wire, eventually, http, own, settings
 
-OPTIONS = ("--set", "presence.offline_timeout=1")
+OPTIONS = settings(
+    "presence.offline_timeout=1",
+)
 
 
 def test_counts_sorted_by_id(wire: Wire, prefix: str) -> None:
@@ -37,14 +39,19 @@ def test_prefixes(wire: Wire, prefix: str, prefixes: str, answer: bytes) -> None
 @pytest.mark.parametrize(
     ("command", "half_closes"),
     [
-        (b"ONLINE ~", True), (b"online ~\n", True), (b"oNlInE ~\r\n", True),
-        (b"ONLINE ~\n\n", False), (b"ONLINE ~\r\n\r\n", False), (b"ONLINE\t~ nobody\n\n", False),
-        (b"X: y\n\nONLINE ~", True), (b"identifier=\r\n\r\nONLINE ~\r\n\r\n", False),
+        (b"ONLINE ~", True),
+        (b"online ~\n", True),
+        (b"oNlInE ~\r\n", True),
+        (b"ONLINE ~\n\n", False),
+        (b"ONLINE ~\r\n\r\n", False),
+        (b"ONLINE\t~ nobody\n\n", False),
+        (b"X: y\n\nONLINE ~", True),
+        (b"identifier=\r\n\r\nONLINE ~\r\n\r\n", False),
         (http("POST / HTTP/1.0\nX-Realplexor: identifier=", b"ONLINE ~"), False),
         (http("POST / HTTP/1.1\nHost: h\nConnection: close", b"ONLINE ~\n\n"), False),
         (http("POST / HTTP/1.1\nHost: h", length=False) + b"ONLINE ~\n", True),
     ],
-)  # fmt: skip
+)
 def test_forms_of_a_command(wire: Wire, prefix: str, command: bytes, half_closes: bool) -> None:
     listener = wire.listen(f"{prefix}a")
     answer = f"{prefix}a 1\n".encode()

@@ -12,32 +12,60 @@ HISTORY: list[tuple[str, Sent, str, bytes]] = [
     ("one message", [("20:~a", '"x"')], "10:~a", blocks(({"~a": "20"}, '"x"'))),
     ("the cursor's text as it came", [("0020.50:~a", "1")], "1:~a", blocks(({"~a": "0020.50"}, "1"))),
     ("only what is newer", [("20:~a", "1"), ("21:~a", "2")], "20:~a", blocks(({"~a": "21"}, "2"))),
-    ("exact decimals", [("20.00000000000001:~a", "1"), ("20.00000000000003:~a", "2")], "20.00000000000002:~a",
-     blocks(({"~a": "20.00000000000003"}, "2"))),
+    (
+        "exact decimals",
+        [("20.00000000000001:~a", "1"), ("20.00000000000003:~a", "2")],
+        "20.00000000000002:~a",
+        blocks(({"~a": "20.00000000000003"}, "2")),
+    ),
     ("numbers, not texts", [("9:~a", "1"), ("10:~a", "2")], "9.5:~a", blocks(({"~a": "10"}, "2"))),
-    ("the example of the page", [("20:~abc,30:~def", '"ccc"'), ("21.5:~abc", '{"a":\n 1}')], "1:~abc,1:~def",
-     blocks(({"~abc": "20", "~def": "30"}, '"ccc"'), ({"~abc": "21.5"}, '{"a":\n 1}'))),
+    (
+        "the example of the page",
+        [("20:~abc,30:~def", '"ccc"'), ("21.5:~abc", '{"a":\n 1}')],
+        "1:~abc,1:~def",
+        blocks(({"~abc": "20", "~def": "30"}, '"ccc"'), ({"~abc": "21.5"}, '{"a":\n 1}')),
+    ),
     ("ids sorted", [("5:~b,5:~a", "1")], "1:~b,1:~a", blocks(({"~a": "5", "~b": "5"}, "1"))),
     ("only ids listened to", [("5:~a,6:~b", "1")], "1:~b", blocks(({"~b": "6"}, "1"))),
     ("only ids where it is newer", [("5:~a,6:~b", "1")], "5:~a,1:~b", blocks(({"~b": "6"}, "1"))),
-    ("equal texts are two blocks", [("5:~a", "1"), ("6:~a", "1")], "1:~a",
-     blocks(({"~a": "5"}, "1"), ({"~a": "6"}, "1"))),
-    ("equal cursors by the message's bytes", [("5:~a", '"b"'), ("5:~a", '"a"')], "1:~a",
-     blocks(({"~a": "5"}, '"a"'), ({"~a": "5"}, '"b"'))),
-    ("by the smallest of several cursors", [("5:~a", "1"), ("9:~a,2:~b", "2")], "1:~a,1:~b",
-     blocks(({"~a": "9", "~b": "2"}, "2"), ({"~a": "5"}, "1"))),
+    (
+        "equal texts are two blocks",
+        [("5:~a", "1"), ("6:~a", "1")],
+        "1:~a",
+        blocks(({"~a": "5"}, "1"), ({"~a": "6"}, "1")),
+    ),
+    (
+        "equal cursors by the message's bytes",
+        [("5:~a", '"b"'), ("5:~a", '"a"')],
+        "1:~a",
+        blocks(({"~a": "5"}, '"a"'), ({"~a": "5"}, '"b"')),
+    ),
+    (
+        "by the smallest of several cursors",
+        [("5:~a", "1"), ("9:~a,2:~b", "2")],
+        "1:~a,1:~b",
+        blocks(({"~a": "9", "~b": "2"}, "2"), ({"~a": "5"}, "1")),
+    ),
     ("inserted out of order", [("9:~a", "1"), ("5:~a", "2")], "1:~a", blocks(({"~a": "5"}, "2"), ({"~a": "9"}, "1"))),
     ("limiters: seen", [("5:~a,*~l", "1")], "1:~a,~l", blocks(({"~a": "5"}, "1"))),
     ("limiters: the star changes nothing on WAIT", [("5:~a,*~l", "1")], "1:~a,*~l", blocks(({"~a": "5"}, "1"))),
     ("limiters: one of them is enough", [("5:~a,*~l,*~m", "1")], "1:~a,~m", blocks(({"~a": "5"}, "1"))),
     ("a starred id has a cursor of its own", [("5:~a", "1")], "*~a,1:~b,4:~a", blocks(({"~a": "5"}, "1"))),
-    ("each id once, at the smaller cursor", [("5:~a", "1"), ("6:~a", "2")], "5:~a,4:~a",
-     blocks(({"~a": "5"}, "1"), ({"~a": "6"}, "2"))),
-    ("the message as it came", [("5:~a", '{"b" :1,\t"a":"\\u00e9é"}')], "1:~a",
-     blocks(({"~a": "5"}, '{"b" :1,\t"a":"\\u00e9é"}'))),
+    (
+        "each id once, at the smaller cursor",
+        [("5:~a", "1"), ("6:~a", "2")],
+        "5:~a,4:~a",
+        blocks(({"~a": "5"}, "1"), ({"~a": "6"}, "2")),
+    ),
+    (
+        "the message as it came",
+        [("5:~a", '{"b" :1,\t"a":"\\u00e9é"}')],
+        "1:~a",
+        blocks(({"~a": "5"}, '{"b" :1,\t"a":"\\u00e9é"}')),
+    ),
     ("newlines kept", [("5:~a", '{\n"a":1\n}\n')], "1:~a", blocks(({"~a": "5"}, '{\n"a":1\n}\n'))),
     ("items of another form are dropped", [("5:~a", "1")], "x:~b,,4:~a,~c-d", blocks(({"~a": "5"}, "1"))),
-]  # fmt: skip
+]
 NOTHING: list[tuple[str, Sent, str]] = [
     ("nothing there", [], "1:~a"),
     ("at the newest", [("20:~a", "1")], "20:~a"),
@@ -71,11 +99,17 @@ def test_otherwise_it_waits(wire: Wire, prefix: str, sent: Sent, asked: str) -> 
 LIVE: list[tuple[str, str, str, str, bytes]] = [
     ("one channel", "1:~a", "5:~a", '"x"', blocks(({"~a": "5"}, '"x"'))),
     ("one of several", "1:~a,1:~b", "5:~b", "1", blocks(({"~b": "5"}, "1"))),
-    ("in several of its channels: one block", "1:~b,1:~a,1:~c", "5:~a,6:~b,7:~d", "1", blocks(({"~a": "5", "~b": "6"}, "1"))),
+    (
+        "in several of its channels: one block",
+        "1:~b,1:~a,1:~c",
+        "5:~a,6:~b,7:~d",
+        "1",
+        blocks(({"~a": "5", "~b": "6"}, "1")),
+    ),
     ("limited to it", "1:~a,~l", "5:~a,*~l", "1", blocks(({"~a": "5"}, "1"))),
     ("newlines", "1:~a", "5:~a", "[1,\n2]", blocks(({"~a": "5"}, "[1,\n2]"))),
     ("newer in one of two", "9:~a,1:~b", "5:~a,6:~b", "1", blocks(({"~b": "6"}, "1"))),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("waiting", "ids", "message", "body"), [row[1:] for row in LIVE], ids=[row[0] for row in LIVE])
@@ -88,13 +122,22 @@ def test_what_is_sent_comes_at_once(wire: Wire, prefix: str, waiting: str, ids: 
 
 @pytest.mark.parametrize(
     ("waiting", "ids"),
-    [("1:~a", "5:~b"), ("5:~a", "5:~a"), ("5:~a", "4.9:~a"), ("~a", "5:~a"), ("1:~a", "5:~a,*~l"), ("1:~l", "5:~a,*~l")],
+    [
+        ("1:~a", "5:~b"),
+        ("5:~a", "5:~a"),
+        ("5:~a", "4.9:~a"),
+        ("~a", "5:~a"),
+        ("1:~a", "5:~a,*~l"),
+        ("1:~l", "5:~a,*~l"),
+    ],
 )
 def test_what_is_not_due_does_not_come(wire: Wire, prefix: str, waiting: str, ids: str) -> None:
     listener = wire.listen(waiting.replace("~", prefix))
     wire.send(ids.replace("~", prefix), "1")
     assert listener.waits()
-    wire.send(f"99:{prefix}a,99:{prefix}l", '"due"') if not waiting.startswith("~") else wire.send(f"{prefix}a", '"due"')
+    wire.send(f"99:{prefix}a,99:{prefix}l", '"due"') if not waiting.startswith("~") else wire.send(
+        f"{prefix}a", '"due"'
+    )
     assert listener.rest().endswith(b'"due"\n  }\n]')
 
 

@@ -13,41 +13,142 @@ ON_WAIT: list[tuple[str, bytes, bytes, str]] = [
     ("no channel", http("GET / HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
     ("an empty list", http("GET /?identifier= HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
     ("no such path", http("GET /favicon.ico HTTP/1.1\nHost: h"), b"404 Not Found", "nothing is served at this path"),
-    ("PUT", http("PUT /?identifier=~a HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "PUT is not served here; use GET or POST"),
-    ("DELETE", http("DELETE /?identifier=~a HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "DELETE is not served here; .*"),
+    (
+        "PUT",
+        http("PUT /?identifier=~a HTTP/1.1\nHost: h"),
+        b"405 Method Not Allowed",
+        "PUT is not served here; use GET or POST",
+    ),
+    (
+        "DELETE",
+        http("DELETE /?identifier=~a HTTP/1.1\nHost: h"),
+        b"405 Method Not Allowed",
+        "DELETE is not served here; .*",
+    ),
     ("HEAD of a poll", http("HEAD /?identifier=~a HTTP/1.1\nHost: h"), b"405 Method Not Allowed", ""),
-    ("a POST without length", b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"411 Length Required", "a POST needs a Content-Length"),
+    (
+        "a POST without length",
+        b"POST / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"411 Length Required",
+        "a POST needs a Content-Length",
+    ),
     ("no Host", http("GET /?identifier=~a HTTP/1.1"), b"400 Bad Request", "a request has one Host header"),
-    ("two Hosts", http("GET /?identifier=~a HTTP/1.1\nHost: a\nHost: b"), b"400 Bad Request", "a request has one Host header"),
+    (
+        "two Hosts",
+        http("GET /?identifier=~a HTTP/1.1\nHost: a\nHost: b"),
+        b"400 Bad Request",
+        "a request has one Host header",
+    ),
     ("another version", http("GET /?identifier=~a HTTP/3.0\nHost: h"), b"400 Bad Request", ".*"),
-    ("two lengths", http("POST / HTTP/1.1\nHost: h\nContent-Length: 1\nContent-Length: 2", b"a", length=False), b"400 Bad Request", "malformed HTTP request: .*"),
-    ("length and chunked", http("POST / HTTP/1.1\nHost: h\nContent-Length: 1\nTransfer-Encoding: chunked", b"a", length=False), b"400 Bad Request", "malformed HTTP request: .*"),
-    ("a bad header", http("GET /?identifier=~a HTTP/1.1\nHost: h\nno header"), b"400 Bad Request", "malformed HTTP request: .*"),
+    (
+        "two lengths",
+        http("POST / HTTP/1.1\nHost: h\nContent-Length: 1\nContent-Length: 2", b"a", length=False),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+    (
+        "length and chunked",
+        http("POST / HTTP/1.1\nHost: h\nContent-Length: 1\nTransfer-Encoding: chunked", b"a", length=False),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+    (
+        "a bad header",
+        http("GET /?identifier=~a HTTP/1.1\nHost: h\nno header"),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
     ("CONNECT", http("CONNECT h:80 HTTP/1.1\nHost: h"), b"400 Bad Request", "CONNECT is not served here"),
-    ("OPTIONS", http("OPTIONS / HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "OPTIONS is served for preflights alone; .*"),
-    ("a preflight of a stranger", http("OPTIONS / HTTP/1.1\nHost: h\nOrigin: http://x\nAccess-Control-Request-Method: GET"),
-     b"403 Forbidden", "this origin is not among wait.allowed_origins"),
-]  # fmt: skip
+    (
+        "OPTIONS",
+        http("OPTIONS / HTTP/1.1\nHost: h"),
+        b"405 Method Not Allowed",
+        "OPTIONS is served for preflights alone; .*",
+    ),
+    (
+        "a preflight of a stranger",
+        http("OPTIONS / HTTP/1.1\nHost: h\nOrigin: http://x\nAccess-Control-Request-Method: GET"),
+        b"403 Forbidden",
+        "this origin is not among wait.allowed_origins",
+    ),
+]
 ON_IN: list[tuple[str, bytes, bytes, str]] = [
-    ("no channel", http("POST / HTTP/1.1\nHost: h", b"{}"), b"400 Bad Request", r"no channel given, and no command \(ONLINE, WATCH or STATS\)"),
+    (
+        "no channel",
+        http("POST / HTTP/1.1\nHost: h", b"{}"),
+        b"400 Bad Request",
+        r"no channel given, and no command \(ONLINE, WATCH or STATS\)",
+    ),
     ("no channel, no body", http("POST / HTTP/1.1\nHost: h", b""), b"400 Bad Request", "no channel given.*"),
     ("an empty list", http("POST /?identifier= HTTP/1.1\nHost: h", b"{}"), b"400 Bad Request", "no channel given, .*"),
-    ("a bad cursor", http("POST /?identifier=x:~a HTTP/1.1\nHost: h", b"{}"), b"400 Bad Request", "no channel given, .*"),
-    ("an unknown command", http("POST / HTTP/1.1\nHost: h", b"ONLINES ~"), b"400 Bad Request", "no channel given, and no command .*"),
-    ("a marker in a cookie", http("POST / HTTP/1.1\nHost: h\nCookie: identifier=~a", b"{}"), b"400 Bad Request", "no channel given, .*"),
-    ("no JSON", http("POST /?identifier=~a HTTP/1.1\nHost: h", b"hello"), b"400 Bad Request", "the message is not JSON: .*"),
+    (
+        "a bad cursor",
+        http("POST /?identifier=x:~a HTTP/1.1\nHost: h", b"{}"),
+        b"400 Bad Request",
+        "no channel given, .*",
+    ),
+    (
+        "an unknown command",
+        http("POST / HTTP/1.1\nHost: h", b"ONLINES ~"),
+        b"400 Bad Request",
+        "no channel given, and no command .*",
+    ),
+    (
+        "a marker in a cookie",
+        http("POST / HTTP/1.1\nHost: h\nCookie: identifier=~a", b"{}"),
+        b"400 Bad Request",
+        "no channel given, .*",
+    ),
+    (
+        "no JSON",
+        http("POST /?identifier=~a HTTP/1.1\nHost: h", b"hello"),
+        b"400 Bad Request",
+        "the message is not JSON: .*",
+    ),
     ("no body", http("POST /?identifier=~a HTTP/1.1\nHost: h", b""), b"400 Bad Request", "the message is not JSON: .*"),
-    ("a browser: Origin", http("POST /?identifier=~a HTTP/1.1\nHost: h\nOrigin: http://x", b"{}"), b"403 Forbidden", ".*browsers"),
-    ("a browser: Referer", http("POST /?identifier=~a HTTP/1.1\nHost: h\nreferer: http://x", b"{}"), b"403 Forbidden", ".*browsers"),
-    ("a browser: Sec-Fetch", http("POST /?identifier=~a HTTP/1.1\nHost: h\nSEC-FETCH-Site: x", b"{}"), b"403 Forbidden", ".*browsers"),
-    ("a browser's command", http("GET / HTTP/1.1\nHost: h\nOrigin: http://x", b"ONLINE"), b"403 Forbidden", ".*browsers"),
+    (
+        "a browser: Origin",
+        http("POST /?identifier=~a HTTP/1.1\nHost: h\nOrigin: http://x", b"{}"),
+        b"403 Forbidden",
+        ".*browsers",
+    ),
+    (
+        "a browser: Referer",
+        http("POST /?identifier=~a HTTP/1.1\nHost: h\nreferer: http://x", b"{}"),
+        b"403 Forbidden",
+        ".*browsers",
+    ),
+    (
+        "a browser: Sec-Fetch",
+        http("POST /?identifier=~a HTTP/1.1\nHost: h\nSEC-FETCH-Site: x", b"{}"),
+        b"403 Forbidden",
+        ".*browsers",
+    ),
+    (
+        "a browser's command",
+        http("GET / HTTP/1.1\nHost: h\nOrigin: http://x", b"ONLINE"),
+        b"403 Forbidden",
+        ".*browsers",
+    ),
     ("GET of nothing", http("GET / HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "send by POST, .*"),
-    ("a bad header", http("POST /?identifier=~a HTTP/1.1\nHost: h\nno header", b"{}"), b"400 Bad Request", "malformed HTTP request: .*"),
-    ("two lengths", http("POST /?identifier=~a HTTP/1.1\nHost: h\nContent-Length: 1\nContent-Length: 2", b"a", length=False), b"400 Bad Request", "malformed HTTP request: .*"),
-]  # fmt: skip
+    (
+        "a bad header",
+        http("POST /?identifier=~a HTTP/1.1\nHost: h\nno header", b"{}"),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+    (
+        "two lengths",
+        http("POST /?identifier=~a HTTP/1.1\nHost: h\nContent-Length: 1\nContent-Length: 2", b"a", length=False),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+]
 
 
-@pytest.mark.parametrize(("request_", "status", "reason"), [row[1:] for row in ON_WAIT], ids=[row[0] for row in ON_WAIT])
+@pytest.mark.parametrize(
+    ("request_", "status", "reason"), [row[1:] for row in ON_WAIT], ids=[row[0] for row in ON_WAIT]
+)
 def test_on_wait(wire: Wire, prefix: str, request_: bytes, status: bytes, reason: str) -> None:
     check(wire.on_wait(own(request_, prefix), end=True).rest(), status, reason, b"1.1")
 
@@ -93,6 +194,16 @@ def test_a_405_says_what_is_allowed(wire: Wire) -> None:
 def test_a_refusal_is_read_by_who_still_sends(wire: Wire, prefix: str) -> None:
     """Though the body is still on its way, the reason arrives: no reset eats it."""
     for conversation in (wire.on_wait(), wire.on_in()):
-        conversation.send(f"POST /?identifier={prefix}a HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n".encode())
+        conversation.send(
+            f"POST /?identifier={prefix}a HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n".encode()
+        )
         conversation.send(b"x" * 100_000)
         assert re.match(rb"HTTP/1.[01] 413 ", conversation.rest())
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\nide"]
+)
+def test_a_request_cut_short(wire: Wire, request_: bytes) -> None:
+    for conversation in (wire.on_wait(request_, end=True), wire.on_in(request_, end=True)):
+        check(conversation.rest(), b"400 Bad Request", "the request was cut short", rb"1\.[01]")

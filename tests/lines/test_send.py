@@ -17,8 +17,16 @@ SILENT: list[tuple[str, bytes, bytes]] = [
     ("in any line of the head", b"Host: h\r\nX: y identifier=5:~a z\r\n\r\n[1]", blocks(({"~a": "5"}, "[1]"))),
     ("behind the first blank line", b"identifier=5:~a\n\n[1,\n\n2]", blocks(({"~a": "5"}, "[1,\n\n2]"))),
     ("a final newline is kept", b"identifier=5:~a\n\n[1]\r\n", blocks(({"~a": "5"}, "[1]\r\n"))),
-    ("the body's marker does not count", b'identifier=5:~a\n\n"identifier=6:~b"', blocks(({"~a": "5"}, '"identifier=6:~b"'))),
-    ("a command's name in the body is a message", b'identifier=5:~a\n\n"ONLINE"\n\n', blocks(({"~a": "5"}, '"ONLINE"\n\n'))),
+    (
+        "the body's marker does not count",
+        b'identifier=5:~a\n\n"identifier=6:~b"',
+        blocks(({"~a": "5"}, '"identifier=6:~b"')),
+    ),
+    (
+        "a command's name in the body is a message",
+        b'identifier=5:~a\n\n"ONLINE"\n\n',
+        blocks(({"~a": "5"}, '"ONLINE"\n\n')),
+    ),
     ("each id once", b"identifier=6:~a,5:~a\n\n1", blocks(({"~a": "5"}, "1"))),
     ("no blank line", b"identifier=5:~a\n1", b""),
     ("nothing behind it", b"identifier=5:~a\n\n", b""),
@@ -28,7 +36,7 @@ SILENT: list[tuple[str, bytes, bytes]] = [
     ("no JSON: a raw newline in a string", b'identifier=5:~a\n\n"1\n2"', b""),
     ("no JSON: a bare command", b"identifier=5:~a\n\nONLINE\n\n", b""),
     ("no UTF-8", b'identifier=5:~a\n\n"\xff"', b""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("data", "stored"), [row[1:] for row in SILENT], ids=[row[0] for row in SILENT])
@@ -60,9 +68,14 @@ WITH_RECEIPT: list[tuple[str, bytes, bytes]] = [
     ("escaped", http("POST /?identifier=5%3A~a%2C%2A~l HTTP/1.1\nHost: h", b"[1]"), b"~a 5\n"),
     ("several", http("POST / HTTP/1.1\nHost: h\nX-Realplexor: identifier=6:~b,5:~a", b"[1]"), b"~b 6\n~a 5\n"),
     ("body with a head of its own", http("POST / HTTP/1.1\nHost: h", b"identifier=5:~a\n\n[1]"), b"~a 5\n"),
-    ("chunked", b"POST /?identifier=5:~a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n", b"~a 5\n"),
+    (
+        "chunked",
+        http("POST /?identifier=5:~a HTTP/1.1\nHost: h\nTransfer-Encoding: chunked", length=False)
+        + b"2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n",
+        b"~a 5\n",
+    ),
     ("PUT", http("PUT /?identifier=5:~a HTTP/1.1\nHost: h", b"[1]"), b"~a 5\n"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("request_", "lines"), [row[1:] for row in WITH_RECEIPT], ids=[row[0] for row in WITH_RECEIPT])
@@ -144,9 +157,7 @@ class TestBodyUntilTheEnd:
         assert sender.rest().endswith(f"\r\n\r\n{prefix}a 5\n".encode())
 
 
-@pytest.mark.parametrize(
-    "rest", [b"", b"[", b"[1"], ids=["no byte of it", "one byte", "one byte too few"]
-)  # fmt: skip
+@pytest.mark.parametrize("rest", [b"", b"[", b"[1"], ids=["no byte of it", "one byte", "one byte too few"])
 def test_a_body_cut_short_is_refused_whole(wire: Wire, prefix: str, rest: bytes) -> None:
     answer = wire.ask(f"POST /?identifier=5:{prefix}a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n".encode() + rest)
     assert answer.startswith(b"HTTP/1.0 400 Bad Request\r\n")
@@ -155,7 +166,10 @@ def test_a_body_cut_short_is_refused_whole(wire: Wire, prefix: str, rest: bytes)
 
 
 def test_a_sender_that_goes_away_in_the_middle_stores_nothing(wire: Wire, prefix: str) -> None:
-    for data in (f"identifier=5:{prefix}a\n\n[1]", f"POST /?identifier=5:{prefix}a HTTP/1.1\r\nContent-Length: 9\r\n\r\n[1]"):
+    for data in (
+        f"identifier=5:{prefix}a\n\n[1]",
+        f"POST /?identifier=5:{prefix}a HTTP/1.1\r\nContent-Length: 9\r\n\r\n[1]",
+    ):
         wire.on_in(data.encode()).reset()
     wire.send(f"{prefix}b")
     assert wire.poll(f"1:{prefix}a") == b""

@@ -57,8 +57,14 @@ class TestWhatIsWrong:
             done = serve("--wait", f"127.0.0.1:{wait}", "--in", f"127.0.0.1:{in_}")
         assert done.returncode in (1, 2)
         shown = done.stdout + done.stderr
-        assert f"cannot listen on 127.0.0.1:{wait}: Address already in use; another address is set by wait.listen (--wait)" in shown
-        assert f"cannot listen on 127.0.0.1:{in_}: Address already in use; another address is set by in.listen (--in)" in shown
+        assert (
+            f"cannot listen on 127.0.0.1:{wait}: Address already in use; another address is set by wait.listen (--wait)"
+            in shown
+        )
+        assert (
+            f"cannot listen on 127.0.0.1:{in_}: Address already in use; another address is set by in.listen (--in)"
+            in shown
+        )
         assert "Traceback" not in shown
 
     @pytest.mark.parametrize("address", ["192.0.2.1:0", "no-such-host.invalid:0"])
@@ -72,7 +78,9 @@ class TestWhatIsWrong:
     def test_all_wrong_options_at_once(self, tmp_path: Path) -> None:
         file = tmp_path / "rplx.toml"
         file.write_text('[wait]\ntimeout = "x"\nmaxlne = 5\n\n[in]\nmaxlen = -1\n[nosuch]\n')
-        done = serve("--config", str(file), "--set", "history.max_messages=0", "--set", "log.verbosity=9", "--wait", "nowhere")
+        done = serve(
+            "--config", str(file), "--set", "history.max_messages=0", "--set", "log.verbosity=9", "--wait", "nowhere"
+        )
         assert done.returncode == 2
         for text in (
             f'{file}:2: wait.timeout: must be a number, is "x"',
@@ -92,7 +100,10 @@ class TestWhatIsWrong:
         [
             ("users.file=/no/such/file", "users.file: cannot read /no/such/file: No such file or directory"),
             ("users.file=/", "users.file: cannot read /: Is a directory"),
-            ("hooks.check_visibility=nosuch:hook", "hooks.check_visibility: cannot load nosuch:hook: No module named 'nosuch'"),
+            (
+                "hooks.check_visibility=nosuch:hook",
+                "hooks.check_visibility: cannot load nosuch:hook: No module named 'nosuch'",
+            ),
             ("hooks.check_visibility=json:nosuch", "hooks.check_visibility: cannot load json:nosuch: "),
             ("hooks.check_visibility=json:__doc__", "hooks.check_visibility: json:__doc__ is not a function"),
             ("server.user=nosuchuser", 'server.user: there is no user "nosuchuser" on this machine'),
@@ -113,7 +124,9 @@ class TestWhatIsWrong:
 
 class TestAddresses:
     def test_several(self) -> None:
-        with LiveServer("--wait", "127.0.0.1:0", "--wait", "[::1]:0", "--in", "127.0.0.1:0", "--in", "[::1]:0", addresses=False) as server:
+        with LiveServer(
+            "--wait", "127.0.0.1:0", "--wait", "[::1]:0", "--in", "127.0.0.1:0", "--in", "[::1]:0", addresses=False
+        ) as server:
             server.wait_for(r"WAIT: listening \[::1\]:\d+")
             match = server.wait_for(r"IN: listening \[::1\]:(\d+)")
             wire = Wire(server)

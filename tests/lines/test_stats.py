@@ -50,7 +50,12 @@ def test_everything() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [b"STATS\n\n", b"Stats\r\n\r\n", b"X: y\n\nstats\n\n", http("POST / HTTP/1.0\nX-Realplexor: identifier=", b"STATS")],
+    [
+        b"STATS\n\n",
+        b"Stats\r\n\r\n",
+        b"X: y\n\nstats\n\n",
+        http("POST / HTTP/1.0\nX-Realplexor: identifier=", b"STATS"),
+    ],
 )
 def test_forms(wire: Wire, command: bytes) -> None:
     head, _, body = wire.on_in(command).rest().partition(b"\r\n\r\n")

@@ -6,13 +6,17 @@ import time
 
 import pytest
 
-from tests.lines.wire import CLOSED, Wire, blocks, eventually, http
+from tests.lines.wire import CLOSED, Wire, blocks, eventually, http, settings
 from tests.live import LiveServer
 
-OPTIONS = (
-    "--set", "wait.timeout=1", "--set", "wait.head_timeout=1", "--set", "wait.keepalive_timeout=1", "--set", "in.timeout=1",
-    "--set", "history.expire_after=1", "--set", "log.connections=true",
-)  # fmt: skip
+OPTIONS = settings(
+    "wait.timeout=1",
+    "wait.head_timeout=1",
+    "wait.keepalive_timeout=1",
+    "in.timeout=1",
+    "history.expire_after=1",
+    "log.connections=true",
+)
 SWEEP = 1.0  # seconds between two looks at the deadlines
 
 
@@ -26,7 +30,9 @@ class TestWaitTimeout:
         listener = wire.on_wait(f"identifier={prefix}a\n".encode())
         assert listener.rest() == CLOSED
         assert 0.9 < seconds(begin) < 1 + SWEEP + 0.5
-        assert any(line.endswith(":t1_a] timeout") or "timeout" in line for line in wire.server.log if listener.peer in line)
+        assert any(
+            line.endswith(":t1_a] timeout") or "timeout" in line for line in wire.server.log if listener.peer in line
+        )
 
     def test_http(self, wire: Wire, prefix: str) -> None:
         kept = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h"))
@@ -80,7 +86,7 @@ class TestKeepaliveTimeout:
 
 class TestInTimeout:
     @pytest.mark.parametrize(
-        "data", [b"", b"identifier=a\n\n{}", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{}"]
+        "data", [b"O", b"identifier=a\n\n{}", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{}"]
     )
     def test_a_silent_connection_is_closed(self, wire: Wire, data: bytes) -> None:
         begin = time.monotonic()
@@ -111,7 +117,9 @@ class TestExpireAfter:
 class TestWriteTimeout:
     def test_who_reads_nothing_is_dropped(self) -> None:
         """A reader that takes nothing, with more to send than the kernel holds."""
-        with LiveServer("--set", "wait.write_timeout=1", "--set", "in.maxlen=20000000", "--set", "wait.out_max=30000000") as server:
+        with LiveServer(
+            "--set", "wait.write_timeout=1", "--set", "in.maxlen=20000000", "--set", "wait.out_max=30000000"
+        ) as server:
             wire = Wire(server)
             stuck = wire.listen("1:a")
             kept = wire.on_wait(http("GET /?identifier=1:a HTTP/1.1\nHost: h"))

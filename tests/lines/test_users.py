@@ -26,9 +26,18 @@ def users_file(folder: Path, *lines: str) -> str:
 def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """Logins me and you, no guests."""
     path = users_file(
-        tmp_path_factory.mktemp("users"), "# who may", "me:{me}  # a comment", "", "no-login:{me}", "you:{you}", "bad:plain", "nocolon"
+        tmp_path_factory.mktemp("users"),
+        "# who may",
+        "me:{me}  # a comment",
+        "",
+        "no-login:{me}",
+        "you:{you}",
+        "bad:plain",
+        "nocolon",
     )
-    with LiveServer("--set", f"users.file={path}", "--set", "users.max_failures=0", "--set", "log.connections=true") as server:
+    with LiveServer(
+        "--set", f"users.file={path}", "--set", "users.max_failures=0", "--set", "log.connections=true"
+    ) as server:
         yield Wire(server)
         assert server.process.poll() is None
 
@@ -70,7 +79,9 @@ def test_http_1_1_gets_the_same_status_line_words(wire: Wire) -> None:
 
 
 def test_a_login_sends_to_its_own_ids(wire: Wire) -> None:
-    receipt = wire.on_in(http("POST /?identifier=me:pw@5:me_x1,5:you_x1,5:mex1,5:me HTTP/1.1\nHost: h", b"1")).answer()[1]
+    receipt = wire.on_in(http("POST /?identifier=me:pw@5:me_x1,5:you_x1,5:mex1,5:me HTTP/1.1\nHost: h", b"1")).answer()[
+        1
+    ]
     assert receipt == b"me_x1 5\n"
     for id in ("you_x1", "me_x1", "mex1"):
         wire.server.wait_for(r"skipping not owned \[you_x1\] for login me$")

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
-from tests.lines.wire import Wire, eventually
+from tests.lines.wire import Wire, eventually, settings
 from tests.live import LiveServer
 
-OPTIONS = ("--set", "presence.offline_timeout=1")
+OPTIONS = settings(
+    "presence.offline_timeout=1",
+)
 
 
 def newest(wire: Wire) -> int:
@@ -39,7 +41,9 @@ def test_positions_from_the_start() -> None:
         assert wire.command("WATCH 13") == "offline 14:b\n"
 
 
-@pytest.mark.parametrize("argument", ["", " ", " 0", " 00", " x", " -1", " 1.5", " 99999999", " 9" * 1 + "9" * 40, " 0 a b", " x a b"])
+@pytest.mark.parametrize(
+    "argument", ["", " ", " 0", " 00", " x", " -1", " 1.5", " 99999999", " 9" * 1 + "9" * 40, " 0 a b", " x a b"]
+)
 def test_where_to_start_watching(wire: Wire, argument: str) -> None:
     """Without a position, with 0, with no number, or with one of before a restart."""
     wire.listen(f"{wire.prefix()}a").close()
@@ -58,9 +62,13 @@ def test_of_several_changes_of_one_id_only_the_latest(wire: Wire, prefix: str) -
     eventually(lambda: wire.online(f"{prefix}a"), f"{prefix}a 1\n")
     assert len(changes(wire, start, prefix)) == 2  # while one stays, the other's leaving changes nothing
     third.close()
-    eventually(lambda: [re.sub(r"\d+", "N", line) for line in changes(wire, start, prefix)], ["online N:b", "offline N:a"])
+    eventually(
+        lambda: [re.sub(r"\d+", "N", line) for line in changes(wire, start, prefix)], ["online N:b", "offline N:a"]
+    )
     again = wire.listen(f"{prefix}a")
-    eventually(lambda: [re.sub(r"\d+", "N", line) for line in changes(wire, start, prefix)], ["online N:b", "online N:a"])
+    eventually(
+        lambda: [re.sub(r"\d+", "N", line) for line in changes(wire, start, prefix)], ["online N:b", "online N:a"]
+    )
     for listener in (second, again):
         listener.close()
 

@@ -36,6 +36,11 @@ def blocks(*parts: tuple[dict[str, str], str]) -> bytes:
     return ("[\n" + ",\n".join(shown) + "\n]").encode()
 
 
+def settings(*options: str) -> tuple[str, ...]:
+    """Flags of `rplx serve` that set these options, each `section.name=value`."""
+    return tuple(word for option in options for word in ("--set", option))
+
+
 def own(data: bytes, prefix: str) -> bytes:
     """`data` with the prefix put in for each `~`; a request's Content-Length grows with its body."""
     head, blank, body = data.partition(b"\r\n\r\n")
@@ -59,7 +64,7 @@ class Conversation:
         self.sock = socket.create_connection(address, timeout=PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pending = b""
-        self.peer = "%s:%d" % self.sock.getsockname()  # noqa: UP031
+        self.peer = "%s:%d" % self.sock.getsockname()
         if data:
             self.send(data)
         if end:

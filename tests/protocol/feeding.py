@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from rplx.errors import Refusal
@@ -18,7 +19,7 @@ def bytewise(data: bytes) -> list[bytes]:
 def split_at(data: bytes, places: Iterable[int]) -> list[bytes]:
     """`data` cut at these indexes; what lies beyond its end is left out."""
     cuts = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
-    return [data[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(cuts)]
 
 
 def outcome(reader: RequestReader, portions: Iterable[bytes], *, end: bool = False) -> Outcome:
@@ -27,6 +28,8 @@ def outcome(reader: RequestReader, portions: Iterable[bytes], *, end: bool = Fal
     try:
         for portion in portions:
             requests += reader.feed(portion)
+            if reader.error is not None:
+                raise reader.error
         if end and (last := reader.end()) is not None:
             requests.append(last)
     except Refusal as error:

@@ -118,7 +118,9 @@ class TestHttp:
         with pytest.raises(BadRequest, match="no channel given"):
             http(head, b"{}")
 
-    @pytest.mark.parametrize("head", ["Origin: http://h", "Referer: http://h", "Sec-Fetch-Mode: cors", "sec-fetch-site: x"])
+    @pytest.mark.parametrize(
+        "head", ["Origin: http://h", "Referer: http://h", "Sec-Fetch-Mode: cors", "sec-fetch-site: x"]
+    )
     def test_a_browser_is_no_back_end(self, head: str) -> None:
         with pytest.raises(Forbidden):
             http(f"X-Realplexor: identifier=a\n{head}", b"{}")
@@ -131,18 +133,79 @@ class TestHttp:
 
 
 GOOD_JSON = [
-    b"null", b"true", b"false", b"0", b"-0", b"1.5e+10", b"1E-2", b"123456789012345678901234567890", b"1e999",
-    b'""', b'"\\u00e9\\n\\"\\/\\ud83d\\ude00"', '"é☃😀"'.encode(), b"[]", b"[1, [2, {}]]", b"{}",
-    b'{"a": {"b": [null]}, "a": 1}', b' \t\r\n{"a":1}\r\n', b'"\x7f"', b'"\\u0000"', b'"\xe2\x80\xa8"',
-    b"[" * 200 + b"]" * 200, b"9" * 5000,
-]  # fmt: skip
+    b"null",
+    b"true",
+    b"false",
+    b"0",
+    b"-0",
+    b"1.5e+10",
+    b"1E-2",
+    b"123456789012345678901234567890",
+    b"1e999",
+    b'""',
+    b'"\\u00e9\\n\\"\\/\\ud83d\\ude00"',
+    '"é☃😀"'.encode(),
+    b"[]",
+    b"[1, [2, {}]]",
+    b"{}",
+    b'{"a": {"b": [null]}, "a": 1}',
+    b' \t\r\n{"a":1}\r\n',
+    b'"\x7f"',
+    b'"\\u0000"',
+    b'"\xe2\x80\xa8"',
+    b"[" * 200 + b"]" * 200,
+    b"9" * 5000,
+]
 BAD_JSON = [
-    b"", b" ", b"hello", b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b"nul", b"True", b"01", b"-01", b"+1", b"1.", b".5",
-    b"1e", b"0x10", b"--1", b"'a'", b'"a', b'"a\nb"', b'"\t"', b'"\x00"', b'"\\x41"', b'"\\u12"', b"[1,]", b"[,1]", b"[1 2]",
-    b"{a: 1}", b'{"a"}', b'{"a":1,}', b"{1:2}", b"{} {}", b"1 2", b"null;", b"// c\n1", b"/**/1", b"]", b"\xff", b'"\xff"',
-    b'"\xed\xa0\x80"', b"\xef\xbb\xbf{}", b"\x0c1", b"\xc2\xa01", "\u00a01".encode(), b"[" * 100_000, b"1\x00",
-    "１".encode(), "-٣".encode(),
-]  # fmt: skip
+    b"",
+    b" ",
+    b"hello",
+    b"NaN",
+    b"Infinity",
+    b"-Infinity",
+    b"[NaN]",
+    b"nul",
+    b"True",
+    b"01",
+    b"-01",
+    b"+1",
+    b"1.",
+    b".5",
+    b"1e",
+    b"0x10",
+    b"--1",
+    b"'a'",
+    b'"a',
+    b'"a\nb"',
+    b'"\t"',
+    b'"\x00"',
+    b'"\\x41"',
+    b'"\\u12"',
+    b"[1,]",
+    b"[,1]",
+    b"[1 2]",
+    b"{a: 1}",
+    b'{"a"}',
+    b'{"a":1,}',
+    b"{1:2}",
+    b"{} {}",
+    b"1 2",
+    b"null;",
+    b"// c\n1",
+    b"/**/1",
+    b"]",
+    b"\xff",
+    b'"\xff"',
+    b'"\xed\xa0\x80"',
+    b"\xef\xbb\xbf{}",
+    b"\x0c1",
+    b"\xc2\xa01",
+    "\u00a01".encode(),
+    b"[" * 100_000,
+    b"1\x00",
+    "１".encode(),
+    "-٣".encode(),
+]
 
 
 @pytest.mark.parametrize("data", GOOD_JSON, ids=lambda data: repr(data[:30]))

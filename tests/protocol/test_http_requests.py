@@ -23,7 +23,11 @@ WHOLE = [
     ("line feeds", b"GET / HTTP/1.1\nHost: h\n\n", ("GET", b"/", "1.1", b"", True)),
     ("mixed ends", b"GET / HTTP/1.1\r\nHost: h\n\r\n", ("GET", b"/", "1.1", b"", True)),
     ("blank lines before", b"\r\n\r\n\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", ("GET", b"/", "1.1", b"", True)),
-    ("length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab\r\nc", ("POST", b"/", "1.1", b"ab\r\nc", True)),
+    (
+        "length",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab\r\nc",
+        ("POST", b"/", "1.1", b"ab\r\nc", True),
+    ),
     ("length 0", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", ("POST", b"/", "1.1", b"", True)),
     ("1.0 length", b"POST / HTTP/1.0\r\nContent-length: 2\r\n\r\n{}", ("POST", b"/", "1.0", b"{}", False)),
     (
@@ -36,10 +40,18 @@ WHOLE = [
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n",
         ("POST", b"/", "1.1", b"a", True),
     ),
-    ("absolute form", b"GET http://h/?identifier=a HTTP/1.1\r\nHost: h\r\n\r\n", ("GET", b"http://h/?identifier=a", "1.1", b"", True)),
-    ("upgrade is not taken", b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ("GET", b"/", "1.1", b"", True)),
+    (
+        "absolute form",
+        b"GET http://h/?identifier=a HTTP/1.1\r\nHost: h\r\n\r\n",
+        ("GET", b"http://h/?identifier=a", "1.1", b"", True),
+    ),
+    (
+        "upgrade is not taken",
+        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        ("GET", b"/", "1.1", b"", True),
+    ),
     ("long token method", b"OPTIONS /x HTTP/1.1\r\nHost: h\r\n\r\n", ("OPTIONS", b"/x", "1.1", b"", True)),
-]  # fmt: skip
+]
 
 
 def reader(**options: bool) -> RequestReader:
@@ -77,7 +89,9 @@ def test_less_than_the_whole_is_no_request(data: bytes) -> None:
         assert (requests, refused) == ([], "")
 
 
-@given(st.lists(st.integers(1, 1200), max_size=12), st.lists(st.sampled_from(range(len(WHOLE))), min_size=1, max_size=6))
+@given(
+    st.lists(st.integers(1, 1200), max_size=12), st.lists(st.sampled_from(range(len(WHOLE))), min_size=1, max_size=6)
+)
 def test_cut_anywhere_gives_the_same(places: list[int], cases: list[int]) -> None:
     data = b"".join(WHOLE[case][1] for case in cases)
     assert outcome(reader(), split_at(data, places)) == outcome(reader(), [data])
@@ -95,7 +109,11 @@ REFUSED = [
     ("0.9 in 1.x clothes", b"GET / HTTP/0.9\r\n\r\n", BadRequest),
     ("2.0", b"PRI * HTTP/2.0\r\n\r\n", BadRequest),
     ("two lengths", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", BadRequest),
-    ("length and chunked", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", BadRequest),
+    (
+        "length and chunked",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        BadRequest,
+    ),
     ("signed length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc", BadRequest),
     ("length of letters", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", BadRequest),
     ("1.0 chunked", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", BadRequest),
@@ -106,7 +124,7 @@ REFUSED = [
     ("long head", b"GET /" + b"x" * 600 + b" HTTP/1.1\r\nHost: h\r\n\r\n", HeadTooLarge),
     ("long body", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 257\r\n\r\n", TooLarge),
     ("long chunk", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n101\r\n" + b"x" * 257, TooLarge),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("data", "error"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
@@ -115,6 +133,19 @@ def test_a_refused_request(data: bytes, error: type[Exception]) -> None:
     assert whole.startswith(f"{error.__name__}: ")
     _, pieces, _ = outcome(reader(), bytewise(data))
     assert pieces.startswith(f"{error.__name__}: ")
+
+
+@given(
+    st.lists(st.integers(1, 1500), max_size=12),
+    st.lists(st.sampled_from([case[1] for case in WHOLE if case[2][4]]), max_size=4),
+    st.sampled_from(REFUSED),
+)
+def test_those_before_a_refused_one_are_served(places: list[int], before: list[bytes], refused: tuple) -> None:
+    data = b"".join(before) + refused[1]
+    requests, text, state = outcome(reader(), split_at(data, places))
+    assert len(requests) == len(before)
+    assert text.startswith(f"{refused[2].__name__}: ")
+    assert state is State.CLOSED
 
 
 class TestLimits:
@@ -137,16 +168,25 @@ class TestLimits:
 
         fits, refused, _ = outcome(reader(until_end=True), [request(256)], end=True)
         assert (len(fits), refused) == (1, "")
-        assert outcome(reader(until_end=True), [request(257)], end=True)[:2] == ([], "TooLarge: body longer than 256 bytes")
+        assert outcome(reader(until_end=True), [request(257)], end=True)[:2] == (
+            [],
+            "TooLarge: body longer than 256 bytes",
+        )
 
 
 class TestEnd:
     """Where the client's sending half ends."""
 
     def test_a_body_without_length_ends_there(self) -> None:
-        for portions in ([b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"a\r\n", b"\r\nb"], [b"POST / HTTP/1.1\nHost: h\n\na\r\n\r\nb"]):
+        for portions in (
+            [b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"a\r\n", b"\r\nb"],
+            [b"POST / HTTP/1.1\nHost: h\n\na\r\n\r\nb"],
+        ):
             requests, refused, state = outcome(reader(until_end=True), portions, end=True)
-            assert ([essence(request) for request in requests], refused) == ([("POST", b"/", "1.1", b"a\r\n\r\nb", False)], "")
+            assert ([essence(request) for request in requests], refused) == (
+                [("POST", b"/", "1.1", b"a\r\n\r\nb", False)],
+                "",
+            )
             assert state is State.CLOSED
 
     def test_an_empty_content_length_counts_as_none(self) -> None:
@@ -163,7 +203,10 @@ class TestEnd:
         assert outcome(reader(until_end=True), [data], end=True)[:2] == ([], "BadRequest: the request was cut short")
 
     def test_a_head_cut_short_is_refused(self) -> None:
-        assert outcome(reader(), [b"GET / HTTP/1.1\r\nHost: h\r\n"], end=True)[:2] == ([], "BadRequest: the request was cut short")  # fmt: skip
+        assert outcome(reader(), [b"GET / HTTP/1.1\r\nHost: h\r\n"], end=True)[:2] == (
+            [],
+            "BadRequest: the request was cut short",
+        )
 
     @pytest.mark.parametrize("data", [b"", b"\r\n", b"\n\n"])
     def test_nothing_is_no_error(self, data: bytes) -> None:

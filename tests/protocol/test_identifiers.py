@@ -54,11 +54,13 @@ MARKERS = [
     (b"identifier=a,9:a", {"a": "9"}, {}, None),
     (b"identifier=9:a,a", {"a": "9"}, {}, None),
     (b"identifier=1.00000000000002:a,1.00000000000001:a", {"a": "1.00000000000001"}, {}, None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("data", "cursors", "limiters", "credentials"), MARKERS)
-def test_marker(data: bytes, cursors: dict[str, str | None], limiters: dict[str, str | None], credentials: Credentials) -> None:
+def test_marker(
+    data: bytes, cursors: dict[str, str | None], limiters: dict[str, str | None], credentials: Credentials
+) -> None:
     expected = Identifiers(cursors, limiters, credentials)
     assert PARSER.in_data(data) == expected
     assert PARSER.in_text(data, complete=True) == expected
@@ -66,7 +68,9 @@ def test_marker(data: bytes, cursors: dict[str, str | None], limiters: dict[str,
     assert PARSER.in_text(data + b"\r\nX: identifier=other\r\n\r\nbody", complete=False) == expected
 
 
-@pytest.mark.parametrize("data", [b"", b"identifier", b"identifier:a", b"identifie=a", b"Identifier=a", b"xidentifier=a", b"a1_identifier=b"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data", [b"", b"identifier", b"identifier:a", b"identifie=a", b"Identifier=a", b"xidentifier=a", b"a1_identifier=b"]
+)
 def test_no_marker(data: bytes) -> None:
     assert PARSER.in_data(data) is None
     assert PARSER.in_target(b"/?" + data) is None or b"?identifier=" in b"/?" + data

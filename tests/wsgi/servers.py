@@ -37,8 +37,8 @@ class Child:
         command: list[str],
         options: dict[str, str] | None = None,
         *,
-        wait: str | None = r"\bWAIT: listening (\S+):(\d+)",
-        in_: str | None = r"\bIN: listening (\S+):(\d+)",
+        wait: str | None = r"WAIT: listening (\S+):(\d+)",
+        in_: str | None = r"IN: listening (\S+):(\d+)",
         cwd: Path = ROOT,
     ) -> None:
         given = {name: value for name, value in os.environ.items() if not name.startswith("RPLX_")}
@@ -119,7 +119,7 @@ def gunicorn(
     *arguments: str,
     options: dict[str, str] | None = None,
     application: str = "rplx.wsgi:application",
-    in_: str | None = r"\bIN: listening (\S+):(\d+)",
+    in_: str | None = r"IN: listening (\S+):(\d+)",
     cwd: Path = ROOT,
 ) -> Child:
     """gunicorn with these arguments, such as *HOOKS; ready once a worker runs."""

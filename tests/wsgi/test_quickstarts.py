@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.wsgi.guides import BIN, Guide, run, start
 from tests.wsgi.http import Client, ask, get, messages, online, until
-from tests.wsgi.servers import LISTENING_AT, ROOT, Child
+from tests.wsgi.servers import ROOT, Child
 
-BIN = Path(sys.executable).parent
-BLOCK = re.compile(r"(?:`([\w/]+\.py)`:\n\n)?```(\w*)\n(.*?)```", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Guide:
-    """A quickstart's files (name -> text), its commands, its other Python and the answer that it shows."""
-
-    files: dict[str, str]
-    commands: list[str]
-    scripts: list[str]
-    answer: str
-
-    @classmethod
-    def read(cls, name: str) -> Guide:
-        blocks = BLOCK.findall((ROOT / "docs" / name).read_text())
-        (answer,) = [text for _, language, text in blocks if not language]
-        return cls(
-            {file: text for file, _, text in blocks if file},
-            [text.strip() for _, language, text in blocks if language == "sh"],
-            [text for file, language, text in blocks if language == "python" and not file],
-            answer,
-        )
-
-    def command(self, begin: str) -> str:
-        (found,) = [command for command in self.commands if command.startswith(begin)]
-        return found
-
-
-def run(command: str, cwd: Path, environ: dict[str, str] | None = None) -> str:
-    """A command of a guide, with the programs of this interpreter."""
-    path = f"{BIN}:/usr/local/bin:/usr/bin:/bin"
-    given = {"PATH": path, "PYTHONPATH": str(ROOT), **(environ or {})}
-    done = subprocess.run(
-        shlex.split(command), cwd=cwd, env=given, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def start(command: str, folder: Path, options: dict[str, str] | None = None) -> Child:
-    """The guide's gunicorn command on ports that the kernel chose."""
-    program, *arguments = shlex.split(command.replace("127.0.0.1:8000", "127.0.0.1:0"))
-    assert program == "gunicorn"
-    own = [sys.executable, str(BIN / program), "--no-control-socket", *arguments]
-    child = Child(own, options, wait=LISTENING_AT, cwd=folder)
-    child.wait_for("Booting worker")
-    return child
+CHROMIUM = shutil.which("node") and (shutil.which("chromium") or shutil.which("chromium-browser"))
+PLAYWRIGHT = ROOT / "js/node_modules/playwright-core"
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +54,7 @@ def waiting(guide: Guide, server: Child) -> subprocess.Popen[str]:
 def check_answer(guide: Guide, curl: subprocess.Popen[str]) -> None:
     body, _ = curl.communicate(timeout=20)
     cursor = re.compile(r"\d+\.\d+")
-    assert cursor.sub("CURSOR", body.lstrip()) == cursor.sub("CURSOR", guide.answer.strip())
+    assert cursor.sub("CURSOR", body.lstrip()) == cursor.sub("CURSOR", guide.answers[0].strip())
 
 
 def test_flask(flask: tuple[Guide, Child, Path]) -> None:
@@ -147,7 +102,18 @@ def test_the_page_of_the_guide(name: str, request: pytest.FixtureRequest) -> Non
     (script,) = re.findall(rb'<script src="([^"]+)">', page.body)
     answer = ask(server.wait, get(script.decode()))
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert b"Realplexor" in answer.body
+    assert b"Dklab_Realplexor" in answer.body
+
+
+@pytest.mark.skipif(
+    not (CHROMIUM and PLAYWRIGHT.exists()) and not os.environ.get("CI"), reason="needs node, chromium, npm ci in js/"
+)
+@pytest.mark.parametrize("name", ["flask", "django"])
+def test_the_page_in_a_browser(name: str, request: pytest.FixtureRequest) -> None:
+    _, server, _ = request.getfixturevalue(name)
+    command = ["node", str(ROOT / "tests/wsgi/page.mjs"), "http://127.0.0.1:%d/" % server.wait[1], str(CHROMIUM)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "written in the page\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,3 +144,12 @@ def test_the_examples_are_the_guides_files(name: str) -> None:
     assert {str(path.relative_to(examples)) for path in examples.rglob("*.py")} >= set(guide.files)
     for file, text in guide.files.items():
         assert (examples / file).read_text() == text
+
+
+@pytest.mark.parametrize("name", ["flask", "django"])
+def test_the_examples_run(name: str) -> None:
+    command = Guide.read(f"quickstart-{name}.md").command("gunicorn")
+    with start(command, ROOT / "examples" / name) as server:
+        page = ask(server.wait, get("/"))
+        assert page.status == "200 OK"
+        assert b"new Dklab_Realplexor('/rpl/')" in page.body

@@ -148,7 +148,7 @@ def test_the_hooks_refuse_at_start(arguments: list[str], options: dict[str, str]
 
 @pytest.fixture(scope="module")
 def validated() -> Iterator[Child]:
-    with python(VALIDATED, in_=r"\bIN: listening (\S+):(\d+)", options={"RPLX_WAIT_TIMEOUT": "0.5"}) as server:
+    with python(VALIDATED, in_=r"IN: listening (\S+):(\d+)", options={"RPLX_WAIT_TIMEOUT": "0.5"}) as server:
         yield server
     assert not [line for line in server.log if "Error" in line or "Warning" in line], "\n".join(server.log)
 
@@ -194,7 +194,11 @@ def park(server: Child, count: int) -> list[Client]:
     return clients
 
 
-@pytest.mark.parametrize("hooks", [[*HOOKS], ["-k", "gevent"]], ids=["with the hooks", "without"])
+@pytest.mark.parametrize(
+    "hooks",
+    [[*HOOKS], ["-k", "gevent"], ["-k", "gevent_pywsgi"], [*HOOKS, "--preload"]],
+    ids=["with the hooks", "without", "pywsgi worker", "preloaded"],
+)
 def test_gunicorn_stops_gently(hooks: list[str]) -> None:
     with gunicorn(*hooks, options={"RPLX_SERVER_DRAIN": "1"}, in_=None) as server:
         clients = park(server, 20) + [Client(server.wait, get("/?identifier=abc")) for _ in range(10)]

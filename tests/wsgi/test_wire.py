@@ -274,3 +274,25 @@ def test_a_crowd(server: Child, prefix: str) -> None:
     send(server.in_, f"{prefix}a", b'"for all"')
     assert all(messages(client.read().body) == ["for all"] for client in clients)
     until(lambda: online(server.in_).get(f"{prefix}a", 0) == 0)
+
+
+DIFFERS = {  # of a poll by HTTP/1.1 that closes, and of one by HTTP/1.0: the version answered, the server's own headers
+    "rplx": [(b"HTTP/1.1", {"connection"}), (b"HTTP/1.1", {"connection"})],
+    "gunicorn": [
+        (b"HTTP/1.1", {"connection", "date", "server", "transfer-encoding"}),
+        (b"HTTP/1.0", {"connection", "date", "server"}),
+    ],
+    "pywsgi": [(b"HTTP/1.1", {"connection", "date", "transfer-encoding"}), (b"HTTP/1.1", {"connection", "date"})],
+}
+
+
+def test_what_differs(server: Child, prefix: str, request: pytest.FixtureRequest) -> None:
+    for kind, (version, names) in zip(
+        ("close", "HTTP/1.0"), DIFFERS[request.node.callspec.params["server"]], strict=True
+    ):
+        client = Client(server.wait, poll(f"{prefix}a", kind))
+        assert client.read_until(b"\r\n\r\n").startswith(version)
+        send(server.in_, f"{prefix}a", b"1")
+        answer = client.read()
+        assert answer.headers.keys() - ours(answer).keys() == names
+        assert answer.headers["connection"] == "close"

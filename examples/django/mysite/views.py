@@ -13,7 +13,7 @@ PAGE = """<!DOCTYPE html>
 <ul id="chat"></ul>
 <script src="/rpl/?identifier=SCRIPT"></script>
 <script>
-  const realplexor = new Realplexor('/rpl/');
+  const realplexor = new Dklab_Realplexor('/rpl/');
   realplexor.subscribe('chat', (data) => {
     const line = document.createElement('li');
     line.textContent = data.text;

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
-from redis.connection import parse_url
+from redis import connection
 
 from rplx.errors import ConfigError
 
@@ -98,7 +98,7 @@ def _options(
     if scheme != "unix" and not re.fullmatch(r"(/\d*)?", path):
         raise _wrong("has a path that is not the number of a database")
     try:
-        options: dict[str, Any] = parse_url(
+        options: dict[str, Any] = cast(Any, connection).parse_url(
             f"{scheme}://{account}{host}{path}" + (f"?{urlencode(query)}" if query else "")
         )
     except ValueError as error:

@@ -128,6 +128,7 @@ class Attendance:
 
     def sweep(self) -> list[str]:
         """Ids that are offline from now on. Errors: Unavailable."""
+        self._tell_now()
         key = self._names.presence
         keys = [key(what) for what in ("processes", "state", "online", "left", "events", "position")]
         gone: list[str] = []
@@ -151,10 +152,14 @@ class Attendance:
 
     # -- what is known
 
-    def online(self, prefixes: Sequence[str]) -> dict[str, int]:
-        """Errors: Unavailable."""
+    def _tell_now(self) -> None:
+        """What this process has seen counts in what it answers. Errors: Unavailable."""
         if self.crowd or not self._registered:
             self.tell()
+
+    def online(self, prefixes: Sequence[str]) -> dict[str, int]:
+        """Errors: Unavailable."""
+        self._tell_now()
         match = f"{prefixes[0]}*" if len(prefixes) == 1 and prefixes[0].isidentifier() else "*"
         starts = tuple(prefixes)
         found: dict[str, int] = {}
@@ -171,6 +176,7 @@ class Attendance:
 
     def events(self, after: int, prefixes: Sequence[str]) -> list[PresenceEvent]:
         """Errors: Unavailable."""
+        self._tell_now()
         keys = (self._names.presence("events"), self._names.presence("position"))
         first, texts = self._submit(TAG, "watch", (2, *keys, after)).get()
         starts = tuple(prefixes)
@@ -183,4 +189,5 @@ class Attendance:
 
     def position(self) -> int:
         """Errors: Unavailable."""
+        self._tell_now()
         return int(self._submit(TAG, "", ("GET", self._names.presence("position"))).get() or 10)

@@ -31,7 +31,7 @@ so much. A listener that enters now may be given what was sent up to CLUSTER_MAR
 from __future__ import annotations
 
 TRUST = 2.0  # seconds that a reading of Redis' clock counts; FENCE in lua/common.lua exceeds it and a late answer
-DRIFT = 0.001  # what Redis' clock may lose against ours; the kernel slews by 0.0005 at most
+DRIFT = 0.0005  # what Redis' clock may lose against ours: as much as the kernel slews a clock at most
 CLUSTER_MARGIN = 50_000  # microseconds
 
 
@@ -39,7 +39,6 @@ class RedisClock:
     """Draws positions from readings of Redis' clocks. Times are monotonic seconds, readings whole microseconds."""
 
     def __init__(self, *, cluster: bool) -> None:
-        self._margin = CLUSTER_MARGIN if cluster else 0
         self._cluster = cluster
         self._readings: dict[object, tuple[int, float]] = {}  # node -> its clock's bound, and when it was that
         self.seen = 0  # the newest draw of Redis that is known, in microseconds
@@ -77,9 +76,8 @@ class RedisClock:
 
     def bound(self, now: float) -> int:
         """What the fastest of Redis' clocks shows at least, in microseconds; 0 if nothing is known."""
-        if len(self._readings) == 1:
-            (reading,) = self._readings.values()
-            return _bound(reading, now)
+        if not self._cluster and self._readings:
+            return _bound(self._readings[None], now)
         return max([_bound(reading, now) for reading in self._readings.values()], default=0)
 
     def floor(self, now: float) -> int:
@@ -88,9 +86,8 @@ class RedisClock:
 
     def draw(self, now: float) -> str:
         """A position, greater than all drawn before."""
-        position = self.bound(now) - self._margin
-        if position < self.seen and not self._cluster:
-            position = self.seen
+        bound = self.bound(now)
+        position = bound - CLUSTER_MARGIN if self._cluster else max(bound, self.seen)
         if position > self._last:
             self._last = position
             self._ties = 0

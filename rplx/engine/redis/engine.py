@@ -17,14 +17,15 @@ from rplx.engine.redis.codec import Announced, Part, pack_body, unpack_member
 from rplx.engine.redis.follower import Follower
 from rplx.engine.redis.link import CALL_TIMEOUT, Call, Link
 from rplx.engine.redis.names import Names
+from rplx.engine.redis.opening import open_slots
 from rplx.engine.redis.scripts import load
-from rplx.engine.redis.servers import servers
+from rplx.engine.redis.servers import ClusterServers, servers
 from rplx.engine.redis.wire import LOST, RedisError
 from rplx.errors import Unavailable
 from rplx.messages import Event, Message, Send
-from rplx.options import HistoryOptions, PresenceOptions
+from rplx.options import Config, HistoryOptions, PresenceOptions
 
-CLOCK_EVERY = 0.5  # seconds between two readings of Redis' clock
+CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
 START_TIMEOUT = 1.0  # seconds that `start` waits for Redis
 HISTORY_CHUNK = 200  # channels read together for STATS
 
@@ -35,17 +36,10 @@ class RedisEngine:
     Errors of the constructor: ConfigError. It does not connect; `start` does.
     """
 
-    def __init__(
-        self,
-        url: str,
-        history: HistoryOptions,
-        presence: PresenceOptions,
-        *,
-        log: Callable[[str], None] = lambda text: None,
-    ) -> None:
-        self._address = address.parse(url)
+    def __init__(self, config: Config, *, log: Callable[[str], None] = lambda text: None) -> None:
+        self._address = address.parse(config.engine.url)
         wire.check(self._address)
-        self.history_options = history
+        self.history_options = config.history
         self._log = log
         self._names = Names(self._address.prefix, self._address.options.get("db") or 0)
         self._servers = servers(self._address)
@@ -57,8 +51,8 @@ class RedisEngine:
         self._begin = b""
         self._away = False
         self._holding = 0
-        self._follower = Follower(self._servers, self._names, self._clock, self._submit, history)
-        self._attendance = Attendance(self._names, self._submit, presence)
+        self._follower = Follower(self._servers, self._names, self._clock, self._submit, self._answers, config.history)
+        self._attendance = Attendance(self._names, self._submit, config.presence)
         self._clock_greenlet: gevent.Greenlet[..., None] | None = None
 
     @property
@@ -78,11 +72,13 @@ class RedisEngine:
         self._follower.recall = recall
 
     def start(self) -> None:
-        """Connects, and waits for Redis a moment. Does nothing if it has been started; a Redis that is away is no error."""
+        """Connects, and waits for Redis a moment; one that is away is no error. Does nothing if it has been started."""
         if self._clock_greenlet is not None:
             return
         try:
             self._servers.refresh()
+            if isinstance(self._servers, ClusterServers):
+                open_slots(self._servers, self._names)
         except (*LOST, RedisError):
             pass  # found by the first call that needs it
         self._clock_greenlet = gevent.spawn(self._read_clock_forever)
@@ -112,6 +108,11 @@ class RedisEngine:
         if link is None:
             link = self._links[node] = Link(self._servers, node, self._scripts, self._resubmit)
         return link
+
+    def _answers(self, tag: str) -> bool:
+        """Whether the server that has `tag` answers, as far as is known."""
+        link = self._links.get(self._servers.node(tag))
+        return link is None or link.up
 
     def _submit(self, tag: str, script: str, arguments: tuple[Any, ...]) -> Call:
         """A call to where `tag` is; `script` may be "" for a plain command. Errors: Unavailable."""
@@ -150,7 +151,7 @@ class RedisEngine:
         tag = self._servers.tag("")
         call = self._submit(tag, "clock", (1, self._names.order(tag), self._clock.seen))
         now, last, begin, _ = call.get()
-        self._clock.read(tag, int(now), call.asked, call.answered)
+        self._clock.read(None, int(now), call.asked, call.answered)
         self._clock.saw(int(last))
         if self._begin and begin != self._begin:
             self._log("Redis has lost its data; listeners are told of the gap")
@@ -175,7 +176,6 @@ class RedisEngine:
         elif self._away and not away:
             self._log("Redis is back")
         self._away = away
-        self._follower.problem = problem
 
     # -- history
 

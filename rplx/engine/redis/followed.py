@@ -1,7 +1,7 @@
 """One channel that is followed in this process: a copy of what Redis holds of it, kept up by announcements. Pure.
 
-The copy holds everything behind `base`. Each message has a number in its channel, so a hole in what was announced shows;
-the incarnation shows when Redis has lost the channel, or has forgotten it because nothing was sent for long.
+The copy holds everything behind `base`. Each message has a number in its channel, so a hole in what was announced
+shows; the incarnation shows when Redis has lost the channel, or has forgotten it because nothing was sent for long.
 """
 
 from __future__ import annotations

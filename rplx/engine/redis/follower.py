@@ -23,6 +23,7 @@ from rplx.engine.redis.link import Call
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.subscriber import Subscriber
+from rplx.engine.redis.wire import LOST, RedisError
 from rplx.errors import Unavailable
 from rplx.messages import Due, Message, cursor_value
 from rplx.options import HistoryOptions
@@ -37,19 +38,28 @@ Submit = Callable[[str, str, tuple[Any, ...]], Call]  # tag, script, arguments
 
 
 class Follower:
-    """Answers polls from the followed channels' copies. `announce` and `recall` as in Engine."""
+    """Answers polls from the followed channels' copies. `announce` and `recall` as in Engine.
+
+    `answers` tells whether the server that has a tag answers calls, as far as is known.
+    """
 
     def __init__(
-        self, servers: Servers, names: Names, clock: RedisClock, submit: Submit, options: HistoryOptions
+        self,
+        servers: Servers,
+        names: Names,
+        clock: RedisClock,
+        submit: Submit,
+        answers: Callable[[str], bool],
+        options: HistoryOptions,
     ) -> None:
         self.announce: Callable[[Message], None] = lambda message: None
         self.recall: Callable[[Sequence[str]], None] = lambda ids: None
         self.options = options
-        self.problem = ""
         self._servers = servers
         self._names = names
         self._clock = clock
         self._submit = submit
+        self._answers = answers
         self._channels: dict[str, Followed] = {}
         self._at: dict[str, Node] = {}  # which node's subscriber follows a channel
         self._subscribers: dict[Node, Subscriber] = {}
@@ -73,11 +83,13 @@ class Follower:
     # -- asked by polls
 
     def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
-        self._look(names, cursors)
         found: dict[bytes, Due] = {}
         for id, cursor in zip(names, cursors, strict=True):
-            channel = self._channels[id]
             value = cursor_value(cursor)
+            channel = self._channels.get(id)
+            if channel is None or not channel.live or value < channel.base:
+                self._look(names, cursors)
+                channel = self._channels[id]
             history = channel.history
             if history.newest <= value:
                 continue
@@ -88,29 +100,26 @@ class Follower:
         return list(found.values())
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
-        self._look(names, cursors)
         missing = []
         for id, cursor in zip(names, cursors, strict=True):
-            if cursor_value(cursor) < self._channels[id].history.floor:
+            value = cursor_value(cursor)
+            channel = self._channels.get(id)
+            if channel is None or not channel.live or value < channel.base:
+                self._look(names, cursors)
+                channel = self._channels[id]
+            if value < channel.history.floor:
                 missing.append(id)
         return missing
 
     def _look(self, names: Sequence[str], cursors: Sequence[str]) -> None:
         """Sees to it that the copies cover the cursors; waits for Redis if it has to, and can."""
-        channels = self._channels
-        for id, cursor in zip(names, cursors, strict=True):
-            channel = channels.get(id)
-            if channel is None or not channel.live or cursor_value(cursor) < channel.base:
-                break
-        else:
-            return
         at = {id: cursor_value(cursor) for id, cursor in zip(names, cursors, strict=True)}
         deadline = time.monotonic() + LOOK_TIMEOUT
         while missing := [id for id, value in at.items() if not self._ask(id, value)]:
             left = deadline - time.monotonic()
             if left <= 0 or not all(self._reachable(id) for id in missing):
                 for id in missing:
-                    channels[id].leave_open(at[id])
+                    self._channels[id].leave_open(at[id])
                 return
             self._read.wait(left)
 
@@ -129,7 +138,8 @@ class Follower:
     def _reachable(self, id: str) -> bool:
         """Whether an answer for a channel may be expected soon: not while its connection is lost."""
         subscriber = self._subscribers.get(self._at[id])
-        return not self.problem and (subscriber is None or subscriber.up or not subscriber.lost_before)
+        heard = subscriber is None or subscriber.up or not subscriber.lost_before
+        return heard and self._answers(self._servers.tag(id))
 
     def joined(self, id: str) -> None:
         """Polls wait for `id`."""
@@ -201,8 +211,8 @@ class Follower:
     def _find_again(self, id: str) -> None:
         try:
             self._servers.refresh()
-        except Exception as error:  # whatever it is, the next loss or move tries again
-            self.problem = str(error)
+        except (*LOST, RedisError):
+            pass  # the next loss or move tries again
         if id in self._channels:
             self._follow_move(id)
             self._subscribe(id)
@@ -298,11 +308,9 @@ class Follower:
         for chunk, questions, call in calls:
             try:
                 answers = call.get()
-            except Unavailable as error:
-                self.problem = error.text
+            except Unavailable:
                 failed += chunk
                 continue
-            self.problem = ""
             for id, question, answer in zip(chunk, questions, answers, strict=True):
                 channel = self._channels.get(id)
                 if channel is None:

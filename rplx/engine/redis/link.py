@@ -21,9 +21,7 @@ from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.wire import LOST, RedisError, Wire
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
 
-CALL_TIMEOUT = (
-    1.8  # seconds until a caller is told that Redis is unavailable: two, less what the rest of a request takes
-)
+CALL_TIMEOUT = 1.5  # seconds until a caller is told that Redis is unavailable: less than two, with all around it
 QUEUE_MAX = 10_000  # calls that may wait for one server; past it they are refused at once
 BATCH_MAX = 256  # calls sent together
 BATCH_BYTES = 1 << 20  # of arguments sent together, beyond one call
@@ -42,7 +40,7 @@ _ELSEWHERE = (
 
 
 class Call:
-    """One command under way. `asked` and `answered` are monotonic seconds around the exchange that brought the answer."""
+    """One command under way. `asked` and `answered`: monotonic seconds around the exchange that brought the answer."""
 
     __slots__ = ("again", "answered", "arguments", "asked", "deadline", "result", "script", "size", "tag")
 
@@ -147,7 +145,7 @@ class Link:
             self._wire = None
 
     def _exchange(self, wire: Wire, batch: list[Call]) -> None:
-        """Sends the calls and hands out the answers; those answered are taken out of `batch`. Errors: LOST, RedisError."""
+        """Sends the calls, hands out the answers, takes those answered out of `batch`. Errors: LOST, RedisError."""
         asked = time.monotonic()
         moved: list[Call] = []
         calls = list(batch)
@@ -166,8 +164,9 @@ class Link:
             else:
                 call.answered = time.monotonic()
                 call.result.set(answer)
-            batch.remove(call) if batch[0] is not call else batch.pop(0)
+            batch.pop(0)
         if moved:
+            self.up = False
             self._move(moved)
         else:
             self.up = True

@@ -109,6 +109,13 @@ class ClusterServers:
             return []
         return list(dict.fromkeys(self._by_slot))
 
+    def tags_by_node(self) -> dict[Node, list[str]]:
+        """The tags of all slots that are used, by the node that has them."""
+        found: dict[Node, list[str]] = {}
+        for tag in [self.tag("")] if self._whole else self._tags:
+            found.setdefault(self.node(tag), []).append(tag)
+        return found
+
     def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
         if not self._refreshed:
             self.refresh()

@@ -93,7 +93,7 @@ class _Unix(connection.UnixDomainSocketConnection):
 
 
 class Wire:
-    """A connection that has been made. Errors of all methods: LOST; of `read` also RedisError, an answer that refuses."""
+    """A connection that has been made. Errors of all methods: LOST; of `read` also RedisError, a refusal."""
 
     def __init__(self, address: Address, node: Node, *, timeout: float = REPLY_TIMEOUT, sentinel: bool = False) -> None:
         self._connection = _make(address, node, sentinel)
@@ -134,6 +134,6 @@ def _make(address: Address, node: Node, sentinel: bool) -> Any:
         "retry": _NO_RETRY,
     }
     if address.path:
-        return _Unix(path=address.path, **options)
+        return cast(Any, _Unix)(path=address.path, **options)
     kind = cast(Any, _Tls if address.tls else _Tcp)
     return kind(host=node[0], port=node[1], **options)

@@ -3,7 +3,7 @@
 -- After a time in which nobody could beat, nobody is taken out for a while: the others are just coming back.
 local now = microseconds() / 1000
 local before = tonumber(redis.call("HGET", KEYS[2], "beat") or 0)
-if now - before > tonumber(ARGV[3]) then
+if before > 0 and now - before > tonumber(ARGV[3]) then
   redis.call("HSET", KEYS[2], "hold", string.format("%.0f", now + tonumber(ARGV[4])))
 end
 redis.call("HSET", KEYS[2], "beat", string.format("%.0f", now))

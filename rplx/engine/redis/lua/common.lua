@@ -10,6 +10,9 @@ local function sort_key(cursor)
 end
 
 local function greater(a, b)
+  if #a == #b and string.byte(a, 11) == 46 and string.byte(b, 11) == 46 then
+    return a > b -- both as drawn, with ten digits before the point
+  end
   return sort_key(a) > sort_key(b)
 end
 

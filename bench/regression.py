@@ -1,0 +1,89 @@
+"""`python -m bench.regression`: is rplx still as fast, next to the floor, as it was? Under a minute; exit status 1: no.
+
+Only ratios to the floor in the same run are judged, so the machine's speed does not matter. Each limit lies a little
+above half of what is usual: a halving is caught. A figure below its limit is measured twice more, and the best counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rplx import process
+from rplx.bench.report import aligned
+from rplx.bench.rounds import KEPT_MESSAGES, Result, Work, alternate, listening, ratios, sending
+from rplx.bench.servers import started_floor, started_rplx
+from rplx.bench.tools import Crowd, Senders, Tools, build
+
+LISTENERS, ROUNDS, SECONDS = 2_000, 5, 0.5
+ATTEMPTS = 3
+BYTES_A_LISTENER = 6_000  # twice what is usual with this few
+
+
+@dataclass(frozen=True)
+class Check:
+    """Some work, and for each of its figures the least ratio to the floor."""
+
+    title: str
+    work: Work
+    least: Mapping[str, float]
+
+
+def checks(tools: Tools) -> list[Check]:
+    kept = Crowd(LISTENERS, keep=True, messages=KEPT_MESSAGES)
+    return [
+        Check("closed", listening(tools, Crowd(LISTENERS)), {"entered_per_s": 0.40, "deliveries_per_s": 0.55}),
+        Check("kept", listening(tools, kept), {"deliveries_per_s": 0.55, "cycles_per_s": 0.28}),
+        Check("a connection a send", sending(tools, Senders(seconds=SECONDS)), {"sends_per_s": 0.50}),
+    ]
+
+
+def measured(tools: Tools, check: Check) -> tuple[dict[str, float], list[str]]:
+    """The median ratio of each figure, and what is wrong whatever the speed."""
+    with started_rplx() as rplx, started_floor(tools.directory) as floor:
+        results = alternate([rplx, floor], check.work, ROUNDS)
+    wrong = [
+        f"{check.title}: {name}: {result.delivered} of {result.expected} arrived exactly once"
+        for name, result in results.items()
+        if not result.complete
+    ]
+    if (size := results["rplx"].median("bytes_a_listener") or 0) > BYTES_A_LISTENER:
+        wrong.append(f"{check.title}: {size:,.0f} bytes a listener, at most {BYTES_A_LISTENER:,}")
+    return {metric: _median_ratio(results, metric) for metric in check.least}, wrong
+
+
+def _median_ratio(results: Mapping[str, Result], metric: str) -> float:
+    return statistics.median(ratios(results["rplx"], results["floor"], metric))
+
+
+def main() -> int:
+    process.raise_descriptor_limit()
+    rows = [["ratio to the floor", "measured", "at least"]]
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="rplx-bench-") as directory:
+        tools = build(Path(directory))
+        for check in checks(tools):
+            best = dict.fromkeys(check.least, 0.0)
+            for _ in range(ATTEMPTS):
+                found, wrong = measured(tools, check)
+                best = {metric: max(best[metric], ratio) for metric, ratio in found.items()}
+                if wrong or all(best[metric] >= least for metric, least in check.least.items()):
+                    break
+            problems += wrong
+            for metric, least in check.least.items():
+                rows.append([f"{check.title}: {metric}", f"{best[metric]:.2f}", f"{least:.2f}"])
+                if best[metric] < least:
+                    problems.append(
+                        f"{check.title}: {metric} is {best[metric]:.2f} of the floor's, at least {least:.2f}"
+                    )
+    print(aligned(rows))
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Opens the order of cursors in every slot of a cluster, once in its life.
+
+Without that, a slot used for the first time would look like one whose node has lost its data, and every listener that
+came before would be told of a gap.
+"""
+
+from __future__ import annotations
+
+from rplx.engine.redis.names import Names
+from rplx.engine.redis.servers import ClusterServers
+
+CHUNK = 1000  # commands sent together
+
+
+def open_slots(servers: ClusterServers, names: Names) -> None:
+    """Does nothing if some process has done it. Errors: LOST, RedisError."""
+    marker = names.presence("opened")
+    home = servers.connect(servers.node("presence"))
+    try:
+        if home.ask("EXISTS", marker):
+            return
+        seconds, microseconds = home.ask("TIME")
+        begin = f"{int(seconds)}.{int(microseconds):06d}"
+        for node, tags in servers.tags_by_node().items():
+            wire = servers.connect(node)
+            try:
+                for at in range(0, len(tags), CHUNK):
+                    chunk = tags[at : at + CHUNK]
+                    wire.send([("HSETNX", names.order(tag), "begin", begin) for tag in chunk])
+                    for _ in chunk:
+                        wire.read()
+            finally:
+                wire.close()
+        home.ask("SET", marker, begin)
+    finally:
+        home.close()

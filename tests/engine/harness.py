@@ -1,0 +1,79 @@
+"""Engines for tests: each as a server makes it, on real clocks, with what it announced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+
+from rplx.engine.memory import MemoryEngine
+from rplx.engine.redis import RedisEngine
+from rplx.messages import Identifiers, Message, Send
+from rplx.options import Config, replace
+
+
+class Tested:
+    """`engine` and what it announced. Keyword arguments are options, `history__max_messages=3`."""
+
+    __test__ = False
+
+    def __init__(self, url: str = "memory:", **options: Any) -> None:
+        values = {name.replace("__", "."): value for name, value in options.items()}
+        config = replace(Config(), {"engine.url": url, **values})
+        self.log: list[str] = []
+        self.engine: Any
+        if url == "memory:":
+            self.engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
+        else:
+            self.engine = RedisEngine(config, log=self.log.append)
+            self.engine.start()
+        self.sent: list[Message] = []
+        self.recalled: list[str] = []
+        self.engine.announce = self.sent.append
+        self.engine.recall = self.recalled.extend
+
+    def close(self) -> None:
+        close = getattr(self.engine, "close", None)
+        if close is not None:
+            close()
+
+    def send(self, data: str, *ids: str, limiters: Sequence[str] = (), **cursors: str) -> dict[str, str]:
+        """Sends to the channels `ids`, and to those named by keyword at the cursors given there."""
+        given: dict[str, str | None] = {**dict.fromkeys(ids), **cursors}
+        receipt: dict[str, str] = self.engine.append(Send(Identifiers(given, dict.fromkeys(limiters)), data.encode()))
+        return receipt
+
+    def enter(self, *ids: str) -> str:
+        """A listener enters now, as the hub lets it: it joins, then looks. Gives its position."""
+        position: str = self.engine.draw()
+        self.engine.join(ids)
+        self.engine.due(ids, [position] * len(ids))
+        return position
+
+    def texts(self, **cursors: str) -> list[str]:
+        """What is due to a listener of these channels at these cursors, in the order of cursors."""
+        names = tuple(sorted(cursors))
+        dues = self.engine.due(names, tuple(cursors[name] for name in names))
+        dues.sort(key=lambda due: min(map(float, due.ids.values())))
+        return [due.message.data.decode() for due in dues]
+
+    def gaps(self, **cursors: str) -> list[str]:
+        names = tuple(sorted(cursors))
+        found: list[str] = self.engine.gaps(names, tuple(cursors[name] for name in names))
+        return found
+
+    def announced(self) -> list[str]:
+        return [message.data.decode() for message in self.sent]
+
+    def shown(self, after: int = 10, prefixes: Sequence[str] = ()) -> list[str]:
+        return [f"{event.kind} {event.position}:{event.id}" for event in self.engine.events(after, prefixes)]
+
+
+def eventually(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    """Waits until `condition` holds; AssertionError if it does not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to pass"
+        gevent.sleep(0.005)

@@ -1,0 +1,379 @@
+"""What every engine does, whichever it is: memory, one Redis, a Redis Cluster."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import gevent
+import gevent.event
+import pytest
+
+from rplx.errors import Refusal
+from tests.engine.harness import Tested, eventually
+from tests.redis_server import AVAILABLE, Cluster, RedisServer
+
+NEED_REDIS = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    started = Cluster()
+    yield started
+    started.stop()
+
+
+Make = Callable[..., Tested]
+
+
+@pytest.fixture(
+    params=["memory", pytest.param("redis", marks=NEED_REDIS), pytest.param("cluster", marks=NEED_REDIS)],
+)
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes engines that share one store of their own: `make(history__max_messages=3)`."""
+    made: list[Tested] = []
+    url = "memory:"
+    if request.param == "redis":
+        url = f"{request.getfixturevalue('redis_server').url}?prefix=t{next(numbers)}"
+    elif request.param == "cluster":
+        url = f"{request.getfixturevalue('cluster').url}?prefix=t{next(numbers)}"
+
+    def tested(**options: object) -> Tested:
+        made.append(Tested(url, **options))
+        return made[-1]
+
+    yield tested
+    for one in made:
+        one.close()
+
+
+class TestCursors:
+    def test_each_draw_is_greater(self, make: Make) -> None:
+        tested = make()
+        drawn = [Decimal(tested.engine.draw()) for _ in range(5000)]
+        assert all(a < b for a, b in itertools.pairwise(drawn))
+
+    def test_they_are_seconds_with_decimals(self, make: Make) -> None:
+        tested = make()
+        whole, _, fraction = tested.send("1", "a")["a"].partition(".")
+        assert abs(int(whole) - time.time()) < 5
+        assert len(fraction) == 6
+
+    def test_a_send_is_behind_what_was_sent_before(self, make: Make) -> None:
+        tested = make()
+        sent = [Decimal(tested.send(str(number), "a")["a"]) for number in range(200)]
+        assert all(a < b for a, b in itertools.pairwise(sent))
+
+    def test_those_given_are_kept_as_they_are(self, make: Make) -> None:
+        tested = make()
+        given = {"a": "20", "b": "0007.50", "c": "1795346940.12345678901234567"}
+        assert tested.send("1", **given) == given
+        assert tested.texts(a="19", b="7.49", c="1795346940.12345678901234566") == ["1"]
+        assert tested.texts(a="20.0", b="7.5", c="1795346940.123456789012345670") == []
+
+    @pytest.mark.parametrize(
+        ("newest", "expected"),
+        [
+            ("9999999999", "9999999999.000001"),
+            ("9999999999.999999", "10000000000.000000"),
+            ("99999999999999999999999999.5", "99999999999999999999999999.500001"),
+            ("9999999999.1234567", "9999999999.123457"),
+        ],
+    )
+    def test_a_send_is_behind_a_cursor_given_in_the_future(self, make: Make, newest: str, expected: str) -> None:
+        tested = make()
+        tested.send("1", a=newest)
+        assert tested.send("2", "a")["a"] == expected
+        assert tested.texts(a=newest) == ["2"]
+
+    def test_one_given_in_the_future_does_not_move_the_positions_of_others(self, make: Make) -> None:
+        tested = make()
+        tested.engine.join(("a", "b"))
+        tested.send("1", a="9999999999")
+        gevent.sleep(0.05)
+        position = tested.engine.draw()
+        assert Decimal(position) < 9999999999
+        tested.send("2", "b")
+        assert tested.texts(b=position) == ["2"]
+
+
+class TestDue:
+    def test_what_is_newer_than_the_cursor(self, make: Make) -> None:
+        tested = make()
+        for cursor in ("10", "20", "30"):
+            tested.send(cursor, a=cursor)
+        assert tested.texts(a="0") == ["10", "20", "30"]
+        assert tested.texts(a="10") == ["20", "30"]
+        assert tested.texts(a="19.99999999999999999") == ["20", "30"]
+        assert tested.texts(a="30") == []
+
+    def test_one_who_enters_now_gets_what_comes_and_not_what_was(self, make: Make) -> None:
+        tested = make()
+        for number in range(50):
+            tested.send("before", "a")
+            gevent.sleep(0.06 if number == 49 else 0)  # a cluster's positions lag by CLUSTER_MARGIN
+        position = tested.engine.draw()
+        tested.send("after", "a")
+        assert tested.texts(a=position) == ["after"]
+
+    def test_a_message_of_several_channels_is_one(self, make: Make) -> None:
+        tested = make()
+        tested.send("1", a="10", b="20", c="30")
+        (due,) = tested.engine.due(("a", "b", "c"), ("0", "0", "30"))
+        assert due.ids == {"a": "10", "b": "20"}
+        assert due.message.data == b"1"
+
+    def test_equal_texts_are_two(self, make: Make) -> None:
+        tested = make()
+        tested.send("1", a="10")
+        tested.send("1", a="10")
+        assert tested.texts(a="0") == ["1", "1"]
+
+    def test_an_old_cursor_is_put_where_it_belongs(self, make: Make) -> None:
+        tested = make()
+        tested.engine.join(("a",))
+        assert tested.texts(a="15") == []
+        for cursor in ("20", "9", "10", "100"):
+            tested.send(cursor, a=cursor)
+        eventually(lambda: len(tested.sent) == 4)
+        assert tested.texts(a="15") == ["20", "100"]
+        assert tested.texts(a="0") == ["9", "10", "20", "100"]
+
+    def test_limiters(self, make: Make) -> None:
+        tested = make()
+        tested.send("x", limiters=("b", "c"), a="10")
+        assert tested.texts(a="0") == []
+        assert tested.texts(a="0", b="99") == ["x"]
+
+    def test_bytes_are_kept(self, make: Make) -> None:
+        tested = make()
+        data = ' {"ключ":\n "\\u0000 , : " }  '
+        tested.send(data, "a")
+        assert tested.texts(a="0") == [data]
+
+    def test_nothing_is_due_where_nothing_was_sent(self, make: Make) -> None:
+        assert make().texts(nobody="0") == []
+
+
+class TestHistory:
+    def test_the_newest_are_kept(self, make: Make) -> None:
+        tested = make(history__max_messages=3)
+        for cursor in ("10", "40", "20", "30"):
+            tested.send(cursor, a=cursor)
+        assert tested.texts(a="0") == ["20", "30", "40"]
+
+    def test_a_gap_is_told(self, make: Make) -> None:
+        tested = make(history__max_messages=2)
+        position = tested.engine.draw()
+        assert tested.gaps(a=position) == []
+        first, second, third = [tested.send(str(number), "a")["a"] for number in range(3)]
+        assert tested.gaps(a=position) == ["a"]
+        assert tested.gaps(a=first) == []
+        assert tested.gaps(a=second, b=third) == []
+        assert tested.texts(a=first) == ["1", "2"]
+
+    def test_before_the_beginning_is_a_gap(self, make: Make) -> None:
+        tested = make()
+        assert tested.gaps(a="5", b=tested.engine.draw()) == ["a"]
+
+    def test_a_quiet_channel_is_emptied(self, make: Make) -> None:
+        tested = make(history__expire_after=0.3)
+        cursor = tested.send("1", "a")["a"]
+        position = str(Decimal(cursor) - Decimal("0.000001"))
+        assert tested.texts(a=position) == ["1"]
+        gevent.sleep(0.4)
+        tested.engine.sweep()
+        assert tested.texts(a=position) == []
+        assert tested.gaps(a=position) == ["a"]
+        assert tested.gaps(a=cursor) == []
+
+    def test_each_send_keeps_it(self, make: Make) -> None:
+        tested = make(history__expire_after=0.5)
+        for number in range(3):
+            tested.send(str(number), "a")
+            gevent.sleep(0.3)
+            tested.engine.sweep()
+        assert tested.texts(a="0") == ["0", "1", "2"]
+
+    def test_all_that_is_kept(self, make: Make) -> None:
+        tested = make()
+        for cursor in ("10", "20"):
+            tested.send(cursor, a=cursor, b="5")
+        kept = tested.engine.history()
+        assert sorted(kept) == ["a", "b"]
+        assert [(message.data, message.cursors["a"]) for message in kept["a"]] == [(b"20", "20"), (b"10", "10")]
+
+    def test_smaller_limits_count_from_the_next_message_on(self, make: Make) -> None:
+        tested = make()
+        for cursor in ("10", "20", "30"):
+            tested.send(cursor, a=cursor)
+        config = Tested("memory:", history__max_messages=2).engine
+        tested.engine.reconfigure(config.history_options, config.presence_options)
+        tested.send("40", a="40")
+        assert tested.texts(a="0") == ["30", "40"]
+
+
+class TestAnnounce:
+    def test_each_message_once_and_in_order(self, make: Make) -> None:
+        tested = make()
+        tested.enter("a", "b")
+        for number in range(100):
+            tested.send(str(number), "a", "b") if number % 3 else tested.send(str(number), "a")
+        eventually(lambda: len(tested.sent) >= 100)
+        gevent.sleep(0.05)
+        mine = [message.data.decode() for message in tested.sent if "a" in message.cursors]
+        assert mine == [str(number) for number in range(100)]  # a cluster announces for each slot
+
+    def test_what_it_carries(self, make: Make) -> None:
+        tested = make()
+        tested.enter("a")
+        tested.send("1", limiters=("x", "y"), a="10")
+        eventually(lambda: len(tested.sent) == 1)
+        (message,) = tested.sent
+        assert (message.data, message.cursors, message.limiters) == (b"1", {"a": "10"}, frozenset("xy"))
+
+    def test_nothing_slips_between_a_poll_and_the_next(self, make: Make) -> None:
+        """A listener that polls as clients do gets every message of a busy channel once, in order."""
+        tested = make(history__max_messages=2000)
+        got: list[str] = []
+        woken = gevent.event.Event()
+        tested.engine.announce = lambda message: woken.set()
+
+        def listen() -> None:
+            cursor = start
+            while len(got) < 500:
+                tested.engine.join(("a",))
+                dues = tested.engine.due(("a",), (cursor,))
+                if not dues:
+                    woken.clear()
+                    woken.wait(5)
+                tested.engine.leave(("a",))
+                for due in sorted(dues, key=lambda due: Decimal(due.ids["a"])):
+                    got.append(due.message.data.decode())
+                    cursor = due.ids["a"]
+
+        start = tested.engine.draw()
+        listener = gevent.spawn(listen)
+        for number in range(500):
+            tested.send(str(number), "a")
+            if number % 50 == 0:
+                gevent.sleep(0.002)
+        listener.join(10)
+        assert got == [str(number) for number in range(500)]
+
+
+class TestPresence:
+    def test_counts(self, make: Make) -> None:
+        tested = make()
+        tested.engine.join(("a", "b"))
+        tested.engine.join(("a",))
+        assert tested.engine.online() == {"a": 2, "b": 1}
+        tested.engine.leave(("a",))
+        assert tested.engine.online() == {"a": 1, "b": 1}
+        tested.engine.leave(("a", "b"))
+        assert tested.engine.online() == {"a": 0, "b": 0}
+
+    def test_prefixes(self, make: Make) -> None:
+        tested = make()
+        tested.engine.join(("me_a", "me_b", "you_a", "0"))
+        assert tested.engine.online(("me_",)) == {"me_a": 1, "me_b": 1}
+        assert tested.engine.online(("x", "you_a", "me_b")) == {"me_b": 1, "you_a": 1}
+        assert tested.engine.online(("me_ab",)) == {}
+        assert tested.engine.online(("0",)) == {"0": 1}
+
+    def test_online_once_and_offline_once(self, make: Make) -> None:
+        tested = make(presence__offline_timeout=0.3)
+        engine = tested.engine
+        engine.join(("a",))
+        engine.join(("a",))
+        engine.leave(("a",))
+        assert tested.shown() == ["online 11:a"]
+        engine.leave(("a",))
+        assert engine.sweep() == ([], [])
+        gevent.sleep(0.15)
+        engine.join(("a",))
+        gevent.sleep(0.3)
+        assert engine.sweep() == ([], [])
+        assert tested.shown() == ["online 11:a"]
+        engine.leave(("a",))
+        assert engine.sweep()[0] == []
+        gevent.sleep(0.35)
+        assert engine.sweep() == (["a"], [])
+        assert engine.sweep() == ([], [])
+        assert tested.shown() == ["offline 12:a"]
+        assert engine.online() == {}
+        engine.join(("a",))
+        assert tested.shown(12) == ["online 13:a"]
+
+    def test_one_who_only_looked_in_was_there(self, make: Make) -> None:
+        tested = make(presence__offline_timeout=0.05)
+        tested.engine.join(("a",))
+        tested.engine.leave(("a",))
+        assert tested.engine.online() == {"a": 0}
+        gevent.sleep(0.1)
+        assert tested.engine.sweep()[0] == ["a"]
+        assert tested.shown() == ["offline 12:a"]
+
+    def test_positions(self, make: Make) -> None:
+        tested = make()
+        assert tested.engine.position() == 10
+        assert tested.shown(0) == []
+        tested.engine.join(("a", "b"))
+        assert tested.engine.position() == 12
+        assert tested.shown(11) == ["online 12:b"]
+        assert tested.shown(12) == []
+        assert tested.shown(0, ("a",)) == ["online 11:a"]
+
+    def test_the_log_is_bounded(self, make: Make) -> None:
+        tested = make(presence__event_chain_len=3)
+        for number in range(30):
+            tested.engine.join((f"c{number}",))
+        # Blocks of four: 11-14, 15-18, ... 35-38, 39, 40: the newest three begin at 31.
+        assert [event.position for event in tested.engine.events(0)] == list(range(31, 41))
+        assert tested.shown(38) == ["online 39:c28", "online 40:c29"]
+
+    def test_many_at_once(self, make: Make) -> None:
+        tested = make(presence__offline_timeout=0.1, presence__event_chain_len=5000)
+        ids = [f"c{number}" for number in range(2500)]
+        for id in ids:
+            tested.engine.join((id,))
+        assert tested.engine.online() == dict.fromkeys(ids, 1)
+        for id in ids:
+            tested.engine.leave((id,))
+        assert set(tested.engine.online().values()) == {0}
+        gevent.sleep(0.15)
+        assert sorted(tested.engine.sweep()[0]) == sorted(ids)
+        assert tested.engine.online() == {}
+        assert tested.engine.position() == 10 + 5000
+
+
+class TestCounters:
+    def test_names(self, make: Make) -> None:
+        tested = make()
+        tested.engine.join(("a",))
+        tested.texts(a="0")
+        tested.send("1", "a")
+        gevent.sleep(0.05)
+        tested.engine.sweep()
+        assert tested.engine.counters() == {"data_to_send": 1, "online_timers": 1, "cleanup_timers": 1, "events": 1}
+
+
+def test_a_refusal_leaves_the_engine_as_it_was(make: Make) -> None:
+    """Where a limit refuses a send, nothing of it is kept (only the memory engine has limits of its own)."""
+    tested = make(history__max_channels=1)
+    tested.send("1", "a")
+    try:
+        tested.send("2", "a", "b")
+    except Refusal:
+        assert tested.texts(a="0", b="0") == ["1"]
+    else:
+        assert tested.texts(a="0", b="0") == ["1", "2"]

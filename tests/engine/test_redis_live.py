@@ -1,0 +1,133 @@
+"""Two real servers on one Redis, as back-ends and browsers see them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rplx.engine.redis.attendance import BEAT_EVERY, PROCESS_TIMEOUT
+from tests.live import LiveServer
+from tests.redis_server import AVAILABLE, RedisServer
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    with RedisServer(aof=True) as started:
+        yield started
+
+
+@pytest.fixture
+def pair(server: RedisServer) -> Iterator[tuple[LiveServer, LiveServer]]:
+    options = ("--set", f"engine.url={server.url}", "--set", "server.drain=0", "--set", "presence.offline_timeout=1")
+    with LiveServer(*options) as one, LiveServer(*options) as two:
+        assert online(one) == online(two) == b""  # both have begun to serve
+        yield one, two
+
+
+def poll(live: LiveServer, identifier: str) -> socket.socket:
+    """A poll that is let in: its head has come."""
+    sock = live.connect(live.wait)
+    sock.sendall(f"GET /?identifier={identifier} HTTP/1.0\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n \r\n" not in head:
+        head += sock.recv(1)
+    return sock
+
+
+def ask(live: LiveServer, data: bytes) -> bytes:
+    with live.connect(live.in_) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+    return answer
+
+
+def send(live: LiveServer, identifier: str, text: bytes) -> bytes:
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nX-Realplexor: identifier={identifier}\r\nContent-Length: {len(text)}\r\n\r\n"
+    return ask(live, head.encode() + text)
+
+
+def rest(sock: socket.socket) -> bytes:
+    answer = b""
+    while part := sock.recv(65536):
+        answer += part
+    sock.close()
+    return answer
+
+
+def online(live: LiveServer) -> bytes:
+    return ask(live, b"ONLINE\n\n").partition(b"\r\n\r\n")[2]
+
+
+def test_a_message_reaches_the_listeners_of_the_other_process(pair: tuple[LiveServer, LiveServer]) -> None:
+    one, two = pair
+    listeners = [poll(one, "abc"), poll(two, "abc")]
+    assert online(one) == online(two) == b"abc 2\n"
+    answer = send(two, "abc", b'"hello"')
+    (cursor,) = re.findall(rb"\r\n\r\nabc (\S+)\n$", answer)
+    for sock in listeners:
+        assert re.sub(rb"\s", b"", rest(sock)) == b'[{"ids":{"abc":"%b"},"data":"hello"}]' % cursor
+    events = ask(one, b"WATCH 10\n\n").partition(b"\r\n\r\n")[2]
+    assert events == b"online 11:abc\n"
+    time.sleep(3.5)
+    assert online(one) == online(two) == b""
+    assert ask(two, b"WATCH 11\n\n").endswith(b"\r\n\r\noffline 12:abc\n")
+
+
+def test_a_listener_that_enters_now_gets_nothing_that_was_sent_before(pair: tuple[LiveServer, LiveServer]) -> None:
+    one, two = pair
+    for number in range(30):
+        send(two, "abc", b'"before"')
+        sock = poll(one, "abc")
+        send(two, "abc", b'"after %d"' % number)
+        assert re.findall(rb'"data": "(.*?)"', rest(sock)) == [b"after %d" % number]
+
+
+def test_redis_restarts_under_waiting_polls(server: RedisServer, pair: tuple[LiveServer, LiveServer]) -> None:
+    one, two = pair
+    before = poll(one, "abc")
+    server.kill()
+    begin = time.monotonic()
+    refused = send(two, "abc", b'"refused"')
+    assert time.monotonic() - begin < 2
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    meanwhile = poll(one, "abc")  # new polls are let in, and wait
+    server.start()
+    while not send(two, "abc", b'"stored"').startswith(b"HTTP/1.1 200 "):
+        pass
+    for sock in (before, meanwhile):
+        assert re.findall(rb'"data": "(.*?)"', rest(sock)) == [b"stored"]
+    one.wait_for("Redis at .* is away")
+    one.wait_for("Redis is back")
+
+
+def test_a_killed_process_takes_its_listeners_out(pair: tuple[LiveServer, LiveServer]) -> None:
+    one, two = pair
+    kept = poll(one, "abc"), poll(two, "abc")
+    assert online(two) == b"abc 2\n"
+    one.stop(signal.SIGKILL)
+    begin = time.monotonic()
+    while online(two) != b"abc 1\n":
+        assert time.monotonic() - begin < PROCESS_TIMEOUT + BEAT_EVERY + 1
+        time.sleep(0.2)
+    for sock in kept:
+        sock.close()
+
+
+def test_a_process_that_ends_takes_its_listeners_out_at_once(pair: tuple[LiveServer, LiveServer]) -> None:
+    one, two = pair
+    kept = poll(one, "abc"), poll(two, "abc")
+    assert online(two) == b"abc 2\n"
+    one.stop(signal.SIGTERM)
+    assert online(two) == b"abc 1\n"
+    for sock in kept:
+        sock.close()

@@ -1,0 +1,180 @@
+"""Real Redis servers for tests: single ones, a master with Sentinel, a cluster. Each in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import gevent
+import gevent.socket
+import redis
+
+START_TIMEOUT = 10.0  # seconds
+AVAILABLE = shutil.which("redis-server") is not None
+
+
+def free_port() -> int:
+    """A port of which the cluster's bus port, 10,000 above it, is free too."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+        if port < 55_000:
+            return port
+
+
+class RedisServer:
+    """`redis-server` on loopback. `aof`: what it was told survives a restart. `options`: lines of its configuration."""
+
+    def __init__(self, *options: str, aof: bool = False, port: int | None = None, sentinel: bool = False) -> None:
+        self.port = port or free_port()
+        self.folder = tempfile.mkdtemp(prefix="rplx-redis-")
+        self._sentinel = sentinel
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.folder}",
+            "daemonize no",
+            f"logfile {self.folder}/log",
+            f"pidfile {self.folder}/pid",
+            *options,
+        ]
+        if not sentinel:
+            lines += ['save ""', f"appendonly {'yes' if aof else 'no'}", "appendfsync everysec"]
+        self.configuration = os.path.join(self.folder, "redis.conf")
+        with open(self.configuration, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A client of the tests' own, under no gevent."""
+        return redis.Redis(port=self.port, protocol=2, **options)
+
+    def start(self) -> None:
+        """Starts it, after `kill` again with what its AOF holds, and waits until it answers."""
+        command = ["redis-server", self.configuration] + (["--sentinel"] if self._sentinel else [])
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                self.ask(b"PING")
+                return
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise AssertionError(f"redis-server does not start: {self.log()}") from None
+                gevent.sleep(0.02)
+
+    def ask(self, line: bytes) -> bytes:
+        """The raw answer to an inline command, read to its first lines. OSError while it starts or loads."""
+        with gevent.socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
+            sock.sendall(line + b"\r\n")
+            answer: bytes = sock.recv(65536)
+        if answer.startswith(b"-LOADING") or not answer:
+            raise OSError("loading")
+        return answer
+
+    def log(self) -> str:
+        with open(os.path.join(self.folder, "log")) as file:
+            return file.read()
+
+    def kill(self) -> None:
+        """Ends it as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def pause(self) -> None:
+        """It keeps its connections and answers nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> RedisServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Cluster:
+    """A Redis Cluster of three masters, with one replica each if `replicas`."""
+
+    def __init__(self, *, replicas: bool = False) -> None:
+        options = ("cluster-enabled yes", "cluster-node-timeout 1000", "cluster-require-full-coverage no")
+        self.servers = [RedisServer(*options) for _ in range(6 if replicas else 3)]
+        addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
+        subprocess.run(
+            ["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", str(int(replicas)), "--cluster-yes"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not all(b"cluster_state:ok" in server.ask(b"CLUSTER INFO") for server in self.servers):
+            assert time.monotonic() < deadline, "the cluster does not come up"
+            gevent.sleep(0.1)
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.servers[0].port},127.0.0.1:{self.servers[1].port}"
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+
+class Watched:
+    """A master, a replica, and Sentinels that watch them as service `site`."""
+
+    def __init__(self, sentinels: int = 3) -> None:
+        self.master = RedisServer()
+        self.replica = RedisServer(f"replicaof 127.0.0.1 {self.master.port}")
+        options: Sequence[str] = (
+            f"sentinel monitor site 127.0.0.1 {self.master.port} {sentinels // 2 + 1}",
+            "sentinel down-after-milliseconds site 500",
+            "sentinel failover-timeout site 3000",
+        )
+        self.sentinels = [RedisServer(*options, sentinel=True) for _ in range(sentinels)]
+        deadline = time.monotonic() + START_TIMEOUT
+        while b"master_link_status:up" not in self.replica.ask(b"INFO replication"):
+            assert time.monotonic() < deadline, "the replica does not follow"
+            gevent.sleep(0.1)
+        while not all(self._knows_all(sentinel) for sentinel in self.sentinels):
+            assert time.monotonic() < deadline, "the Sentinels do not find each other"
+            gevent.sleep(0.1)
+
+    def _knows_all(self, sentinel: RedisServer) -> bool:
+        found = sentinel.ask(b"INFO sentinel")
+        return b"slaves=1,sentinels=%d" % len(self.sentinels) in found
+
+    @property
+    def url(self) -> str:
+        return "redis+sentinel://" + ",".join(f"127.0.0.1:{server.port}" for server in self.sentinels) + "/site"
+
+    def stop(self) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.stop()
