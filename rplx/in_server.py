@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from gevent import get_hub
-from gevent.pool import Pool
 from gevent.server import StreamServer
 from gevent.socket import wait_read, wait_write
 
 from rplx.errors import AccessDenied, MethodNotAllowed, Refusal, TooLarge, TooManyRequests
 from rplx.hub import Hub
+from rplx.in_pool import ReusingPool
 from rplx.log import Log
 from rplx.messages import Command, Credentials, Online, Send, Stats, Watch
 from rplx.options import InOptions
@@ -99,7 +99,7 @@ class InServer:
     def __init__(self, hub: Hub, options: InOptions, parser: IdentifierParser, users: Users, log: Log) -> None:
         self._hub = hub
         self.log = log
-        self.pool = Pool(options.max_connections)
+        self.pool = ReusingPool(options.max_connections)
         self._servers: list[_Acceptor] = []
         self._failures: dict[str, deque[float]] = {}
         self.max_failures = 0
@@ -124,6 +124,7 @@ class InServer:
     def stop(self, timeout: float) -> None:
         """Lets the requests under way end, for `timeout` seconds at most."""
         self.stop_accepting()
+        self.pool.dismiss()
         self.pool.join(timeout)
         self.pool.kill(block=False)
 

@@ -28,7 +28,7 @@ enum kind { WAIT_PORT, IN_PORT, WAIT, IN, PARKED, DROPPED };
 typedef struct Connection {
   int fd, closes;
   enum kind kind;
-  struct Connection *next;
+  struct Connection *next, **link; // parked: the next of its channel, and what points to this one
   char *rest; // of IN: the beginning of a request whose end has not come yet
   size_t rest_length;
 } Connection;
@@ -112,7 +112,14 @@ static void park(Connection *connection, const char *request) {
   if (connection->closes) send(connection->fd, head_closed, sizeof head_closed - 1, MSG_NOSIGNAL);
   connection->kind = PARKED;
   connection->next = parked[channel];
+  connection->link = &parked[channel];
+  if (connection->next) connection->next->link = &connection->next;
   parked[channel] = connection;
+}
+
+static void unpark(Connection *connection) {
+  *connection->link = connection->next;
+  if (connection->next) connection->next->link = connection->link;
 }
 
 static void deliver(int channel, const char *body, int length) {
@@ -188,11 +195,11 @@ static void readable(Connection *connection) {
   if (connection->kind == DROPPED) return;
   if (connection->kind <= IN_PORT) { accept_all(connection); return; }
   ssize_t length = recv(connection->fd, data, BUFFER, 0);
-  if (length <= 0 && connection->kind == PARKED) { // hung up while parked: found out when the message is sent
-    epoll_ctl(poller, EPOLL_CTL_DEL, connection->fd, NULL);
+  if (length <= 0) {
+    if (connection->kind == PARKED) unpark(connection);
+    drop(connection);
     return;
   }
-  if (length <= 0) { drop(connection); return; }
   data[length] = 0;
   if (connection->kind == WAIT) park(connection, data);
   else if (connection->kind == IN) take_all(connection, data, length);

@@ -308,6 +308,27 @@ class TestLoss:
         assert one.texts(a="0") == ["1", "2"]
 
 
+class TestClock:
+    def test_cursors_grow_when_the_clock_is_set_back(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
+        """As Redis sees it: its clock is behind a reading that it has noted before, and behind the last cursor."""
+        one, two = pair
+        position = one.enter("a")
+        first = one.send("1", "a")["a"]
+        ahead = int(time.time() + 3600) * 1_000_000
+        with server.client() as client:
+            client.hset("rplx:{}:order", "clock", ahead)
+        cursors = [two.send(str(number), "a")["a"] for number in range(2, 5)]
+        assert Decimal(cursors[0]) * 1_000_000 >= ahead + 3_000_000  # clear of positions drawn by the old reading
+        assert Decimal(first) < Decimal(cursors[0]) < Decimal(cursors[1]) < Decimal(cursors[2])
+        assert Decimal(cursors[2]) - Decimal(cursors[0]) == Decimal("0.000002")
+        eventually(lambda: one.announced() == ["1", "2", "3", "4"])
+        now = one.engine.draw()  # behind all that was sent, ahead of all that comes
+        assert Decimal(now) >= Decimal(cursors[2])
+        one.send("5", "a")
+        assert one.texts(a=now) == ["5"]
+        assert one.texts(a=position) == ["1", "2", "3", "4", "5"]
+
+
 class TestProcesses:
     def test_one_that_dies_takes_its_listeners_with_it(
         self, server: RedisServer, monkeypatch: pytest.MonkeyPatch

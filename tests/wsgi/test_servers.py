@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -105,8 +106,9 @@ def test_several_workers_with_memory_are_refused_at_the_first_poll() -> None:
 
 def test_a_second_loop_is_refused() -> None:
     with python(TWO_LOOPS) as server:
-        until(lambda: len(server.log) == 2)
-        ports = [int(line.rpartition(":")[2]) for line in server.log]
+        found = re.compile(r"WAIT: listening 127\.0\.0\.1:(\d+)")
+        until(lambda: len(found.findall("\n".join(server.log))) == 2)
+        ports = [int(port) for port in found.findall("\n".join(server.log))]
         first = Client(("127.0.0.1", ports[0]), get("/?identifier=abc", "Connection: close"))
         assert first.read_until(b" \r\n")
         answer = ask(("127.0.0.1", ports[1]), get("/?identifier=abc"))

@@ -10,6 +10,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
+from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.crowd import Change, Crowd
 from rplx.engine.redis.link import Call
 from rplx.engine.redis.names import Names
@@ -43,7 +44,7 @@ class Attendance:
         self._registered = False
         self._work = Event()
         self._telling = BoundedSemaphore()
-        self._greenlets = [gevent.spawn(self._tell_forever), gevent.spawn(self._beat_forever)]
+        self._greenlets = [spawn_forever(self._tell_forever), spawn_forever(self._beat_forever)]
 
     def join(self, ids: Sequence[str]) -> list[str]:
         first = self.crowd.join(ids)

@@ -12,6 +12,7 @@ import gevent
 from rplx.engine.redis import address, wire
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.attendance import Attendance
+from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, pack_body, unpack_member
 from rplx.engine.redis.follower import Follower
@@ -50,7 +51,6 @@ class RedisEngine:
         self._numbers = itertools.count(1)
         self._begin = b""
         self._away = False
-        self._holding = 0
         self._follower = Follower(self._servers, self._names, self._clock, self._submit, self._answers, config.history)
         self._attendance = Attendance(self._names, self._submit, config.presence)
         self._clock_greenlet: gevent.Greenlet[..., None] | None = None
@@ -81,7 +81,7 @@ class RedisEngine:
                 open_slots(self._servers, self._names)
         except (*LOST, RedisError):
             pass  # found by the first call that needs it
-        self._clock_greenlet = gevent.spawn(self._read_clock_forever)
+        self._clock_greenlet = spawn_forever(self._read_clock_forever)
         deadline = time.monotonic() + START_TIMEOUT
         while not self._clock and not self._away and time.monotonic() < deadline:
             gevent.sleep(0.002)
@@ -287,7 +287,6 @@ class RedisEngine:
 
     def sweep(self) -> tuple[list[str], list[str]]:
         cleaned = self._follower.sweep(time.monotonic())
-        self._holding = self._follower.holding()
         try:
             return self._attendance.sweep(), cleaned
         except Unavailable:
@@ -296,8 +295,8 @@ class RedisEngine:
     def counters(self) -> dict[str, int]:
         """Of the channels, those that are followed here; of presence, all, as of the last sweep."""
         return {
-            "data_to_send": self._holding,
+            "data_to_send": self._follower.holding,
             "online_timers": self._attendance.known_online,
-            "cleanup_timers": self._holding,
+            "cleanup_timers": self._follower.holding,
             "events": self._attendance.known_events,
         }

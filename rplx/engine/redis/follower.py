@@ -8,7 +8,7 @@ after a loss.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event
 
 from rplx.engine.redis.address import Node
+from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, StoredMessage, unpack_announced, unpack_body
 from rplx.engine.redis.followed import Caught, Followed, Held, News
@@ -32,9 +33,12 @@ UNFOLLOW_AFTER = 30.0  # seconds that a channel without listeners is still follo
 LOOK_TIMEOUT = 1.5  # seconds that a poll may wait for Redis; later it waits as one for which nothing is due yet
 PENDING_MAX = 1000  # announcements of a channel that wait for a look at Redis; past it, it is looked at once more
 READ_MAX = 100  # channels read by one call
+CALLS_MAX = 200  # calls under way for reading
+SWEEP_AT_LEAST = 1000  # channels looked at by one sweep
 FACTS_KEPT = 86400.0  # seconds, at least, that Redis remembers how far back a channel without messages reaches
 
 Submit = Callable[[str, str, tuple[Any, ...]], Call]  # tag, script, arguments
+_Question = tuple[list[str], list[tuple[str, bytes, int]], Call]  # ids, what is asked about each, the call that asks
 
 
 class Follower:
@@ -63,17 +67,16 @@ class Follower:
         self._channels: dict[str, Followed] = {}
         self._at: dict[str, Node] = {}  # which node's subscriber follows a channel
         self._subscribers: dict[Node, Subscriber] = {}
+        self.holding = 0  # followed channels with messages, as of the last sweep
+        self._holding = 0
+        self._unswept: list[str] = []
         self._unread: dict[str, None] = {}
         self._reading = Event()
         self._read = Event()  # set and cleared whenever something was read
-        self._greenlet = gevent.spawn(self._read_forever)
+        self._greenlet = spawn_forever(self._read_forever)
 
     def __len__(self) -> int:
         return len(self._channels)
-
-    def holding(self) -> int:
-        """How many of the followed channels have messages."""
-        return sum([bool(len(channel.history)) for channel in self._channels.values()])
 
     def close(self) -> None:
         self._greenlet.kill()
@@ -167,18 +170,37 @@ class Follower:
         subscriber = self._subscribers.get(node)
         if subscriber is None:
             subscriber = self._subscribers[node] = Subscriber(
-                self._servers, node, self._subscribed, self._announced, self._lost, self._moved
+                self._servers, node, self._subscribed, self._announced, self._lost, self._refreshed, self._moved
             )
         subscriber.follow(self._names.topic(id))
 
     def sweep(self, now: float) -> list[str]:
-        """Lets go of channels that nobody listens to; gives the ids of those whose messages have expired."""
-        expired = [id for id, channel in self._channels.items() if channel.expire(self.options.expire_after, now)]
-        for id, channel in list(self._channels.items()):
+        """Lets go of channels that nobody listens to; gives the ids of those whose messages have expired.
+
+        Looks at SWEEP_AT_LEAST of them, or at a tenth of them all.
+        """
+        expired = []
+        for id in self._next_to_sweep():
+            channel = self._channels.get(id)
+            if channel is None:
+                continue
+            if channel.expire(self.options.expire_after, now):
+                expired.append(id)
             if not channel.listened and channel.used + UNFOLLOW_AFTER < now:
                 self._subscribers[self._at.pop(id)].unfollow(self._names.topic(id))
                 del self._channels[id]
+            elif len(channel.history):
+                self._holding += 1
+        if not self._unswept:
+            self.holding, self._holding = self._holding, 0
         return expired
+
+    def _next_to_sweep(self) -> list[str]:
+        if not self._unswept:
+            self._unswept = list(self._channels)
+        at = max(len(self._unswept) - max(SWEEP_AT_LEAST, len(self._channels) // 10), 0)
+        swept, self._unswept = self._unswept[at:], self._unswept[:at]
+        return swept
 
     def look_again(self) -> None:
         """Redis has lost what it held, though no connection was: every channel is read anew."""
@@ -196,12 +218,16 @@ class Follower:
                 self._reread(id)
 
     def _lost(self, node: Node) -> None:
-        for id, at in list(self._at.items()):
+        for id, at in self._at.items():
             if at == node:
                 self._channels[id].live = False
+        self._wake()  # polls that wait for an answer which does not come
+
+    def _refreshed(self, node: Node) -> None:
+        """A node could not be reached, and it was looked where its channels are."""
+        if len(self._servers.nodes()) > 1:
+            for id in [id for id, at in self._at.items() if at == node]:
                 self._follow_move(id)
-        # Wakes polls that wait for an answer which does not come.
-        self._wake()
 
     def _moved(self, topic: bytes) -> None:
         id = self._names.id_of(topic)
@@ -279,10 +305,7 @@ class Follower:
             self._reading.wait()
             self._reading.clear()
             unread, self._unread = self._unread, {}
-            try:
-                failed = self._read_all([id for id in unread if id in self._channels])
-            except Unavailable:
-                failed = list(unread)
+            failed = self._read_all([id for id in unread if id in self._channels])
             self._wake()
             if failed:
                 gevent.sleep(0.1)
@@ -298,35 +321,42 @@ class Follower:
         by_tag: dict[str, list[str]] = {}
         for id in ids:
             by_tag.setdefault(self._servers.tag(id), []).append(id)
-        calls = []
-        for tag, together in by_tag.items():
-            for at in range(0, len(together), READ_MAX):
-                calls.append(self._ask_for(tag, together[at : at + READ_MAX]))
+        chunks = [
+            (tag, together[at : at + READ_MAX])
+            for tag, together in by_tag.items()
+            for at in range(0, len(together), READ_MAX)
+        ]
         failed: list[str] = []
-        caught: list[Caught] = []
-        recalled: list[str] = []
-        for chunk, questions, call in calls:
+        for at in range(0, len(chunks), CALLS_MAX):
+            try:
+                calls = [self._ask_for(tag, chunk) for tag, chunk in chunks[at : at + CALLS_MAX]]
+            except Unavailable:
+                failed += [id for _, chunk in chunks[at:] for id in chunk]
+                break
+            failed += self._take_answers(calls)
+        return failed
+
+    def _take_answers(self, calls: list[_Question]) -> list[str]:
+        failed: list[str] = []
+        caught: dict[str, Caught] = {}
+        for ids, questions, call in calls:
             try:
                 answers = call.get()
             except Unavailable:
-                failed += chunk
+                failed += ids
                 continue
-            for id, question, answer in zip(chunk, questions, answers, strict=True):
+            for id, question, answer in zip(ids, questions, answers, strict=True):
                 channel = self._channels.get(id)
-                if channel is None:
-                    continue
-                caught.append(self._absorb(id, channel, question, answer))
-                if caught[-1].lost:
-                    recalled.append(id)
-        self._tell(caught)
-        if recalled:
+                if channel is not None:
+                    caught[id] = self._absorb(id, channel, question, answer)
+        self._tell(caught.values())
+        if recalled := [id for id, one in caught.items() if one.lost]:
             self.recall(recalled)
-        for chunk, _, _ in calls:
-            for id in chunk:
-                self._take_pending(id)
+        for id in caught:
+            self._take_pending(id)
         return failed
 
-    def _ask_for(self, tag: str, ids: list[str]) -> tuple[list[str], list[tuple[str, bytes, int]], Call]:
+    def _ask_for(self, tag: str, ids: list[str]) -> _Question:
         """Errors: Unavailable."""
         keys: list[Any] = [self._names.order(tag)]
         arguments: list[Any] = [self._clock.seen, self.facts_ttl()]
@@ -353,7 +383,7 @@ class Follower:
             self._reread(id)
         return caught
 
-    def _tell(self, caught: list[Caught]) -> None:
+    def _tell(self, caught: Iterable[Caught]) -> None:
         """Announces what was missed, in the order of cursors; a message that came to several channels once."""
         missed: dict[bytes, StoredMessage] = {}
         for one in caught:

@@ -16,6 +16,7 @@ from gevent.event import AsyncResult, Event
 from redis import exceptions
 
 from rplx.engine.redis.address import Node
+from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.scripts import Script
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.wire import LOST, RedisError, Wire
@@ -89,7 +90,7 @@ class Link:
         self._waiting = Event()
         self._wire: Wire | None = None
         self._delay = 0.0
-        self._greenlet = gevent.spawn(self._run)
+        self._greenlet = spawn_forever(self._run)
 
     def submit(self, call: Call) -> None:
         """Errors: Unavailable if too much waits already."""

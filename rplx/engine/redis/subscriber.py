@@ -10,6 +10,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from rplx.engine.redis.address import Node
+from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.link import RETRY_FIRST, RETRY_MAX
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire
@@ -23,7 +24,7 @@ class Subscriber:
 
     `subscribed` is called with topics from which on nothing is missed: again after each loss, as what was announced
     meanwhile has to be looked for. `announced` is called with each announcement, `lost` when the connection is gone,
-    `moved` with a topic that the server no longer has.
+    `refreshed` when it was then looked where things are now, `moved` with a topic that the server no longer has.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Subscriber:
         subscribed: Callable[[list[bytes]], None],
         announced: Callable[[bytes], None],
         lost: Callable[[Node], None],
+        refreshed: Callable[[Node], None],
         moved: Callable[[bytes], None],
     ) -> None:
         self.up = False
@@ -42,13 +44,14 @@ class Subscriber:
         self._subscribed = subscribed
         self._announced = announced
         self._lost = lost
+        self._refreshed = refreshed
         self._moved = moved
         self._topics: dict[bytes, None] = {}
         self._changed: dict[bytes, bool] = {}  # topic -> whether to follow it
         self._wire: Wire | None = None
         self._writing = BoundedSemaphore()
         self._work = Event()
-        self._greenlets = [gevent.spawn(run) for run in (self._read_forever, self._write_forever, self._ping_forever)]
+        self._greenlets = [spawn_forever(run) for run in (self._read_forever, self._write_forever, self._ping_forever)]
 
     def follow(self, topic: bytes) -> None:
         self._topics[topic] = None
@@ -87,19 +90,21 @@ class Subscriber:
                     self._take(self._wire.read())
                     delay = 0.0
             except (*LOST, RedisError, AttributeError):  # AttributeError: disconnected while reading
+                news = self.up or not self.lost_before
                 self._disconnect()
                 self.lost_before = True
-                self._lost(self._node)
+                if news:
+                    self._lost(self._node)
             gevent.sleep(delay)
             delay = min(max(delay * 2, RETRY_FIRST), RETRY_MAX)
             self._refresh()
-            self._lost(self._node)  # once more: what has moved is followed elsewhere
 
     def _refresh(self) -> None:
         try:
             self._servers.refresh()
         except (*LOST, RedisError):
-            pass
+            return
+        self._refreshed(self._node)
 
     def _take(self, answer: Any) -> None:
         kind = answer[0]
