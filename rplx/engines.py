@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable
 
 from rplx.engine import Engine
 from rplx.engine.memory import MemoryEngine
@@ -26,23 +25,16 @@ def check_engine(config: Config) -> None:
         raise ConfigError(["engine.url: the Redis engine needs a library more: pip install rplx[redis]"])
 
 
-def make_engine(config: Config, log: Log | None = None) -> Engine:
+def make_engine(config: Config, log: Log) -> Engine:
     """The engine of `engine.url`, started; `log` is told when it is away. Errors: ConfigError, as check_engine."""
     if not is_shared(config):
         return MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
     check_engine(config)
     from rplx.engine.redis import RedisEngine
 
-    engine = RedisEngine(config) if log is None else RedisEngine(config, log=log.message)
+    engine = RedisEngine(config, log=log.message)
     engine.start()
     return engine
-
-
-def close_engine(engine: Engine) -> None:
-    """Takes this process's listeners out of an engine that other processes share."""
-    if not isinstance(engine, MemoryEngine):
-        close: Callable[[], None] = engine.close  # type: ignore[attr-defined]
-        close()
 
 
 def sweep(engine: Engine, config: Config, log: Log) -> None:

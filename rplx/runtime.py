@@ -14,7 +14,7 @@ from gevent.lock import BoundedSemaphore
 from rplx import process
 from rplx.client.errors import InvalidArgument, Refused, Timeout
 from rplx.client.names import Ids, cursors_by_id, encode
-from rplx.engines import close_engine, is_shared, make_engine, sweep
+from rplx.engines import is_shared, make_engine, sweep
 from rplx.environment import configuration
 from rplx.errors import ConfigError, Refusal
 from rplx.foreign import WaitingRoom
@@ -120,7 +120,7 @@ class Runtime:
         if self._in_server is not None:
             self._in_server.stop(seconds)
         self._sweeper.kill()
-        close_engine(self.engine)
+        self.engine.close()
         self.log.flush()
 
     # -- sending from inside

@@ -94,6 +94,7 @@ class Server:
         sweeper = gevent.spawn(self._sweep_forever)
         self._ended.wait()
         sweeper.kill()
+        self.engine.close()
         self.log.flush()
         return self._status
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Any
 
 import gevent
-from gevent import get_hub, getcurrent
+from gevent import get_hub, getcurrent, monkey
 from greenlet import GreenletExit, greenlet
 
 from rplx.acceptor import BATCH, Acceptor
@@ -78,7 +78,7 @@ class WaitServer:
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
         self._by_address: dict[str, int] = {}
-        self._epoll = select.epoll()
+        self._epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
         self._acceptors: list[Acceptor] = []
         self.configure(options, IdentifierParser())
 
@@ -518,7 +518,7 @@ class WaitServer:
         text = f"{error.text}\n"
         head = (
             f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-            f"Content-Length: {len(text)}\r\n\r\n"
+            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
         )
         try:
             connection.sock.send((head + text).encode("latin-1", "replace"), _SEND)

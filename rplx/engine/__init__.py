@@ -23,6 +23,9 @@ class Engine(Protocol):
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller limits apply to a channel with its next message."""
 
+    def close(self) -> None:
+        """Takes this process's listeners out of what other processes see."""
+
     def draw(self) -> str:
         """A new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
 

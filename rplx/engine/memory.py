@@ -45,6 +45,9 @@ class MemoryEngine:
         self.presence_options = presence
         self._presence.log.block_size = presence.event_chain_len + 1
 
+    def close(self) -> None:
+        """Nobody else sees this engine."""
+
     def draw(self) -> str:
         return self._clock.draw(self._wall())
 

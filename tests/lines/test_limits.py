@@ -83,7 +83,6 @@ class TestWaitMaxIds:
         request = http(f"GET /?identifier={','.join(names)} HTTP/1.0")
         assert status(wire.on_wait(request)) == (413, "more than 3 channels in one list\n")
 
-    @pytest.mark.xfail(strict=True, reason="plain text is answered with an HTTP refusal")
     @pytest.mark.parametrize("ids", ["a,b,c,d", "n" * 21])
     def test_in_plain_text_the_connection_is_closed(self, wire: Wire, ids: str) -> None:
         assert wire.on_wait(f"identifier={ids}\n".encode()).rest() == b""

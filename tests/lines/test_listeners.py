@@ -50,7 +50,6 @@ class TestHalfClose:
         assert wire.on_wait(f"identifier={prefix}a".encode(), end=True).rest() == CLOSED
         assert wire.on_wait(f"identifier={prefix}a\n".encode(), end=True).rest() == CLOSED
 
-    @pytest.mark.xfail(strict=True, reason="the connection is closed without an answer")
     def test_right_behind_an_http_request(self, wire: Wire, prefix: str) -> None:
         """An answer comes, if an empty one: no client is left with a connection that ended without a word."""
         request = http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h")

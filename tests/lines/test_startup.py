@@ -173,12 +173,10 @@ class TestEnd:
 class TestSignalsRightAfterTheStart:
     """Whoever saw `listening` may send a signal: the process is neither killed by it nor ends with a wrong status."""
 
-    @pytest.mark.xfail(strict=True, reason="the handlers are installed only after gevent has been imported")
     def test_interrupt(self) -> None:
         with LiveServer() as server:
             assert server.stop(signal.SIGINT) == 0
 
-    @pytest.mark.xfail(strict=True, reason="the handlers are installed only after gevent has been imported")
     def test_reload(self) -> None:
         with LiveServer() as server:
             server.process.send_signal(signal.SIGHUP)

@@ -6,7 +6,7 @@ import pytest
 
 from rplx.config import load
 from rplx.engine.memory import MemoryEngine
-from rplx.engines import close_engine, make_engine
+from rplx.engines import make_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
 
@@ -14,7 +14,7 @@ from rplx.log import Log
 def test_memory() -> None:
     engine = make_engine(load(None, {}, []), Log(0))
     assert isinstance(engine, MemoryEngine)
-    close_engine(engine)
+    engine.close()
 
 
 def test_redis_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
