@@ -46,7 +46,6 @@ class Users:
         self.has_file = has_file
         self.guests_allowed = guests_allowed
         self.warnings = warnings or []
-        self.has_file = False  # whether there is a users file that says who may
         self._hashes = hashes
         self._decoy = _most_usual(list(hashes.values()))
         # The last good password of each login as an HMAC under a key of this process: a hash is slow by design, and a
@@ -66,9 +65,7 @@ class Users:
             text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
         except OSError as error:
             raise ConfigError([f"users.file: cannot read {path}: {error.strerror}"]) from None
-        users = cls.parse(text, path)
-        users.has_file = True
-        return users
+        return cls.parse(text, path)
 
     @classmethod
     def parse(cls, text: str, path: str) -> Users:
@@ -99,8 +96,6 @@ class Users:
         if not login:
             if not self.guests_allowed:
                 raise AccessDenied("access denied for guest user")
-            return
-        if self.remembers(login, password):
             return
         if self.remembers(login, password):
             return

@@ -235,6 +235,8 @@ class WaitServer:
         requests = reader.feed(data)
         state = reader.state
         if requests:
+            if reader.head_size > self.options.maxlen:
+                self._judge_whole(requests[0], reader.head_size)
             connection.state = WORKING
             if len(requests) > 1:
                 if len(requests) > PIPELINE_MAX:
@@ -266,11 +268,15 @@ class WaitServer:
         text = reader.text
         if reader.state is State.TEXT and self._parser.in_text(text, complete=False) is not None:
             self._take_text(connection, text)
-        elif len(text) > self.options.maxlen and (
-            reader.state is State.TEXT
-            or not (text.startswith(b"POST ") or self._parser.in_text(text, complete=False) is not None)
-        ):
+        elif len(text) <= self.options.maxlen or text.startswith(b"POST "):
+            return
+        elif reader.state is State.TEXT or self._parser.in_text(text, complete=False) is None:
             raise HeadTooLarge(f"overflow (received {len(text)} bytes total)")
+
+    def _judge_whole(self, request: HttpRequest, size: int) -> None:
+        """The same for a request whose head of `size` bytes came whole. Errors: HeadTooLarge."""
+        if request.method != "POST" and self._parser.in_target(request.target) is None:
+            raise HeadTooLarge(f"overflow (received {size} bytes total)")
 
     def _take_text(self, connection: Connection, text: bytes) -> None:
         connection.reader = None

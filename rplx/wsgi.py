@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from gevent import get_hub, getcurrent
 
 from rplx.engines import is_shared
-from rplx.errors import BadRequest, Forbidden, LengthRequired, MethodNotAllowed, NotFound, Refusal, TooLarge
+from rplx.errors import (
+    BadRequest,
+    Forbidden,
+    LengthRequired,
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    TooLarge,
+)
 from rplx.foreign import Poll, WaitingRoom, check_server
 from rplx.hub import Entered, Hub, Listener, PollTimeout
 from rplx.log import Log

@@ -99,6 +99,7 @@ class RequestReader:
         "body_max",
         "error",
         "head_max",
+        "head_size",
         "need_host",
         "state",
         "text",
@@ -115,6 +116,7 @@ class RequestReader:
         self._remaining: int | None = None  # bytes of the body still to come; None: it is chunked
         self._keep_alive = False
         self.error: Refusal | None = None
+        self.head_size = 0  # bytes of the last head
         self._renew()
 
     def _renew(self) -> None:
@@ -149,6 +151,7 @@ class RequestReader:
             self._parser.feed_data(data)
             if collector.begun == 1 and collector.complete and self._parser.get_http_version() in _VERSIONS:
                 self._check_head()
+                self.head_size = len(data)
                 requests.append(self._take())
                 return True
         except (Refusal, httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -229,6 +232,7 @@ class RequestReader:
             return b""
         if end > self.head_max:
             raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+        self.head_size = end
         head, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         if head.count(b"\n") != head.count(b"\r\n"):
             head = _BARE_LINE_FEED.sub(b"\r\n", head)
