@@ -15,11 +15,11 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Any
 
 import gevent
-from gevent import get_hub, getcurrent, monkey
+from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from rplx.acceptor import BATCH, Acceptor
-from rplx.errors import BadRequest, HeadTooLarge, Refusal, RequestTimeout, Unavailable
+from rplx.errors import BadRequest, HeadTooLarge, Refusal, RequestTimeout
 from rplx.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
 from rplx.options import WaitOptions
@@ -27,7 +27,6 @@ from rplx.protocol.http_requests import HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
-    CLOSED,
     FINISHING,
     LINGERING,
     PARKED,
@@ -36,6 +35,7 @@ from rplx.wait_connection import (
     ClientGone,
     Connection,
 )
+from rplx.wait_connections import Connections
 from rplx.wsgi_environ import Response, environ_of
 
 BUSY_BATCH = 64  # connections to a phase while a message is on its way to a crowd
@@ -43,12 +43,10 @@ READ_SIZE = 16384  # bytes read at once
 PIPELINE_MAX = 16  # requests that a client may send ahead on one connection; past it the connection ends
 SWEEP_EVERY = 1.0  # seconds between two looks at the deadlines
 DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
-LINGER = 2.0  # seconds that a client may take to read a refusal while it still sends
 
 _DONT_WAIT = _socket.MSG_DONTWAIT
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 _SEND_LAST = _SEND | _socket.MSG_MORE  # close() behind it sends data and FIN in one segment: 33 -> 23 µs a delivery
-_WATCH = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _RESET = select.EPOLLHUP | select.EPOLLERR
 _HANG_UP = select.EPOLLRDHUP | _RESET
 
@@ -58,27 +56,22 @@ Life = Generator[None, None, None]  # what a connection's greenlet runs
 to_hub = get_hub().switch
 
 
-class WaitServer:
+class WaitServer(Connections):
     """Serves `application` on listening sockets. One to a process; `start` after construction, then `stop`."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], hub: Hub, options: WaitOptions, log: Log) -> None:
+        super().__init__(options, log)
         self.application = application
-        self.log = log
         self.draining = False
-        self.accepted = 0  # connections open now
         self._hub = hub
         hub.sender = self.send
         self._loop: Any = get_hub().loop
         self._gevent_hub = get_hub()
-        self._connections: list[Connection | None] = []  # by descriptor
         self._requests: deque[tuple[Connection, HttpRequest | bytes]] = deque()
-        self._ahead: dict[Connection, list[HttpRequest]] = {}  # requests that were sent ahead
         # What goes out now, what parks, and whether to linger.
         self._answers: list[tuple[Connection, bytes, Life | None, bool]] = []
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
-        self._by_address: dict[str, int] = {}
-        self._epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
         self._acceptors: list[Acceptor] = []
         self.configure(options, IdentifierParser())
 
@@ -96,7 +89,7 @@ class WaitServer:
         """Begins to accept from `sockets`, which are bound and listening."""
         for listening in sockets:
             self._acceptors.append(Acceptor(listening, self.opened, self.log))
-        self._epoll_watcher = self._loop.io(self._epoll.fileno(), 1)
+        self._epoll_watcher = self._loop.io(self.epoll.fileno(), 1)
         self._epoll_watcher.start(self._on_events)
         self._sweeper = self._loop.timer(SWEEP_EVERY, SWEEP_EVERY)
         self._sweeper.start(self._sweep)
@@ -110,7 +103,7 @@ class WaitServer:
         """Answers the waiting polls with an empty body, spread over `seconds`, and closes all connections."""
         self.stop_accepting()
         begin = time.monotonic()
-        connections = self._open_connections()
+        connections = self.open_connections()
         for number, connection in enumerate(connections):
             due = begin + seconds * number / len(connections)
             if due > time.monotonic() + DRAIN_STEP:
@@ -118,12 +111,9 @@ class WaitServer:
             self._send_away(connection)
         deadline = time.monotonic() + self.options.write_timeout
         while self.accepted and time.monotonic() < deadline:
-            for connection in self._open_connections():
+            for connection in self.open_connections():
                 self._send_away(connection)
             gevent.sleep(DRAIN_STEP)
-
-    def _open_connections(self) -> list[Connection]:
-        return [connection for connection in self._connections if connection is not None]
 
     def _send_away(self, connection: Connection) -> None:
         """Ends a connection's poll, or the connection if it has none."""
@@ -135,7 +125,7 @@ class WaitServer:
             # Thrown from the event loop: a greenlet that ends goes on there, not here.
             self._loop.run_callback(self._end_poll, connection)
         elif connection.state == READING and connection.reader is None:
-            self._close(connection)
+            self.close(connection)
 
     def _end_poll(self, connection: Connection) -> None:
         if connection.state == PARKED:
@@ -145,28 +135,7 @@ class WaitServer:
 
     def opened(self, accepted: list[tuple[int, Any]], family: int) -> None:
         """Takes newly accepted descriptors with their addresses, and reads what they sent."""
-        batch = []
-        options = self.options
-        for fd, address in accepted:
-            sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
-            connection = Connection(sock, fd, address)
-            if fd >= len(self._connections):
-                self._connections.extend([None] * (fd + 1024 - len(self._connections)))
-            self._connections[fd] = connection
-            self.accepted += 1
-            if options.max_connections_per_address:
-                self._by_address[connection.host] = self._by_address.get(connection.host, 0) + 1
-            if self.log.connections:
-                self.log.connection(connection, "connection opened")
-            if options.max_connections and self.accepted > options.max_connections:
-                self._refuse(connection, Unavailable(f"more than {options.max_connections} connections"))
-                continue
-            per_address = options.max_connections_per_address
-            if per_address and self._by_address[connection.host] > per_address:
-                self._refuse(connection, Unavailable(f"more than {per_address} connections from one address"))
-                continue
-            batch.append(connection)
-        self._work(batch)
+        self._work([self.add(fd, address, family) for fd, address in accepted])
 
     # -- phase: read and parse
 
@@ -196,7 +165,7 @@ class WaitServer:
                 self._await_more(connection)
                 return
             except OSError:
-                self._close(connection)
+                self.close(connection)
                 return
             if self.log.connections:
                 self.log.connection(connection, f"read {len(data)} bytes")
@@ -209,9 +178,9 @@ class WaitServer:
                 reader = connection.reader
                 if reader is not None and reader.state is State.TEXT:  # plain text has no refusals (part 7.3)
                     self.log.connection_error(connection, error.text)
-                    self._close(connection)
+                    self.close(connection)
                 else:
-                    self._refuse(connection, error)
+                    self.refuse(connection, error)
             if len(data) < READ_SIZE and connection.state == READING:
                 if connection.readable:  # the end of the client's sending half came with the data
                     connection.readable = False
@@ -222,9 +191,7 @@ class WaitServer:
     def _await_more(self, connection: Connection) -> None:
         if not connection.deadline:
             connection.deadline = time.monotonic() + self.options.head_timeout
-        if not connection.watched:
-            connection.watched = True
-            self._epoll.register(connection.fd, _WATCH)
+        self.watch(connection)
 
     def _feed(self, connection: Connection, data: bytes) -> None:
         """Errors: Refusal."""
@@ -241,7 +208,7 @@ class WaitServer:
             if len(requests) > 1:
                 if len(requests) > PIPELINE_MAX:
                     raise BadRequest(f"more than {PIPELINE_MAX} requests sent ahead")
-                self._ahead[connection] = requests[1:]
+                self.ahead[connection] = requests[1:]
             self._requests.append((connection, requests[0]))
         if reader.error is not None:
             if fresh:
@@ -292,7 +259,7 @@ class WaitServer:
                 connection.half_closed = True
                 self._take_text(connection, reader.text)
                 return
-        self._close(connection)
+        self.close(connection)
 
     # -- phase: the application
 
@@ -362,11 +329,8 @@ class WaitServer:
                 failed.append(connection)
             else:
                 short[connection] = sent
-        register = self._epoll.register
         for connection, _, _, _ in answers:
-            if not connection.watched:
-                connection.watched = True
-                register(connection.fd, _WATCH)
+            self.watch(connection)
         deadline = time.monotonic() + self.options.timeout
         for connection, out, life, linger in answers:
             if life is not None:
@@ -374,7 +338,7 @@ class WaitServer:
                 if connection in failed:
                     connection.greenlet.throw(ClientGone)
             elif connection in failed:
-                self._close(connection)
+                self.close(connection)
             elif connection in short:
                 self._run(connection, self._rest(connection, out[short[connection] :], linger))
             else:
@@ -412,7 +376,7 @@ class WaitServer:
                 if head is None:
                     sent = connection.sock.send(body, _SEND_LAST)
                     if sent == length and finish:
-                        self._close(connection)
+                        self.close(connection)
                         continue
                 else:
                     sent = connection.sock.send(head + tail, _SEND)
@@ -436,7 +400,7 @@ class WaitServer:
         except (GreenletExit, OSError):
             body.close()
         if connection.greenlet is me:
-            self._close(connection)
+            self.close(connection)
         yield  # so that no StopIteration reaches the hub
 
     def _kept(self, connection: Connection, body: Body) -> Life:
@@ -453,7 +417,7 @@ class WaitServer:
         except (GreenletExit, OSError):
             body.close()
             if connection.greenlet is me:
-                self._close(connection)
+                self.close(connection)
         yield
 
     def _rest(self, connection: Connection, rest: bytes, linger: bool) -> Life:
@@ -462,7 +426,7 @@ class WaitServer:
             self._write(connection, rest, _SEND)
             self._answered(connection, linger)
         except (GreenletExit, OSError):
-            self._close(connection)
+            self.close(connection)
         yield
 
     def _write(self, connection: Connection, data: bytes, flags: int) -> None:
@@ -497,92 +461,30 @@ class WaitServer:
             connection.state = READING
             connection.head = None
             connection.deadline = time.monotonic() + self.options.keepalive_timeout
-            ahead = self._ahead.pop(connection, None)
+            ahead = self.ahead.pop(connection, None)
             if ahead:
                 connection.state = WORKING
                 self._requests.append((connection, ahead.pop(0)))
                 if ahead:
-                    self._ahead[connection] = ahead
+                    self.ahead[connection] = ahead
                 self._loop.run_callback(self._run_workers)
             elif connection.reader is not None and connection.reader.error is not None:
-                self._refuse(connection, connection.reader.error)
+                self.refuse(connection, connection.reader.error)
             elif connection.readable:
                 connection.readable = False
                 self._loop.run_callback(self._work, (connection,))
         elif linger:
-            self._linger(connection)
+            self.linger(connection)
         else:
-            self._close(connection)
-
-    # -- ends
-
-    def _refuse(self, connection: Connection, error: Refusal) -> None:
-        """Answers a request that is not one, and ends the connection."""
-        self.log.connection_error(connection, error.text)
-        connection.state = WORKING
-        connection.keep_alive = False
-        text = f"{error.text}\n"
-        head = (
-            f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
-        )
-        try:
-            connection.sock.send((head + text).encode("latin-1", "replace"), _SEND)
-        except OSError:
-            self._close(connection)
-            return
-        self._linger(connection)
-
-    def _linger(self, connection: Connection) -> None:
-        """Closes our half and reads on: unread bytes would turn the end into a reset that eats the answer."""
-        try:
-            connection.sock.shutdown(_socket.SHUT_WR)
-        except OSError:
-            self._close(connection)
-            return
-        connection.state = LINGERING
-        connection.deadline = time.monotonic() + LINGER
-        if not connection.watched:
-            connection.watched = True
-            self._epoll.register(connection.fd, _WATCH)
-        self._throw_away(connection)
-
-    def _throw_away(self, connection: Connection) -> None:
-        try:
-            while connection.sock.recv(65536, _DONT_WAIT):
-                pass
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._close(connection)
-
-    def _close(self, connection: Connection) -> None:
-        if connection.state == CLOSED:
-            return
-        self._connections[connection.fd] = None
-        connection.sock.close()
-        connection.state = CLOSED
-        connection.greenlet = None
-        self.accepted -= 1
-        if self._by_address:
-            left = self._by_address.get(connection.host, 0) - 1
-            if left > 0:
-                self._by_address[connection.host] = left
-            else:
-                self._by_address.pop(connection.host, None)
-        if self._ahead:
-            self._ahead.pop(connection, None)
-        if self.log.connections:
-            self.log.connection(connection, f"{connection.name} connection closed".strip())
+            self.close(connection)
 
     # -- events and time
 
     def _on_events(self) -> None:
         batch = []
         # While a message is on its way, those who come back for the next one do not hold it up for long.
-        for fd, events in self._epoll.poll(0, BATCH if self._hub.quiet.is_set() else BUSY_BATCH):
-            connection = self._connections[fd]
+        for fd, events in self.epoll.poll(0, BATCH if self._hub.quiet.is_set() else BUSY_BATCH):
+            connection = self.by_descriptor[fd]
             if connection is None:
                 continue
             state = connection.state
@@ -598,7 +500,7 @@ class WaitServer:
                 else:
                     self._look_at_parked(connection)
             elif state == LINGERING:
-                self._throw_away(connection)
+                self.throw_away(connection)
             else:
                 connection.readable = True
         if batch:
@@ -633,7 +535,7 @@ class WaitServer:
     def _sweep(self) -> None:
         """All deadlines: one look a second over all connections, no timer for each."""
         now = time.monotonic()
-        for connection in self._connections:
+        for connection in self.by_descriptor:
             if connection is None or not connection.deadline or connection.deadline > now:
                 continue
             state = connection.state
@@ -645,6 +547,6 @@ class WaitServer:
             elif state == FINISHING:
                 connection.greenlet.throw(ClientGone)
             elif state == READING and connection.reader is not None and connection.reader.state is not State.TEXT:
-                self._refuse(connection, RequestTimeout(f"no whole request within {self.options.head_timeout:g} s"))
+                self.refuse(connection, RequestTimeout(f"no whole request within {self.options.head_timeout:g} s"))
             elif state in (READING, LINGERING):
-                self._close(connection)
+                self.close(connection)

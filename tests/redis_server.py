@@ -137,6 +137,10 @@ class Cluster:
         while not all(b"cluster_state:ok" in server.ask(b"CLUSTER INFO") for server in self.servers):
             assert time.monotonic() < deadline, "the cluster does not come up"
             gevent.sleep(0.1)
+        for server in self.servers[3:]:  # one that has no copy yet is never made master
+            while b"master_link_status:up" not in server.ask(b"INFO replication"):
+                assert time.monotonic() < deadline, "a replica does not follow"
+                gevent.sleep(0.1)
 
     @property
     def url(self) -> str:

@@ -11,8 +11,9 @@ from rplx.messages import Command, Credentials, Identifiers, Online, Send, Stats
 from rplx.protocol.http_requests import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
 
-_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]+([^\r\n]*))?(?:\r?\n\r?\n|\r?\n?\Z)")
-_WHOLE_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]+([^\r\n]*))?\r?\n\r?\n")
+# ++ and *+ give nothing back: otherwise a line of n spaces would be tried in n * n ways.
+_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?(?:\r?\n\r?\n|\r?\n?\Z)")
+_WHOLE_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?\r?\n\r?\n")
 _BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")
 _NO_CHANNEL = "no channel given, and no command (ONLINE, WATCH or STATS)"
 _BROWSER_HEADERS = frozenset((b"origin", b"referer"))

@@ -14,12 +14,17 @@ import httptools
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TooLarge
 
 _VERSIONS = ("1.1", "1.0")
-_REQUEST_LINE = re.compile(rb"[A-Za-z]+[ \t][^\n]*HTTP/")
-_MAY_BECOME_HTTP = re.compile(rb"[A-Z]{1,20}(?: [^\n]*)?\Z")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # what a method is made of (RFC 9110, 5.6.2); a browser may send any
+_REQUEST_LINE = re.compile(_TOKEN + rb"[ \t][^\n]*HTTP/")
+_MAY_BECOME_HTTP = re.compile(rb"(?:[A-Z]{1,20}(?: [^\n]*)?|" + _TOKEN + rb" [ \t]*(?:/|\*|https?:)[^\n]*)\Z")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
+_FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding):")
 _UPGRADE = re.compile(rb"(?im)^upgrade:")
 _CHUNKED_END = b"\r\n\r\n"  # the last chunk or the trailers end so, and nothing else ends a chunked body
+_LENGTH_DIGITS = 18  # of a Content-Length
+CHUNK_OVERHEAD = 16  # bytes around each byte of a chunked body, beside head_max for extensions and trailers
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # for a client that waits for it before it sends its body
 
 
 @dataclass(slots=True)  # not frozen: that triples the time of making one
@@ -93,11 +98,14 @@ class RequestReader:
 
     __slots__ = (
         "_collector",
+        "_framing",
+        "_head_count",
         "_keep_alive",
         "_parser",
         "_remaining",
         "body_max",
         "error",
+        "expects_continue",
         "head_max",
         "head_size",
         "need_host",
@@ -115,6 +123,9 @@ class RequestReader:
         self.text = b""
         self._remaining: int | None = None  # bytes of the body still to come; None: it is chunked
         self._keep_alive = False
+        self._framing = 0  # bytes of a chunked body, with what is around its data
+        self._head_count = 0  # headers that stood in the head; those behind them are trailers
+        self.expects_continue = False  # whether the client waits for CONTINUE; who sends it sets this back
         self.error: Refusal | None = None
         self.head_size = 0  # bytes of the last head
         self._renew()
@@ -149,8 +160,10 @@ class RequestReader:
         collector.begun = 0
         try:
             self._parser.feed_data(data)
-            if collector.begun == 1 and collector.complete and self._parser.get_http_version() in _VERSIONS:
-                self._check_head()
+            version = self._parser.get_http_version()
+            # llhttp takes RTSP/1.0 and ICE/1.0 as well. What has a length, or is chunked, goes the slow way.
+            is_http = version == "1.1" or (version == "1.0" and b" HTTP/1.0\r\n" in data)
+            if collector.begun == 1 and collector.complete and is_http and not self._check_head():
                 self.head_size = len(data)
                 requests.append(self._take())
                 return True
@@ -237,7 +250,6 @@ class RequestReader:
         if head.count(b"\n") != head.count(b"\r\n"):
             head = _BARE_LINE_FEED.sub(b"\r\n", head)
         framed = self._parse_head(head)
-        self._check_head()
         if self._collector.complete and not framed and self.until_end:
             self.state = State.UNTIL_END
             self._keep_alive = False
@@ -246,6 +258,8 @@ class RequestReader:
             requests.append(self._take())
             return rest if self.state is State.START else b""
         self.state = State.BODY
+        self._head_count = len(self._collector.headers)
+        self._framing = 0
         return rest
 
     def _parse_head(self, head: bytes) -> bool:
@@ -261,7 +275,10 @@ class RequestReader:
         except httptools.HttpParserError as error:
             self._renew()
             if "Empty Content-Length" in str(error):
-                return self._parse_head(_EMPTY_LENGTH.sub(b"", head))
+                head = _EMPTY_LENGTH.sub(b"", head)
+                if _FRAMING.search(head):
+                    raise BadRequest("an empty Content-Length beside another length") from None
+                return self._parse_head(head)
             raise BadRequest(f"malformed HTTP request: {error}") from None
         return self._check_head()
 
@@ -272,28 +289,37 @@ class RequestReader:
         hosts = 0
         self._remaining = None
         self._keep_alive = version == "1.1"
+        self.expects_continue = False
         framed = False
         for name, value in self._collector.headers:
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
                 framed = True
-                self._remaining = int(value)
+                digits = value.strip(b" \t").lstrip(b"0") or b"0"
+                if len(digits) > _LENGTH_DIGITS:
+                    raise TooLarge(f"body longer than {self.body_max} bytes")
+                self._remaining = int(digits)
                 if self._remaining > self.body_max:
                     raise TooLarge(f"body longer than {self.body_max} bytes")
-            elif name == b"connection":
+            elif name == b"connection" or name == b"proxy-connection":  # llhttp takes both for the same
                 if b"close" in value.lower():
                     self._keep_alive = False
             elif name == b"transfer-encoding":
                 framed = True
                 if version == "1.0":
                     raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
+                if value.strip(b" \t").lower() != b"chunked":
+                    raise BadRequest("the only Transfer-Encoding here is chunked")
+            elif name == b"expect" and version == "1.1":
+                self.expects_continue = value.lower() == b"100-continue"
         if hosts > 1 or (not hosts and self.need_host and version == "1.1"):
             raise BadRequest("a request has one Host header")
         return framed
 
     def _body(self, data: bytes, requests: list[HttpRequest]) -> bytes:
         collector = self._collector
+        self.expects_continue = False
         data, self.text = self.text + data, b""
         while not collector.complete:
             part, data = self._next_part(data)
@@ -307,6 +333,10 @@ class RequestReader:
                 raise BadRequest(f"malformed HTTP body: {error}") from None
             if collector.body_size > self.body_max:
                 raise TooLarge(f"body longer than {self.body_max} bytes")
+            self._framing += len(part)
+            if self._framing > self.head_max + collector.body_size * (1 + CHUNK_OVERHEAD):
+                raise HeadTooLarge(f"chunk extensions or trailers longer than {self.head_max} bytes")
+        del collector.headers[self._head_count :]  # a trailer is no header: nothing here asks for one (RFC 9110, 6.5.1)
         requests.append(self._take())
         return data if self.state is State.START else b""
 

@@ -7,6 +7,9 @@ import re
 from rplx.errors import BadRequest, TooLarge
 from rplx.messages import Credentials, Identifiers, cursor_value
 
+CURSOR_MAX = 64  # characters of a cursor: of the latest 4096 the numbers are remembered
+_LONG_CURSOR = f"a cursor is longer than {CURSOR_MAX} characters"
+
 _ITEM = re.compile(rb"(\*?)(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)")
 _ESCAPED = re.compile(rb"%(2[CcAa]|3[Aa])")  # the only characters that are percent-decoded: , * :
 _OPEN_ENDS = (b"", b"%", b"%2", b"%3")  # behind a list that may go on
@@ -21,12 +24,13 @@ class IdentifierParser:
         self.id_max = id_max
         start = rb"\b" + re.escape(word.encode()) + rb"="
         items = rb"([*A-Za-z0-9_,.:]*)"
-        self._marker = re.compile(start + rb"(?:(\w+):([^@\s]*)@)?" + items)
+        # ++ and *+ give nothing back, so that no text takes more than one look at each of its bytes.
+        self._marker = re.compile(start + rb"(?:(\w++):([^@\s]*+)@)?" + items)
         # What nearly every poll is: one item, nothing escaped. Half the time of the general way.
         self._one_item = re.compile(start + rb"(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)(?:&|\Z)")
         # In a URL an & ends the marker's value, so an e-mail address further on is no password.
-        self._url_marker = re.compile(start + rb"(?:(\w+):([^@\s&]*)@)?" + items)
-        self._open_password = re.compile(start + rb"\w+:[^@\s]*\Z")
+        self._url_marker = re.compile(start + rb"(?:(\w++):([^@\s&]*+)@)?" + items)
+        self._open_password = re.compile(start + rb"\w++:[^@\s]*+\Z")
 
     def in_target(self, target: bytes) -> Identifiers | None:
         """The marker of a request target, or None. Errors: as `_read`."""
@@ -34,6 +38,8 @@ class IdentifierParser:
         if match is None or target.count(b"=") > 1 or len(match[2]) > self.id_max:
             return self._search(self._url_marker, target)
         cursor, id = match.groups()
+        if cursor is not None and len(cursor) > CURSOR_MAX:
+            raise BadRequest(_LONG_CURSOR)
         return Identifiers({id.decode(): None if cursor is None else cursor.decode()})
 
     def in_data(self, data: bytes) -> Identifiers | None:
@@ -49,7 +55,7 @@ class IdentifierParser:
         text = _unescaped(_REFERER.sub(b"", text))
         if not complete:
             match = self._marker.search(text)
-            if match is None or text[match.end() :] in _OPEN_ENDS or self._open_password.search(text):
+            if match is None or text[match.end() :] in _OPEN_ENDS or self._open_password.match(text, match.start()):
                 return None
         return self.in_data(text)
 
@@ -58,7 +64,7 @@ class IdentifierParser:
         return None if match is None else self._read(match)
 
     def _read(self, match: re.Match[bytes]) -> Identifiers:
-        """Errors: TooLarge with more than `max_ids` ids, BadRequest with an id longer than `id_max` characters."""
+        """Errors: TooLarge with more than `max_ids` ids, BadRequest with too long an id or cursor."""
         login, password, items = match.groups()
         cursors: dict[str, str | None] = {}
         limiters: dict[str, str | None] = {}
@@ -69,6 +75,8 @@ class IdentifierParser:
             star, cursor, id = parts.groups()
             if len(id) > self.id_max:
                 raise BadRequest(f"a channel id is longer than {self.id_max} characters")
+            if cursor is not None and len(cursor) > CURSOR_MAX:
+                raise BadRequest(_LONG_CURSOR)
             _keep_smaller(limiters if star else cursors, id.decode(), None if cursor is None else cursor.decode())
             if len(cursors) + len(limiters) > self.max_ids:
                 raise TooLarge(f"more than {self.max_ids} channels in one list")

@@ -1,0 +1,128 @@
+"""All open connections of the WAIT line: how they begin, are counted, watched, and end."""
+
+from __future__ import annotations
+
+import _socket
+import select
+import time
+from typing import Any
+
+from gevent import monkey
+
+from rplx.errors import Refusal, Unavailable
+from rplx.log import Log
+from rplx.options import WaitOptions
+from rplx.protocol.http_requests import HttpRequest
+from rplx.wait_connection import CLOSED, LINGERING, WORKING, Connection
+
+LINGER = 2.0  # seconds that a client may take to read a refusal while it still sends
+GROWTH = 1024  # places that the table grows by
+
+_DONT_WAIT = _socket.MSG_DONTWAIT
+_SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+_WATCH = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+
+
+class Connections:
+    """The table of connections by descriptor, and one epoll that watches them all.
+
+    A libev watcher for each would take 280 bytes. `accepted` is how many are open, `ahead` holds requests that clients
+    sent ahead of their turn.
+    """
+
+    def __init__(self, options: WaitOptions, log: Log) -> None:
+        self.options = options
+        self.log = log
+        self.accepted = 0
+        self.by_descriptor: list[Connection | None] = []
+        self.ahead: dict[Connection, list[HttpRequest]] = {}
+        self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
+        self._by_address: dict[str, int] = {}
+
+    def open_connections(self) -> list[Connection]:
+        return [connection for connection in self.by_descriptor if connection is not None]
+
+    def add(self, fd: int, address: Any, family: int) -> Connection:
+        """A newly accepted connection; refused if there are too many."""
+        sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
+        connection = Connection(sock, fd, address)
+        if fd >= len(self.by_descriptor):
+            self.by_descriptor.extend([None] * (fd + GROWTH - len(self.by_descriptor)))
+        self.by_descriptor[fd] = connection
+        self.accepted += 1
+        if self.log.connections:
+            self.log.connection(connection, "connection opened")
+        options = self.options
+        if options.max_connections and self.accepted > options.max_connections:
+            self.refuse(connection, Unavailable(f"more than {options.max_connections} connections"))
+        per_address = options.max_connections_per_address
+        if per_address:
+            self._by_address[connection.host] = count = self._by_address.get(connection.host, 0) + 1
+            if count > per_address:
+                self.refuse(connection, Unavailable(f"more than {per_address} connections from one address"))
+        return connection
+
+    def watch(self, connection: Connection) -> None:
+        """Has the epoll tell of what comes, and of what has come unseen."""
+        if not connection.watched:
+            connection.watched = True
+            self.epoll.register(connection.fd, _WATCH)
+
+    def refuse(self, connection: Connection, error: Refusal) -> None:
+        """Answers a request that is not one, and ends the connection."""
+        self.log.connection_error(connection, error.text)
+        connection.state = WORKING
+        connection.keep_alive = False
+        text = f"{error.text}\n"
+        head = (
+            f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+        )
+        try:
+            connection.sock.send((head + text).encode("latin-1", "replace"), _SEND)
+        except OSError:
+            self.close(connection)
+            return
+        self.linger(connection)
+
+    def linger(self, connection: Connection) -> None:
+        """Closes our half and reads on: unread bytes would turn the end into a reset that eats the answer."""
+        try:
+            connection.sock.shutdown(_socket.SHUT_WR)
+        except OSError:
+            self.close(connection)
+            return
+        connection.state = LINGERING
+        connection.deadline = time.monotonic() + LINGER
+        self.watch(connection)
+        self.throw_away(connection)
+
+    def throw_away(self, connection: Connection) -> None:
+        try:
+            while connection.sock.recv(65536, _DONT_WAIT):
+                pass
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.close(connection)
+
+    def close(self, connection: Connection) -> None:
+        """Ends a connection, at once; does nothing if it has ended."""
+        if connection.state == CLOSED:
+            return
+        self.by_descriptor[connection.fd] = None
+        connection.sock.close()
+        connection.state = CLOSED
+        connection.greenlet = None
+        self.accepted -= 1
+        if self._by_address:
+            left = self._by_address.get(connection.host, 0) - 1
+            if left > 0:
+                self._by_address[connection.host] = left
+            else:
+                self._by_address.pop(connection.host, None)
+        if self.ahead:
+            self.ahead.pop(connection, None)
+        if self.log.connections:
+            self.log.connection(connection, f"{connection.name} connection closed".strip())
