@@ -11,7 +11,7 @@ Check = Callable[[str], str]
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/:?#@\[\]]+)(:(?P<port>\d{1,5}))?")
 _HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-_ENGINE_URL = re.compile(r"memory:|(rediss?|valkeys?|unix)://\S+")
+_ENGINE_URL = re.compile(r"memory:|((redis|valkey)s?(\+(sentinel|cluster))?|unix)://\S+")
 PORT_MAX = 65535
 
 

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from gevent import monkey
-
 from rplx import process
-from rplx.engines import is_shared
+from rplx.engines import check_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.options import Config
@@ -40,6 +38,7 @@ def _run(load: Loader, pidfile: str | None, *, supervised: bool) -> int:
     for line in lines:
         log.message(line)
     try:
+        check_engine(config)
         if os.getuid() == 0:
             process.check_user(config.server.user)
         with _pidfile(pidfile):
@@ -95,8 +94,6 @@ def serve_in_this_process(
     supervised: bool,
 ) -> int:
     """Drops privileges and serves; gives the exit status. Errors: ConfigError."""
-    if is_shared(config):
-        monkey.patch_all()  # the engine's client library must not hold up the loop
     # Brings gevent's loop with it, which must not be there before a fork; the new user need not be able to read it.
     from rplx.server import Server
 

@@ -20,9 +20,14 @@ def is_shared(config: Config) -> bool:
 
 
 def check_engine(config: Config) -> None:
-    """Errors: ConfigError if the library that `engine.url` needs is not installed."""
-    if is_shared(config) and importlib.util.find_spec("redis") is None:
+    """Errors: ConfigError if the library that `engine.url` needs is not installed, or if the URL is none of its."""
+    if not is_shared(config):
+        return
+    if importlib.util.find_spec("redis") is None:
         raise ConfigError(["engine.url: the Redis engine needs a library more: pip install rplx[redis]"])
+    from rplx.engine.redis.address import parse
+
+    parse(config.engine.url)
 
 
 def make_engine(config: Config, log: Log) -> Engine:

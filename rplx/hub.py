@@ -30,6 +30,7 @@ SLICE = 0.012
 
 
 NOTHING = Decimal(-1)  # less than any cursor
+NO_MESSAGE = Message(b"", {})
 
 
 class PollTimeout(Exception):
@@ -102,6 +103,7 @@ class Hub:
         self._channels: dict[str, dict[ChannelSet, None]] = {}
         self._filling: dict[tuple[str, ...], ChannelSet] = {}
         engine.announce = self.wake
+        engine.recall = self.recall
         self._deliveries: deque[Delivery] = deque()
         self._sending = 0  # deliveries that have sockets left to send to
         self.quiet = Event()  # set while there are none
@@ -245,11 +247,23 @@ class Hub:
         if not all(channel_set.all_behind(values[id]) for id in matched):
             self._split(channel_set, matched, values, delivery)
             return
+        self._take_out(channel_set)
+        delivery.add(channel_set, matched)
+
+    def recall(self, ids: Iterable[str]) -> None:
+        """Answers all listeners of `ids` with an empty body: they ask again, and are told what they may have missed."""
+        delivery = Delivery(self, NO_MESSAGE)
+        for channel_set in {found: None for id in ids for found in self._channels.get(id, ())}:
+            self._take_out(channel_set)
+            delivery.add_empty(channel_set)
+        if delivery.sets:
+            self._start(delivery)
+
+    def _take_out(self, channel_set: ChannelSet) -> None:
         self._forget(channel_set)
         count = len(channel_set.listeners)
         self.listening -= count
         self.engine.leave(channel_set.names, count)
-        delivery.add(channel_set, matched)
 
     def _split(
         self, channel_set: ChannelSet, matched: tuple[str, ...], values: dict[str, Decimal], delivery: Delivery
@@ -386,9 +400,16 @@ class Delivery:
         if body is None:  # encoded once for each combination of ids
             cursors = self.message.cursors
             body = self._bodies[matched] = encode_blocks([Due(self.message, {id: cursors[id] for id in matched})])
+        self._put(channel_set, body, matched)
+
+    def add_empty(self, channel_set: ChannelSet) -> None:
+        """Takes a set whose listeners are answered with nothing."""
+        self._put(channel_set, b"", ())
+
+    def _put(self, channel_set: ChannelSet, body: bytes, ids: tuple[str, ...]) -> None:
         for listener in channel_set.listeners:
             listener.answer = body
-        self.sets.append((channel_set, body, matched))
+        self.sets.append((channel_set, body, ids))
 
     def send(self) -> bool:
         """Sends to sets for a while; True when all have it."""
@@ -411,7 +432,7 @@ class Delivery:
         hub = self._hub
         if hub.sender is not None:
             hub.sender(channel_set.listeners, body)
-        if hub.log.connections:
+        if hub.log.connections and body:
             for _ in channel_set.listeners:
                 hub.log_sending(1, len(body), ids)
         self._served.append(channel_set)

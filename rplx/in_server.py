@@ -8,8 +8,10 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gevent import get_hub
+from gevent.lock import BoundedSemaphore
 from gevent.server import StreamServer
 from gevent.socket import wait_read, wait_write
 
@@ -20,7 +22,7 @@ from rplx.log import Log
 from rplx.messages import Command, Credentials, Online, Send, Stats, Watch
 from rplx.options import InOptions
 from rplx.protocol import commands, replies
-from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.users import Users
 
@@ -102,6 +104,7 @@ class InServer:
         self.pool = ReusingPool(options.max_connections)
         self._servers: list[_Acceptor] = []
         self._failures: dict[str, deque[float]] = {}
+        self._verifying: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()  # by address
         self.max_failures = 0
         self.configure(options, parser, users)
 
@@ -167,6 +170,9 @@ class InServer:
                         return
                 elif reader.state is State.UNTIL_END:
                     self._check_open_body(reader.head())
+                elif reader.expects_continue:  # curl waits a second for it before a longer body (RFC 9110, 10.1.1)
+                    reader.expects_continue = False
+                    connection.send(CONTINUE)
             except Refusal as error:
                 log.connection_error(connection, error.text)
                 # Plain text has no refusals but those of a login (parts 3 and 7.3).
@@ -249,6 +255,8 @@ class InServer:
             if prefixes is None:
                 return b""
             online = self._hub.engine.online(prefixes)
+            if len(online) > self.options.max_online:
+                raise TooLarge(f"more than {self.options.max_online} ids are online; ask for those of a prefix")
             self.log.connection(connection, f"sending {len(online)} online identifiers")
             return replies.online(online)
         if isinstance(command, Watch):
@@ -317,8 +325,18 @@ class InServer:
             return
         if self.users.remembers(credentials.login, credentials.password):
             return
+        # One at a time from each address: a thousand guesses at once would all come before the first has failed.
+        turn = self._verifying.setdefault(connection.host, BoundedSemaphore())
+        with turn:
+            self._verify(connection.host, credentials)
+
+    def _verify(self, host: str, credentials: Credentials) -> None:
+        """Errors: AccessDenied, TooManyRequests."""
+        users = self.users
+        if users.remembers(credentials.login, credentials.password):  # the one before us has just found out
+            return
         now = time.monotonic()
-        failures = self._failures.get(connection.host)
+        failures = self._failures.get(host)
         if failures is not None and self.max_failures:
             while failures and failures[0] + FAILURE_WINDOW < now:
                 failures.popleft()
@@ -326,12 +344,12 @@ class InServer:
                 raise TooManyRequests("too many failed logins from this address; wait a minute")
         try:
             # A hash is slow by design: in a thread it holds up nobody else.
-            get_hub().threadpool.apply(self.users.verify, (credentials.login, credentials.password))
+            get_hub().threadpool.apply(users.verify, (credentials.login, credentials.password))
         except AccessDenied:
             if self.max_failures:
                 if len(self._failures) >= FAILURE_ADDRESSES_MAX:
                     self._failures.pop(next(iter(self._failures)))
-                self._failures.setdefault(connection.host, deque(maxlen=self.max_failures)).append(now)
+                self._failures.setdefault(host, deque(maxlen=self.max_failures)).append(now)
             raise
 
 

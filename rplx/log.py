@@ -15,7 +15,10 @@ NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cl
 RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
 FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+_LINE_ENDS = (0x2028, 0x2029)  # that Unicode has beside those of ASCII
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in _LINE_ENDS
+}
 # The thread is a real one, also where gevent has replaced the standard library's.
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 _sleep = monkey.get_original("time", "sleep")

@@ -106,6 +106,7 @@ class InOptions:
         1000, "connections at once; further ones wait in the kernel's queue", reload=False, at_least=1
     )
     max_ids: int = option(10_000, "channels that one send may name; past it 413", at_least=1)
+    max_online: int = option(1_000_000, "ids in one answer to ONLINE; past it 413, so ask by prefix", at_least=1)
     check_json: bool = option(True, "refuse messages that are not strict JSON")
     guests_loopback_only: bool = option(True, "without a users file, only the machine itself may publish")
 

@@ -14,9 +14,9 @@ from gevent.lock import BoundedSemaphore
 from rplx import process
 from rplx.client.errors import InvalidArgument, Refused, Timeout
 from rplx.client.names import Ids, cursors_by_id, encode
-from rplx.engines import is_shared, make_engine, sweep
+from rplx.engines import make_engine, sweep
 from rplx.environment import configuration
-from rplx.errors import ConfigError, Refusal
+from rplx.errors import Refusal
 from rplx.foreign import WaitingRoom
 from rplx.hub import Hub
 from rplx.in_server import InServer
@@ -60,10 +60,6 @@ class Runtime:
     """Joins the rooms in this process; belongs to the thread that made it."""
 
     def __init__(self, config: Config) -> None:
-        if is_shared(config) and not monkey.is_module_patched("socket"):
-            raise ConfigError(
-                ["engine.url: with Redis call gevent.monkey.patch_all() first, or each question to it stops all polls"]
-            )
         self.config = config
         self.process = os.getpid()
         self.log = Log(config.log.verbosity, config.log.connections, STDERR)

@@ -37,7 +37,7 @@ def run(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.Compl
 
 
 def address(server: StubServer) -> str:
-    return "%s:%d" % server.address  # noqa: UP031
+    return "%s:%d" % server.address
 
 
 def unused_port() -> int:

@@ -12,13 +12,19 @@ Announce = Callable[[Message], None]
 """Called with each message once it is stored, in the order in which they were stored."""
 
 
+Recall = Callable[[Sequence[str]], None]
+"""Called with ids whose history was lost, or whose messages were missed: their listeners have to ask again."""
+
+
 class Engine(Protocol):
     """History with cursors, presence and the event log, for one process or for many.
 
+    Announcements are certain only for a listener that has joined and then called `due`.
     Methods may switch greenlets where an engine lives elsewhere; Unavailable is raised when it cannot be reached.
     """
 
     announce: Announce
+    recall: Recall
 
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller limits apply to a channel with its next message."""

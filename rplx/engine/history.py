@@ -33,6 +33,11 @@ class ChannelHistory:
         """The greatest cursor here; `floor` if there is none."""
         return self._values[-1] if self._values else self.floor
 
+    @property
+    def reached(self) -> Decimal:
+        """The greatest cursor that was ever here, also of what was dropped."""
+        return max(self.newest, self.floor)
+
     def add(self, value: Decimal, message: Message, limit: int, now: float) -> None:
         """Keeps `message` at `value`, behind others of the same cursor, and no more than `limit` messages."""
         index = bisect_right(self._values, value)

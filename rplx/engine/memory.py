@@ -30,6 +30,7 @@ class MemoryEngine:
         self.history_options = history
         self.presence_options = presence
         self.announce: Callable[[Message], None] = lambda message: None
+        self.recall: Callable[[Sequence[str]], None] = lambda ids: None  # never called: nothing is lost in here
         self._wall = wall
         self._monotonic = monotonic
         self._clock = CursorClock()
@@ -86,7 +87,9 @@ class MemoryEngine:
         if not open_ids:
             return {id: cursor for id, cursor in given.items() if cursor is not None}
         drawn = self.draw()
-        held = [self._channels[id].newest for id in open_ids if id in self._channels]
+        held = [self._channels[id].reached for id in open_ids if id in self._channels]
+        if self._floors:  # a listener of a channel that was emptied may be ahead of the clock too
+            held += [self._floors[id] for id in open_ids if id in self._floors]
         if held and (newest := max(held)) >= cursor_value(drawn):
             drawn = behind(newest)
         return {id: drawn if cursor is None else cursor for id, cursor in given.items()}
@@ -142,7 +145,7 @@ class MemoryEngine:
         for id in cleaned:
             channel = self._channels.pop(id)
             self._size -= channel.size
-            self._remember_floor(id, channel.newest)
+            self._remember_floor(id, channel.reached)
         return offline, cleaned
 
     def _remember_floor(self, id: str, floor: Decimal) -> None:

@@ -187,9 +187,7 @@ class Conversation(RuleBasedStateMachine):
     def nothing_but_listeners_is_held(self) -> None:
         stats = self.hub.stats()
         assert len(stats["pairs_by_fhs"]) == self.hub.listening
-        assert set(stats["connected_fhs"]) == {
-            id for client in self.clients if client.parked for id in client.cursors
-        }
+        assert set(stats["connected_fhs"]) == {id for client in self.clients if client.parked for id in client.cursors}
 
     # -- a client's side
 
@@ -226,7 +224,7 @@ class Conversation(RuleBasedStateMachine):
         assert bool(found) == bool(body)
         assert found == in_order(found)
         for ids, data in found:
-            for id, cursor in ids:
+            for id, _ in ids:
                 client.got.setdefault(id, set())
                 assert data not in client.got[id]
                 client.got[id].add(data)
