@@ -1,0 +1,156 @@
+"""Listeners connect, hang up and are cut off: do WATCH's events, replayed, give what ONLINE says?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gevent
+from gevent import socket
+
+from bench.soak.clients import Address, BackEnd, connect, eventually, marker, reset
+
+OPTIONS = ("--set", "presence.offline_timeout=0.3", "--set", "presence.event_chain_len=20000")
+ACTORS = 60
+CHANNELS = 2000
+LISTENERS_EACH = 5  # at once
+LOOK_EVERY = 0.02  # seconds between two looks of the watcher
+
+
+@dataclass
+class Count:
+    """`differed`: looks at which the replayed events gave another set of ids than ONLINE in the same turn."""
+
+    actions: int = 0
+    events: int = 0
+    looks: int = 0
+    differed: int = 0
+    wrong_counts: int = 0  # ids whose number of connections was wrong once all had settled
+    left_over: int = 0  # ids online when nobody listened any more
+
+    @property
+    def flawless(self) -> bool:
+        return self.events > 0 and self.looks > 0 and not (self.differed or self.wrong_counts or self.left_over)
+
+
+class Watcher:
+    """Follows WATCH and compares with ONLINE, both asked in one segment."""
+
+    def __init__(self, in_: Address, count: Count) -> None:
+        self._back_end = BackEnd(in_)
+        self._count = count
+        self._position = self._back_end.ask("WATCH")[0].split(" ")[1].partition(":")[0]
+        self._ids: set[str] = set()
+
+    def look(self) -> dict[str, int]:
+        """Online ids and their counts."""
+        online, events = self._back_end.ask("ONLINE", f"WATCH {self._position}")
+        for event in events.splitlines():
+            kind, _, rest = event.partition(" ")
+            self._position, _, id = rest.partition(":")
+            (self._ids.add if kind == "online" else self._ids.discard)(id)
+            self._count.events += 1
+        counts = {id: int(number) for id, number in (line.split(" ") for line in online.splitlines())}
+        self._count.looks += 1
+        self._count.differed += set(counts) != self._ids
+        return counts
+
+    def watch(self) -> None:
+        while True:
+            self.look()
+            gevent.sleep(LOOK_EVERY)
+
+
+class Actor:
+    """Opens listeners and ends them in all ways. `held`: those that are there, with their ids."""
+
+    def __init__(self, wait: Address, seed: int) -> None:
+        self._wait = wait
+        self._chance = random.Random(seed)
+        self.held: list[tuple[socket.socket, Sequence[str]]] = []
+
+    def act(self, actions: int, count: Count) -> None:
+        for _ in range(actions):
+            count.actions += 1
+            if not self.held or (len(self.held) < LISTENERS_EACH and self._chance.random() < 0.5):
+                self._come()
+            else:
+                self._go(*self.held.pop(self._chance.randrange(len(self.held))))
+
+    def _come(self) -> None:
+        ids = self._chance.sample([f"p{number}" for number in range(CHANNELS)], self._chance.randrange(1, 4))
+        sock = connect(self._wait)
+        text = marker(dict.fromkeys(ids))
+        form = self._chance.randrange(3)
+        if form == 0:
+            sock.sendall(f"{text}\n".encode())
+        else:
+            sock.sendall(f"GET /?{text} HTTP/1.{form - 1}\r\nHost: x\r\n\r\n".encode())
+        if self._chance.random() < 0.1:  # ends before it is even heard
+            reset(sock) if form else sock.close()
+            return
+        self.held.append((sock, ids))
+        if form != 2:
+            sock.recv(4096)  # the head: it is registered
+
+    def _go(self, sock: socket.socket, _: Sequence[str]) -> None:
+        way = self._chance.randrange(3)
+        if way == 0:
+            sock.close()
+        elif way == 1:
+            reset(sock)
+        else:  # half-closed: it has hung up, and gets the end of its answer
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+            sock.close()
+
+    def counts(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for _, ids in self.held:
+            for id in ids:
+                found[id] = found.get(id, 0) + 1
+        return found
+
+    def leave(self) -> None:
+        for sock, _ in self.held:
+            sock.close()
+        self.held = []
+
+
+def run(*, actions: int, seed: int = 1) -> Count:
+    """`actions`: listeners that come or go, in all."""
+    from tests.live import LiveServer
+
+    count = Count()
+    with LiveServer(*OPTIONS) as server:
+        watcher = Watcher(server.in_, count)
+        watching = gevent.spawn(watcher.watch)
+        actors = [Actor(server.wait, seed + number) for number in range(ACTORS)]
+        acting = [gevent.spawn(actor.act, actions // ACTORS, count) for actor in actors]
+        gevent.joinall(acting, raise_error=True)
+        watching.kill()
+        _settle(watcher, actors, count)
+        for actor in actors:
+            actor.leave()
+        gevent.sleep(0.3 + 2.0)  # the grace time, and a look at what time has brought
+        count.left_over = len(watcher.look())
+    return count
+
+
+def _settle(watcher: Watcher, actors: Sequence[Actor], count: Count) -> None:
+    """Everybody who left has been noticed: now the counts have to be those of the listeners that are there."""
+    expected: dict[str, int] = {}
+    for actor in actors:
+        for id, number in actor.counts().items():
+            expected[id] = expected.get(id, 0) + number
+
+    def right() -> bool:
+        return {id: number for id, number in watcher.look().items() if number} == expected
+
+    try:
+        eventually(right, 5.0, "the counts of those who listen")
+    except AssertionError:
+        found = watcher.look()
+        count.wrong_counts = sum(found.get(id, 0) != expected.get(id, 0) for id in set(found) | set(expected))
