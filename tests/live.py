@@ -77,7 +77,9 @@ class LiveServer:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-        return self.process.wait()
+        status = self.process.wait()
+        self._reader.join(START_TIMEOUT)  # the last lines of its log
+        return status
 
     def __enter__(self) -> LiveServer:
         return self

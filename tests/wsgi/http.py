@@ -124,7 +124,7 @@ def online(address: Address) -> dict[str, int]:
     return {line.split(" ")[0]: int(line.split(" ")[1]) for line in lines}
 
 
-def until(what: Callable[[], bool], timeout: float = 5.0) -> None:
+def until(what: Callable[[], bool], timeout: float = 20.0) -> None:
     deadline = time.monotonic() + timeout
     while not what():
         assert time.monotonic() < deadline, "did not come in time"
