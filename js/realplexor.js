@@ -97,6 +97,7 @@ export class Dklab_Realplexor {
   #closed = false;
   #delivering = false;
   #givesPosition = null; // null: not known yet
+  #told = new Map(); // channel -> the cursor at which its gap was told, until it is behind
 
   constructor(fullUrl, namespaceOrOptions) {
     const given = typeof namespaceOrOptions === 'object' ? namespaceOrOptions : { namespace: namespaceOrOptions };
@@ -307,17 +308,21 @@ export class Dklab_Realplexor {
       this.#emit('connected', {});
     }
     const missed = gaps.map((name) => request.channels.get(name)).filter(Boolean);
-    const before = missed.map((channel) => channel.cursor);
+    const news = missed.filter((channel) => this.#told.get(channel) !== channel.cursor);
+    this.#told = new Map(missed.map((channel) => [channel, channel.cursor]));
     for (const channel of request.channels.values()) {
       channel.ready = true;
       channel.cursor ??= position;
     }
-    if (missed.length) this.#emit('gap', { ids: missed.map((channel) => channel.id) });
+    if (news.length) this.#emit('gap', { ids: news.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(request, block);
-    missed.forEach((channel, i) => {
-      // A gap is told once: with no message behind it, the channel goes on from the present.
-      if (channel.cursor === before[i] && position && compareCursors(position, channel.cursor) > 0) channel.cursor = position;
-    });
+    for (const [channel, cursor] of this.#told) {
+      if (channel.cursor !== cursor || !position) continue;
+      // With no message behind its gap the channel goes on from the present. Beside others' messages the answer may have
+      // been cut at the server's limit: asked once more, it says so at once.
+      if (blocks.length) channel.ready = false;
+      else if (compareCursors(position, cursor) > 0) channel.cursor = position;
+    }
     this.#delivering = false;
     if (blocks.length || !this.#isEarly(request)) this.#bounces = 0;
     else if (!request.asks) this.#bounces++;
@@ -360,6 +365,7 @@ export class Dklab_Realplexor {
 
   #lost(reason) {
     this.#fresh = false;
+    this.#told.clear();
     if (!this.#connected) return;
     this.#connected = false;
     this.#emit('disconnected', { reason });

@@ -239,14 +239,17 @@ class Application:
         connection = environ.get("rplx.connection")
         if connection is not None:
             self.log.connection_error(connection, error.text)
-        return refuse(error, environ, start_response)
+        # Without them a page of another origin would be told "Failed to fetch" and never why.
+        return refuse(error, environ, start_response, self._cors(environ) if self._origins else ())
 
 
-def refuse(error: Refusal, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The answer to a request that is not carried out (part 7.3)."""
+def refuse(
+    error: Refusal, environ: Environ, start_response: StartResponse, added: Iterable[tuple[str, str]] = ()
+) -> Iterable[bytes]:
+    """The answer to a request that is not carried out (part 7.3), with `added` headers."""
     text = f"{error.text}\n".encode()
     headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
-    headers.append(("X-Content-Type-Options", "nosniff"))
+    headers += [("X-Content-Type-Options", "nosniff"), *added]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", "GET, POST"))
     start_response(f"{error.status} {error.reason}", headers)

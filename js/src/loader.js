@@ -31,6 +31,7 @@ class Loader {
   #client = null;
   #prefix = null;
   #map = {};
+  #applied = new Set();
   #call = null;
   #written = {};
 
@@ -46,22 +47,25 @@ class Loader {
       this.#client?.close();
       this.#client = new Dklab_Realplexor(null, prefix);
       this.#prefix = prefix;
+      this.#applied.clear();
+      this.#written = {};
     }
     this.#call = callAndReturnException;
-    const before = this.#map;
     this.#map = map;
-    for (const id of Object.keys({ ...before, ...map })) this.#apply(id, map[id]);
+    // The host may have taken an id out of the very map that it handed over last time.
+    for (const id of new Set([...this.#applied, ...Object.keys(map)])) this.#apply(id, map[id]);
     this.#client.execute();
   }
 
   #apply(id, entry) {
     if (!entry?.callbacks?.length) {
-      this.#client.unsubscribe(id, null);
+      if (this.#applied.delete(id)) this.#client.unsubscribe(id, null);
       return;
     }
     const cursor = entry.cursor;
     if (cursor != null && cursor !== '' && cursor !== this.#written[id]) this.#client.setCursor(id, cursor);
     this.#client.subscribe(id, this.#receive);
+    this.#applied.add(id);
   }
 
   #receive = (data, id, cursor) => {

@@ -78,13 +78,14 @@ class Dklab_Realplexor
      *
      * @param mixed $idsAndCursors  an id, a list of ids or a map id => cursor, mixed
      * @param mixed $data           anything that json_encode takes
-     * @param mixed $showOnlyForIds null, or ids: only listeners that also listen to one of them see the message
+     * @param mixed $showOnlyForIds null, or ids: only listeners that also listen to one of them see the message. An
+     *     empty array means everybody here, as it always has
      * @return bool true
      * @throws Dklab_Realplexor_Exception
      */
     public function send($idsAndCursors, $data, $showOnlyForIds = null)
     {
-        $this->call('send', [$idsAndCursors, $data, $showOnlyForIds]);
+        $this->call('send', [$idsAndCursors, $data, $showOnlyForIds === [] ? null : $showOnlyForIds]);
         return true;
     }
 

@@ -40,7 +40,7 @@ final class Client
      *     With an empty list nothing is sent.
      * @param mixed $data anything that json_encode takes
      * @param string|int|iterable<mixed>|null $onlyFor only listeners that also listen to one of these ids see it;
-     *     null or an empty list: everybody
+     *     null: everybody. An empty list is an error
      * @return array<int|string, string> id => cursor under which it is stored there
      */
     public function send($channels, $data, $onlyFor = null): array

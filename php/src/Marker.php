@@ -21,7 +21,7 @@ final class Marker
 
     /**
      * @param mixed $channels an id, a list of ids or a map id => cursor, mixed; a null cursor is none
-     * @param mixed $limiters an id or a list of ids; null or empty: visible to all listeners
+     * @param mixed $limiters an id or a list of ids; null: visible to all listeners
      * @return string|null the marker; null if there is no channel
      * @throws InputException
      */
@@ -35,7 +35,12 @@ final class Marker
         if ($items === []) {
             return null;
         }
-        foreach ($limiters === null ? [] : self::asArray($limiters) as $limiter) {
+        $limiters = $limiters === null ? null : self::asArray($limiters);
+        if ($limiters === []) {
+            // Sent without limiters it would go to everybody, which is the last thing that an empty list asks for.
+            throw new InputException('No identifier to limit the message to given; null means everybody');
+        }
+        foreach ($limiters ?? [] as $limiter) {
             $items[] = '*' . $this->full($limiter);
         }
         return $this->start . implode(',', $items);

@@ -92,7 +92,7 @@ final class ClientTest extends TestCase
         [$id, $limiter] = [Live::id(), Live::id()];
         $client = self::client();
         $client->send($id, 'for some', [$limiter, Live::id()]);
-        $client->send($id, 'for all', []);
+        $client->send($id, 'for all', null);
         self::assertSame(['for all'], (new Listener("5:$id"))->data());
         self::assertSame(['for some', 'for all'], (new Listener("5:$id,$limiter"))->data());
     }

@@ -47,7 +47,7 @@ final class DklabTest extends TestCase
         [$id, $limiter] = [Live::id(), Live::id()];
         $realplexor = self::realplexor('ns_');
         $realplexor->send($id, 'for some', [$limiter]);
-        $realplexor->send($id, 'for all');
+        $realplexor->send($id, 'for all', []);
         self::assertSame(['for all'], (new Listener("5:ns_$id"))->data());
         self::assertSame(['for some', 'for all'], (new Listener("5:ns_$id,ns_$limiter"))->data());
     }

@@ -35,7 +35,6 @@ final class MarkerTest extends TestCase
         yield 'an iterator' => ['identifier=5:b,c', new \ArrayIterator(['b' => '5', 0 => 'c'])];
         yield 'a limiter' => ['identifier=a,*x', 'a', 'x'];
         yield 'limiters' => ['identifier=a,*x,*y', 'a', ['x', 'y']];
-        yield 'no limiter' => ['identifier=a', 'a', []];
         $long = '1795346940.57180012345';
         yield 'a long cursor is kept to the digit' => ["identifier=$long:a", ['a' => $long]];
         yield 'a float' => ['identifier=1795346940.571823:a', ['a' => 1795346940.571823]];
@@ -99,6 +98,7 @@ final class MarkerTest extends TestCase
      */
     public function wrongLists(): iterable
     {
+        yield ['No identifier to limit the message to given; null means everybody', 'a', []];
         yield ['Identifier must be alphanumeric, "a-b" given', 'a-b'];
         yield ['Identifier must be alphanumeric, "" given', ''];
         yield ['Identifier must be alphanumeric, "" given', null];

@@ -99,9 +99,11 @@ class Listener:
         self._connection: Connection | None = None
         self._closing = threading.Event()
         self._due: deque[Message] = deque()
+        self._told: dict[str, str | None] = {}  # id -> the cursor at which its gap was told, until it is behind
+        self._asks = True  # whether the next poll is to be answered at once
         self._retry = Retry()
         try:
-            self._take(self._poll(timeout, position=True))
+            self._take(self._poll())
         except BaseException:
             self.close()
             raise
@@ -145,23 +147,26 @@ class Listener:
     def _try(self) -> None:
         """One poll; a failure that may pass, and an empty answer that came too soon, make the next one wait."""
         started = time.monotonic()
+        asked = self._asks
         try:
-            self._take(self._poll(self._poll_timeout, position=False))
+            self._take(self._poll())
         except RealplexorError as error:
+            self._told = {}
             if self._closing.is_set():
                 return
             if not is_passing(error):
                 raise
             self._retry.failed(error)
             return
-        if self._due or time.monotonic() - started > QUICK:
+        if self._due or asked or time.monotonic() - started > QUICK:
             self._retry.succeeded()
         else:
             self._retry.failed("an empty answer")
 
-    def _poll(self, seconds: float | None, *, position: bool) -> Answer:
+    def _poll(self) -> Answer:
         """One request and its answer. Asking twice does no harm: the cursors say what is due."""
-        request = self._request(position)
+        request = self._request(self._asks)
+        seconds = self._timeout if self._asks else self._poll_timeout
         kept = self._connection is not None and self._connection.usable()
         if not kept:
             self._connect()
@@ -217,8 +222,24 @@ class Listener:
             self._cursors = {id: position if at is None else at for id, at in self._cursors.items()}
         for message in messages:
             self._due.append(Message(message.data, {self._names.short(id): at for id, at in message.ids.items()}))
-        if (gap := answer.headers.get("x-realplexor-gap")) and self._on_gap is not None:
-            self._on_gap([self._names.short(id) for id in gap.split(",")])
+        self._asks = False
+        gap = answer.headers.get("x-realplexor-gap", "")
+        self._take_gap([self._names.short(id.strip()) for id in gap.split(",") if id], position)
+
+    def _take_gap(self, ids: list[str], position: str | None) -> None:
+        """Tells of a gap, once: where no message is behind it, the channel goes on from the present."""
+        known = {id: self._cursors[id] for id in ids if id in self._cursors}
+        news = [id for id, cursor in known.items() if self._told.get(id) != cursor]
+        self._told = known
+        if self._due:
+            # Beside others' messages the answer may have been cut at the server's limit: the next poll says at once.
+            self._asks = not all(any(id in message.ids for message in self._due) for id in known)
+        elif position:
+            for id, cursor in known.items():
+                if cursor is None or Decimal(position) > Decimal(cursor):
+                    self._cursors[id] = position
+        if news and self._on_gap is not None:
+            self._on_gap(news)
 
 
 def _parsed(url: str, tls: bool | ssl.SSLContext) -> tuple[Address, str]:

@@ -596,7 +596,13 @@ class TestListen:
             script = [
                 (wait_answer(), "X-Realplexor-Cursor: 100.25\r\n"),
                 (wait_answer(block("one", n_a="101.5"), block("two", n_a="102", n_b="102.0")), ""),
-                (wait_answer(block({"x": [3]}, n_b="103")), "X-Realplexor-Gap: n_a,n_b\r\n"),
+                (
+                    wait_answer(block({"x": [3]}, n_b="103")),
+                    "X-Realplexor-Cursor: 104\r\nX-Realplexor-Gap: n_a,n_b\r\n",
+                ),
+                # asked at once for what may have been cut off, and the gap not told again
+                (wait_answer(block(4, n_a="103.5")), "X-Realplexor-Cursor: 104.5\r\nX-Realplexor-Gap: n_a\r\n"),
+                (wait_answer(), "X-Realplexor-Cursor: 105\r\nX-Realplexor-Gap: n_b\r\n"),
             ]
             for text, headers in script:
                 connection.read()
@@ -604,21 +610,32 @@ class TestListen:
             connection.read()
 
         gaps: list[list[str]] = []
+
+        def tell(ids: list[str]) -> None:
+            gaps.append(ids)
+            if len(gaps) == 2:
+                listener.close()
+
         with StubServer(serve) as server:
             client = Realplexor(namespace="n_")
-            listener = client.listen({"a": None, "b": "5"}, server.url + "rpl/?x=1", on_gap=gaps.append)
+            listener = client.listen({"a": None, "b": "5"}, server.url + "rpl/?x=1", on_gap=tell)
             assert listener.cursors == {"a": "100.25", "b": "5"}
             assert next(listener) == ("one", {"a": "101.5"})
             assert listener.cursors == {"a": "101.5", "b": "5"}
             assert next(listener) == ("two", {"a": "102", "b": "102.0"})
             assert gaps == []
             assert next(listener) == ({"x": [3]}, {"b": "103"})
+            assert next(listener) == (4, {"a": "103.5"})
             assert gaps == [["a", "b"]]
-            listener.close()
-        assert [request.split(b"\r\n")[0] for request in server.requests[:3]] == [
+            assert list(listener) == []
+            assert gaps == [["a", "b"], ["b"]]
+            assert listener.cursors == {"a": "103.5", "b": "105"}  # with no message behind its gap: from the present
+        assert [request.split(b"\r\n")[0] for request in server.requests[:5]] == [
             b"GET /rpl/?x=1&identifier=n_a,5:n_b&position HTTP/1.1",
             b"GET /rpl/?x=1&identifier=100.25:n_a,5:n_b HTTP/1.1",
             b"GET /rpl/?x=1&identifier=102:n_a,102.0:n_b HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=102:n_a,103:n_b&position HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=103.5:n_a,103:n_b HTTP/1.1",
         ]
         assert len(server.connections) == 1
 

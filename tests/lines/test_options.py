@@ -94,6 +94,13 @@ class TestAllowedOrigins:
         ):
             assert line in lines
 
+    def test_a_refusal(self, wire: Wire) -> None:
+        """The page may read why."""
+        lines = self.head(wire, http("GET /?identifier= HTTP/1.1\nHost: h\nOrigin: https://site.example"))
+        assert lines[0] == "HTTP/1.1 400 Bad Request"
+        assert "Access-Control-Allow-Origin: https://site.example" in lines
+        assert "Vary: Origin" in lines
+
     @pytest.mark.parametrize("origin", ["https://other.example", "http://site.example", "null"])
     def test_a_stranger(self, wire: Wire, origin: str) -> None:
         lines = self.head(wire, http(f"GET /?identifier=a HTTP/1.0\nOrigin: {origin}"))

@@ -108,22 +108,23 @@ test('2,000 messages back to back, alternating over two channels without a curso
 
 test('nothing is lost while channels come and go', async () => {
   await listen(['steady']);
+  let isChurning = true;
   const churn = page.evaluate(async () => {
-    window.isChurning = true;
     const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-    let rounds = 0;
-    for (; isChurning; rounds++) {
-      client.subscribe(`passing_${rounds}`, () => {});
-      await pause(rounds % 7);
-      client.unsubscribe(`passing_${rounds}`);
-      await pause(rounds % 5);
+    for (let round = 0; round < 50; round++) {
+      client.subscribe(`passing_${round}`, () => {});
+      await pause(round % 7);
+      client.unsubscribe(`passing_${round}`);
+      await pause(round % 5);
     }
-    return rounds;
   });
-  const sent = Array.from({ length: 400 }, (_, i) => i);
-  for (const number of sent) await server.send('steady', number);
-  await page.evaluate(() => (window.isChurning = false));
-  assert.ok((await churn) > 10);
+  churn.finally(() => (isChurning = false));
+  const sent = [];
+  while (isChurning || sent.length < 50) {
+    sent.push(sent.length);
+    await server.send('steady', sent.at(-1));
+  }
+  await churn;
   await count(sent.length);
   assert.deepEqual((await got()).map(([, data]) => data), sent);
 });
@@ -202,6 +203,18 @@ test('an origin that is not allowed hears nothing, and is told so', async () => 
   } finally {
     stranger.stop();
   }
+});
+
+test('a refusal is told with the server\'s reason', async () => {
+  const told = await page.evaluate(
+    (url) =>
+      new Promise((resolve) => {
+        const ids = Array.from({ length: 501 }, (_, i) => `many_${i}`);
+        new Dklab_Realplexor(url).on('error', ({ error }) => resolve(error.message)).subscribe(ids, () => {});
+      }),
+    server.url,
+  );
+  assert.match(told, /^HTTP 413: .*500/);
 });
 
 test('a page of the server itself needs no permission', async () => {

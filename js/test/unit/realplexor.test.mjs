@@ -204,17 +204,51 @@ test('an address with a query keeps it', async () => {
   assert.match((await server.poll(0)).url, /^\/rpl\/\?0&identifier=a&ncrnd=/);
 });
 
+/** Answers each poll in turn, whether it asks or not. */
+const inTurn = (...steps) => (poll, response) => steps.shift()?.(response);
+
 test('a gap is told with the ids, before the messages, and once', async () => {
-  const message = { ids: { ns_a: '2001' }, data: 1 };
   await listen(
-    script((response) => reply(response, [message], { position: '3000', gaps: ['ns_a', 'ns_b'] })),
+    inTurn(
+      (response) => reply(response),
+      (response) => reply(response, [{ ids: { ns_a: '2001' }, data: 1 }], { position: '3000', gaps: ['ns_a', 'ns_b'] }),
+      (response) => reply(response, [], { position: '3001', gaps: ['ns_b'] }),
+    ),
     'ns_',
   );
   const seen = [];
   client.on('gap', ({ ids }) => seen.push(ids));
   client.subscribe(['a', 'b', 'c'], () => seen.push('message'));
-  assert.equal((await server.poll(2)).list, '2001:ns_a,3000:ns_b,1000.000000:ns_c');
+  const asking = await server.poll(2);
+  assert.deepEqual([asking.list, asking.asks], ['2001:ns_a,1000.000000:ns_b,1000.000000:ns_c', true]);
+  const waiting = await server.poll(3);
+  assert.deepEqual([waiting.list, waiting.asks], ['2001:ns_a,3001:ns_b,1000.000000:ns_c', false]);
   assert.deepEqual(seen, [['a', 'b'], 'message']);
+});
+
+test('behind a gap nothing is lost when the answer was cut before the messages of that channel', async () => {
+  await listen(
+    inTurn(
+      (response) => reply(response),
+      (response) => reply(response, [{ ids: { a: '2001' }, data: 1 }], { position: '3000', gaps: ['a', 'b'] }),
+      (response) => reply(response, [{ ids: { b: '2002' }, data: 2 }], { position: '3001', gaps: ['b'] }),
+    ),
+  );
+  const seen = [];
+  client.on('gap', ({ ids }) => seen.push(ids));
+  client.subscribe(['a', 'b'], (data) => seen.push(data));
+  assert.equal((await server.poll(3)).list, '2001:a,2002:b');
+  assert.deepEqual(seen, [['a', 'b'], 1, 2]);
+});
+
+test('a gap after the connection was lost is told again, also at the same cursor', async () => {
+  const gap = (response) => reply(response, [{ ids: { a: '2001' }, data: 1 }], { position: '3000', gaps: ['b'] });
+  await listen(inTurn((response) => reply(response), gap, (response) => response.destroy(), gap));
+  const seen = [];
+  client.on('gap', ({ ids }) => seen.push(ids));
+  client.subscribe(['a', 'b'], () => {});
+  await server.poll(4);
+  assert.deepEqual(seen, [['b'], ['b']]);
 });
 
 test('broken answers and refusals are told, and the client goes on', async () => {
