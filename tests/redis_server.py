@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,18 +18,25 @@ import gevent
 import gevent.socket
 import redis
 
-START_TIMEOUT = 10.0  # seconds
+START_TIMEOUT = 30.0  # seconds
+FOLDERS = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk makes Redis wait for its AOF
 AVAILABLE = shutil.which("redis-server") is not None
 
 
 def free_port() -> int:
-    """A port of which the cluster's bus port, 10,000 above it, is free too."""
+    """A port that is free, as is the cluster's bus port, 10,000 above it.
+
+    Both lie below those that the kernel gives to connections (ip_local_port_range): nobody takes them by chance.
+    """
     while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port: int = sock.getsockname()[1]
-        if port < 55_000:
-            return port
+        port = random.randrange(10_000, 22_000)
+        with socket.socket() as sock, socket.socket() as bus:
+            try:
+                sock.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+        return port
 
 
 class RedisServer:
@@ -36,7 +44,7 @@ class RedisServer:
 
     def __init__(self, *options: str, aof: bool = False, port: int | None = None, sentinel: bool = False) -> None:
         self.port = port or free_port()
-        self.folder = tempfile.mkdtemp(prefix="rplx-redis-")
+        self.folder = tempfile.mkdtemp(prefix="rplx-redis-", dir=FOLDERS)
         self._sentinel = sentinel
         lines = [
             f"port {self.port}",

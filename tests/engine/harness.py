@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -71,7 +72,35 @@ class Tested:
         return [f"{event.kind} {event.position}:{event.id}" for event in self.engine.events(after, prefixes)]
 
 
-def eventually(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+class Stalls:
+    """How long this machine has held up a thread that only sleeps, while the block runs: `seconds`.
+
+    A loop that blocks holds it up as little as an idle one, so what this subtracts is the machine's share alone.
+    """
+
+    STEP = 0.01
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._done.is_set():
+            begin = time.monotonic()
+            time.sleep(self.STEP)
+            self.seconds += time.monotonic() - begin - self.STEP
+
+    def __enter__(self) -> Stalls:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def eventually(condition: Callable[[], bool], timeout: float = 20.0) -> None:
     """Waits until `condition` holds; AssertionError if it does not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():

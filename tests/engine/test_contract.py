@@ -186,21 +186,21 @@ class TestHistory:
         assert tested.gaps(a="5", b=tested.engine.draw()) == ["a"]
 
     def test_a_quiet_channel_is_emptied(self, make: Make) -> None:
-        tested = make(history__expire_after=0.3)
+        tested = make(history__expire_after=1.0)
         cursor = tested.send("1", "a")["a"]
         position = str(Decimal(cursor) - Decimal("0.000001"))
         assert tested.texts(a=position) == ["1"]
-        gevent.sleep(0.4)
+        gevent.sleep(1.2)
         tested.engine.sweep()
         assert tested.texts(a=position) == []
         assert tested.gaps(a=position) == ["a"]
         assert tested.gaps(a=cursor) == []
 
     def test_each_send_keeps_it(self, make: Make) -> None:
-        tested = make(history__expire_after=0.5)
+        tested = make(history__expire_after=2.0)
         for number in range(3):
             tested.send(str(number), "a")
-            gevent.sleep(0.3)
+            gevent.sleep(0.8)
             tested.engine.sweep()
         assert tested.texts(a="0") == ["0", "1", "2"]
 
@@ -291,7 +291,7 @@ class TestPresence:
         assert tested.engine.online(("0",)) == {"0": 1}
 
     def test_online_once_and_offline_once(self, make: Make) -> None:
-        tested = make(presence__offline_timeout=0.3)
+        tested = make(presence__offline_timeout=1.0)
         engine = tested.engine
         engine.join(("a",))
         engine.join(("a",))
@@ -299,14 +299,14 @@ class TestPresence:
         assert tested.shown() == ["online 11:a"]
         engine.leave(("a",))
         assert engine.sweep() == ([], [])
-        gevent.sleep(0.15)
+        gevent.sleep(0.4)
         engine.join(("a",))
-        gevent.sleep(0.3)
+        gevent.sleep(0.8)
         assert engine.sweep() == ([], [])
         assert tested.shown() == ["online 11:a"]
         engine.leave(("a",))
         assert engine.sweep()[0] == []
-        gevent.sleep(0.35)
+        gevent.sleep(1.2)
         assert engine.sweep() == (["a"], [])
         assert engine.sweep() == ([], [])
         assert tested.shown() == ["offline 12:a"]

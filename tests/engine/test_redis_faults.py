@@ -11,7 +11,7 @@ import pytest
 
 from rplx.engine.redis import attendance
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
-from tests.engine.harness import Tested, eventually
+from tests.engine.harness import Stalls, Tested, eventually
 from tests.redis_server import AVAILABLE, RedisServer
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
@@ -51,16 +51,16 @@ def assert_unavailable(tested: Tested, *ids: str) -> None:
 
     counting = gevent.spawn(count)
     begin = time.monotonic()
-    with pytest.raises(Unavailable):
+    with Stalls() as stalls, pytest.raises(Unavailable):
         tested.send('"refused"', *ids)
-    took = time.monotonic() - begin
+    took = time.monotonic() - begin - stalls.seconds
     counting.kill()
     assert took < SEND_LIMIT
     assert turns > took / 0.01 / 5, "the loop was blocked"
 
 
 def send_until_it_works(tested: Tested, text: str, *ids: str) -> dict[str, str]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         try:
             return tested.send(text, *ids)
@@ -255,10 +255,11 @@ class TestConnections:
                 refused += 1
 
         begin = time.monotonic()
-        senders = [gevent.spawn(send) for _ in range(3000)]
-        gevent.joinall(senders)
+        with Stalls() as stalls:
+            senders = [gevent.spawn(send) for _ in range(3000)]
+            gevent.joinall(senders)
         assert refused == 3000
-        assert time.monotonic() - begin < SEND_LIMIT + 1
+        assert time.monotonic() - begin - stalls.seconds < SEND_LIMIT + 1
         server.resume()
 
 
@@ -333,7 +334,7 @@ class TestProcesses:
     def test_one_that_dies_takes_its_listeners_with_it(
         self, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(attendance, "PROCESS_TIMEOUT", 1.5)
+        monkeypatch.setattr(attendance, "PROCESS_TIMEOUT", 3.0)  # a beat may be late by two seconds
         one = Tested(server.url, presence__offline_timeout=0.2)
         two = Tested(server.url, presence__offline_timeout=0.2)
         one.engine.join(("a", "b"))
@@ -346,8 +347,9 @@ class TestProcesses:
             one.engine.sweep()
             return one.engine.online() == {"a": 1, "b": 1}  # type: ignore[no-any-return]
 
-        eventually(gone, 4)
-        assert time.monotonic() - begin < 1.5 + 0.5
+        with Stalls() as stalls:
+            eventually(gone)
+        assert time.monotonic() - begin - stalls.seconds < 3.0 + 0.5
         gevent.sleep(0.3)
         assert one.engine.sweep() == ([], [])
         die(one)
@@ -357,7 +359,7 @@ class TestProcesses:
             three.engine.sweep()
             return three.engine.online() == {}  # type: ignore[no-any-return]
 
-        eventually(empty, 4)
+        eventually(empty)
         assert sorted(three.shown(12)) in (["offline 13:a", "offline 14:b"], ["offline 13:b", "offline 14:a"])
         three.close()
 
@@ -368,7 +370,7 @@ class TestProcesses:
         eventually(lambda: one.engine.online() == {"a": 1})
         gevent.sleep(0.5)
         one.engine.sweep()
-        eventually(lambda: one.engine.online() == {"a": 1}, 3)
+        eventually(lambda: one.engine.online() == {"a": 1})
         one.close()
         two.close()
 

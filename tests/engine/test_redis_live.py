@@ -11,8 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from rplx.engine.redis.attendance import BEAT_EVERY, PROCESS_TIMEOUT
+from tests.engine.harness import Stalls
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
+
+PATIENCE = 10.0  # seconds until something that has to come is missed: less than PROCESS_TIMEOUT
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 
@@ -27,7 +30,7 @@ def server() -> Iterator[RedisServer]:
 def pair(server: RedisServer) -> Iterator[tuple[LiveServer, LiveServer]]:
     options = ("--set", f"engine.url={server.url}", "--set", "server.drain=0", "--set", "presence.offline_timeout=1")
     with LiveServer(*options) as one, LiveServer(*options) as two:
-        assert online(one) == online(two) == b""  # both have begun to serve
+        assert_online(b"", one, two)  # both have begun to serve
         yield one, two
 
 
@@ -70,7 +73,7 @@ def online(live: LiveServer) -> bytes:
 
 def assert_online(expected: bytes, *lives: LiveServer) -> None:
     """What a process knows of the others' listeners lags by some ten milliseconds."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE
     while any(online(live) != expected for live in lives):
         assert time.monotonic() < deadline, [online(live) for live in lives]
         time.sleep(0.01)
@@ -80,14 +83,13 @@ def test_a_message_reaches_the_listeners_of_the_other_process(pair: tuple[LiveSe
     one, two = pair
     listeners = [poll(one, "abc"), poll(two, "abc")]
     assert_online(b"abc 2\n", one, two)
+    events = ask(one, b"WATCH 10\n\n").partition(b"\r\n\r\n")[2]
+    assert events == b"online 11:abc\n"
     answer = send(two, "abc", b'"hello"')
     (cursor,) = re.findall(rb"\r\n\r\nabc (\S+)\n$", answer)
     for sock in listeners:
         assert re.sub(rb"\s", b"", rest(sock)) == b'[{"ids":{"abc":"%b"},"data":"hello"}]' % cursor
-    events = ask(one, b"WATCH 10\n\n").partition(b"\r\n\r\n")[2]
-    assert events == b"online 11:abc\n"
-    time.sleep(3.5)
-    assert online(one) == online(two) == b""
+    assert_online(b"", one, two)
     assert ask(two, b"WATCH 11\n\n").endswith(b"\r\n\r\noffline 12:abc\n")
 
 
@@ -105,15 +107,16 @@ def test_redis_restarts_under_waiting_polls(server: RedisServer, pair: tuple[Liv
     before = poll(one, "abc")
     server.kill()
     begin = time.monotonic()
-    refused = send(two, "abc", b'"refused"')
-    assert time.monotonic() - begin < 2
+    with Stalls() as stalls:
+        refused = send(two, "abc", b'"refused"')
+    assert time.monotonic() - begin - stalls.seconds < 2
     assert refused.startswith(b"HTTP/1.1 503 ")
     meanwhile = poll(one, "abc")  # new polls are let in, and wait
     server.start()
     while not send(two, "abc", b'"stored"').startswith(b"HTTP/1.1 200 "):
         pass
-    for sock in (before, meanwhile):
-        assert re.findall(rb'"data": "(.*?)"', rest(sock)) == [b"stored"]
+    for sock in (before, meanwhile):  # a send that is refused may have been stored all the same
+        assert set(re.findall(rb'"data": "(.*?)"', rest(sock))) == {b"stored"}
 
 
 def test_a_killed_process_takes_its_listeners_out(pair: tuple[LiveServer, LiveServer]) -> None:
@@ -123,7 +126,7 @@ def test_a_killed_process_takes_its_listeners_out(pair: tuple[LiveServer, LiveSe
     one.stop(signal.SIGKILL)
     begin = time.monotonic()
     while online(two) != b"abc 1\n":
-        assert time.monotonic() - begin < PROCESS_TIMEOUT + BEAT_EVERY + 1
+        assert time.monotonic() - begin < PROCESS_TIMEOUT + BEAT_EVERY + PATIENCE
         time.sleep(0.2)
     for sock in kept:
         sock.close()
@@ -134,6 +137,6 @@ def test_a_process_that_ends_takes_its_listeners_out_at_once(pair: tuple[LiveSer
     kept = poll(one, "abc"), poll(two, "abc")
     assert_online(b"abc 2\n", two)
     one.stop(signal.SIGTERM)
-    assert online(two) == b"abc 1\n"
+    assert_online(b"abc 1\n", two)
     for sock in kept:
         sock.close()

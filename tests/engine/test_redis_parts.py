@@ -172,9 +172,16 @@ def part(number: int, incarnation: bytes = b"1.0/5") -> codec.Part:
     return codec.Part("a", str(number), number, incarnation)
 
 
+def followed() -> Followed:
+    """A channel whose topic has been subscribed."""
+    channel = Followed(0.0)
+    channel.heard = True
+    return channel
+
+
 class TestFollowed:
     def loaded(self) -> Followed:
-        channel = Followed(0.0)
+        channel = followed()
         channel.want(Decimal(0))
         assert channel.question() == ("0", b"", 0)
         assert channel.absorb(held(2, "1", "2"), ("0", b"", 0), 30, 60.0, 0.0).missed == []
@@ -201,6 +208,35 @@ class TestFollowed:
         assert not caught.lost
         assert self.texts(channel) == ["1", "2", "3", "4"]
 
+    def test_an_answer_from_before_a_loss(self) -> None:
+        """What was sent between it and the next subscription is in neither, so polls wait for the next answer."""
+        channel = self.loaded()
+        question = channel.question()
+        channel.deafen()
+        assert [message.data for message in channel.absorb(held(3, "3"), question, 30, 60.0, 0.0).missed] == [b"3"]
+        assert not channel.covers(Decimal(3))
+        question = channel.question()
+        channel.heard = True
+        channel.absorb(held(3), question, 30, 60.0, 0.0)
+        assert not channel.covers(Decimal(3))  # asked before the topic was subscribed again
+        channel.absorb(held(3), channel.question(), 30, 60.0, 0.0)
+        assert channel.covers(Decimal(3))
+        question = channel.question()
+        channel.deafen()
+        channel.heard = True
+        channel.absorb(held(3, "3"), question, 30, 60.0, 0.0)
+        assert not channel.covers(Decimal(3))
+
+    def test_an_answer_that_announcements_have_outrun(self) -> None:
+        channel = self.loaded()
+        question = channel.question()
+        message = codec.unpack_member("a", b"0 3 3 p-3 - 3")[1]
+        channel.take(part(3), message, 30, 0.0)
+        assert channel.outran(held(2), question)
+        assert not channel.outran(held(3), question)
+        assert not channel.outran(held(2), channel.question())  # Redis itself has gone back: something is lost
+        assert not channel.outran(held(0, incarnation=b"9.0/9", begin=b"9.0"), question)
+
     def test_more_was_missed_than_is_kept(self) -> None:
         channel = self.loaded()
         caught = channel.absorb(held(9, "8", "9", floor="7"), channel.question(), 2, 60.0, 0.0)
@@ -224,17 +260,17 @@ class TestFollowed:
         assert self.texts(channel) == []
 
     def test_polls_that_could_not_be_looked_for(self) -> None:
-        channel = Followed(0.0)
+        channel = followed()
         channel.leave_open(Decimal(1))
         caught = channel.absorb(held(3, "2", "3", floor="1"), channel.question(), 30, 60.0, 0.0)
         assert [message.data for message in caught.missed] == [b"2", b"3"]
         assert not caught.lost
-        channel = Followed(0.0)
+        channel = followed()
         channel.leave_open(Decimal("0.5"))
         assert channel.absorb(held(3, "2", "3", floor="1"), channel.question(), 30, 60.0, 0.0).lost
 
     def test_a_poll_from_further_back(self) -> None:
-        channel = Followed(0.0)
+        channel = followed()
         channel.want(Decimal(2))
         channel.absorb(held(3, "3"), channel.question(), 30, 60.0, 0.0)
         assert channel.covers(Decimal(2))

@@ -12,13 +12,13 @@ import pytest
 
 from rplx.engine.redis.servers import slot
 from rplx.errors import Unavailable
-from tests.engine.harness import Tested, eventually
+from tests.engine.harness import Stalls, Tested, eventually
 from tests.engine.test_redis_faults import SEND_LIMIT, assert_unavailable, send_until_it_works
 from tests.redis_server import AVAILABLE, Cluster, RedisServer, Watched, free_port
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 
-FAILOVER_LIMIT = 15.0  # seconds
+FAILOVER_LIMIT = 30.0  # seconds
 
 
 @pytest.fixture
@@ -49,10 +49,11 @@ class TestSentinel:
         while True:
             asked = time.monotonic()
             try:
-                two.send("2", "a")
+                with Stalls() as stalls:
+                    two.send("2", "a")
                 break
             except Unavailable:
-                assert time.monotonic() - asked < SEND_LIMIT
+                assert time.monotonic() - asked - stalls.seconds < SEND_LIMIT
                 assert time.monotonic() - begin < FAILOVER_LIMIT
         eventually(lambda: one.announced() == ["1", "2"])
         assert two.texts(a=position) == ["1", "2"]

@@ -16,6 +16,7 @@ from rplx.engine.redis.codec import Part, StoredMessage, unpack_member
 from rplx.messages import cursor_value
 
 NOTHING = Decimal(0)
+NOT_HEARD = -1
 EXPIRED = -2  # of a history that is gone (Redis, PTTL)
 
 
@@ -65,13 +66,16 @@ class Followed:
     """`listened`: polls wait for it. `used`: when it was last asked for or left (monotonic seconds)."""
 
     __slots__ = (
+        "asked",
         "base",
         "begin",
+        "heard",
         "history",
         "incarnation",
         "listened",
         "live",
         "loaded",
+        "losses",
         "number",
         "open",
         "pending",
@@ -89,9 +93,17 @@ class Followed:
         self.begin = b""
         self.loaded = False  # something was read
         self.live = False  # announcements come, and nothing is missing
+        self.heard = False  # its announcements come, since it was subscribed
+        self.losses = 0  # how often they have ceased
+        self.asked = NOT_HEARD  # the losses when Redis was asked last
         self.pending: list[tuple[Part, bytes, int]] = []  # what was announced while Redis was asked
         self.listened = False
         self.used = now
+
+    def deafen(self) -> None:
+        """Its announcements have ceased."""
+        self.heard = self.live = False
+        self.losses += 1
 
     # -- asked by polls
 
@@ -114,11 +126,16 @@ class Followed:
 
     def question(self) -> tuple[str, bytes, int]:
         """What to ask Redis: behind which cursor ("" for nothing), and what is known."""
+        self.asked = self.losses if self.heard else NOT_HEARD
         if not self.loaded:
             return ("" if self.wanted is None else str(self.wanted)), b"", 0
         if self.wanted is not None and self.wanted < self.base:
             return "0", b"", 0
         return str(self.base), self.incarnation, self.number
+
+    def outran(self, held: Held, asked: tuple[str, bytes, int]) -> bool:
+        """Whether announcements came while Redis was asked, so that its answer is older than the copy."""
+        return (held.begin, held.incarnation) == (self.begin, self.incarnation) and held.number < self.number > asked[2]
 
     def absorb(self, held: Held, asked: tuple[str, bytes, int], limit: int, expire_after: float, now: float) -> Caught:
         """Takes what Redis holds, as answer to `asked`. `expire_after` in seconds."""
@@ -143,7 +160,9 @@ class Followed:
         elif not len(self.history):
             self.history.changed = now
         self.incarnation, self.number, self.begin = held.incarnation, held.number, held.begin
-        self.loaded = self.live = True
+        self.loaded = True
+        # What Redis said before the topic was subscribed (again) may be old by the time that announcements come.
+        self.live = self.asked == self.losses
         self.wanted = self.open = None
         return caught
 

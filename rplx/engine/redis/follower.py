@@ -214,13 +214,15 @@ class Follower:
     def _subscribed(self, topics: list[bytes]) -> None:
         for topic in topics:
             id = self._names.id_of(topic)
-            if id in self._channels:
+            channel = self._channels.get(id)
+            if channel is not None:
+                channel.heard = True
                 self._reread(id)
 
     def _lost(self, node: Node) -> None:
         for id, at in self._at.items():
             if at == node:
-                self._channels[id].live = False
+                self._channels[id].deafen()
         self._wake()  # polls that wait for an answer which does not come
 
     def _refreshed(self, node: Node) -> None:
@@ -231,7 +233,7 @@ class Follower:
 
     def _moved(self, topic: bytes) -> None:
         id = self._names.id_of(topic)
-        self._channels[id].live = False
+        self._channels[id].deafen()
         gevent.spawn(self._find_again, id)
 
     def _find_again(self, id: str) -> None:
@@ -374,6 +376,10 @@ class Follower:
 
     def _absorb(self, id: str, channel: Followed, question: tuple[str, bytes, int], answer: Any) -> Caught:
         held = Held.of(id, answer)
+        if channel.outran(held, question):
+            channel.live = False
+            self._reread(id)
+            return Caught([], False)
         wanted = channel.wanted
         options = self.options
         caught = channel.absorb(held, question, options.max_messages, options.expire_after, time.monotonic())
