@@ -117,7 +117,10 @@ def load(path: str | None, environ: Mapping[str, str], overrides: list[tuple[str
 def _contradictions(config: Config, where: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with options together, although each alone is right."""
     if config.server.workers > 1 and config.engine.url == "memory:":
-        yield f"{where['server.workers']}: more than one process needs an engine.url that they share, not memory:"
+        yield (
+            f"{where['server.workers']}: more than one process needs an engine.url that they share, not memory:;"
+            " set it to redis://HOST:PORT/0"
+        )
     if config.pages.iframe_id == config.pages.script_id:
         place = where.get("pages.script_id") or where["pages.iframe_id"]
         yield f"{place}: pages.iframe_id and pages.script_id must differ"

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from gevent import get_hub
 from gevent.event import Event
 
-from rplx.engine import Engine
+from rplx.engine import Engine, Listeners
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
 from rplx.protocol.replies import encode_blocks
@@ -104,6 +104,7 @@ class Hub:
         self._filling: dict[tuple[str, ...], ChannelSet] = {}
         engine.announce = self.wake
         engine.recall = self.recall
+        engine.listeners = self.listeners
         self._deliveries: deque[Delivery] = deque()
         self._sending = 0  # deliveries that have sockets left to send to
         self.quiet = Event()  # set while there are none
@@ -297,18 +298,27 @@ class Hub:
 
     # -- what is known, for STATS and the log
 
+    def listeners(self) -> Listeners:
+        """All that are parked here."""
+        sets = {channel_set: None for found in self._channels.values() for channel_set in found}
+        return [
+            (id(listener), channel_set.names, listener.cursors)
+            for channel_set in sets
+            for listener in channel_set.listeners
+        ]
+
     def stats(self) -> dict[str, dict[str, str]]:
         """The sections of STATS (part 3), name -> key -> text."""
         engine = self.engine
         history = engine.history()
         handles: dict[str, list[str]] = {}
         pairs: dict[str, str] = {}
-        for id, sets in self._channels.items():
-            handles[id] = [_handle(listener) for channel_set in sets for listener in channel_set.listeners]
-            for channel_set in sets:
-                for listener in channel_set.listeners:
-                    at = zip(listener.cursors, channel_set.names, strict=True)
-                    pairs[_handle(listener)] = ", ".join([f"{cursor}:{name}" for cursor, name in at])
+        for process, listeners in enumerate([self.listeners(), *engine.elsewhere()]):
+            for number, names, cursors in listeners:
+                handle = f"({process << 48 | number:#x})"  # addresses have 48 bits
+                pairs[handle] = ", ".join([f"{cursor}:{name}" for cursor, name in zip(cursors, names, strict=True)])
+                for name in names:
+                    handles.setdefault(name, []).append(handle)
         return {
             "data_to_send": {id: ", ".join([_kept(id, message) for message in kept]) for id, kept in history.items()},
             "connected_fhs": {id: ", ".join(found) for id, found in handles.items()},
@@ -351,10 +361,6 @@ class Hub:
             self._deliveries.append(delivery)
         if self._deliveries:
             self._turn.start(self._next)
-
-
-def _handle(listener: Listener) -> str:
-    return f"({id(listener):#x})"
 
 
 def _kept(id: str, message: Message) -> str:

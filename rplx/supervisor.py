@@ -19,6 +19,7 @@ from rplx.options import Config
 Loader = Callable[[], tuple[Config, list[str]]]
 
 LOOK_EVERY = 1.0  # seconds between two looks at the workers' memory
+READY_LOOK_EVERY = 0.02  # seconds between two looks at whether all serve, at the start
 DELAY_MAX = 30.0  # seconds before a worker that keeps dying is started again; the delay doubles from one second on
 YOUNG = 10.0  # seconds: a worker that dies younger is started again with a delay
 END_TIMEOUT = 5.0  # seconds beyond the drain that a worker may take to end
@@ -53,7 +54,8 @@ class Worker:
         self.sockets = sockets
         self.pid = 0  # 0: none runs
         self.started = 0.0
-        self.delay = 0.0  # seconds that it may not be started again, from `started` on
+        self.delay = 0.0  # seconds that were waited, or are, before it is started again
+        self.start_at = 0.0
         self.kill_at = 0.0  # 0: it has not been told to end
 
 
@@ -68,7 +70,11 @@ class Supervisor:
         self._serve = serve
         self._workers = [Worker(sockets) for sockets in bind(config, log)]
         self._ready_from, self._ready_to = os.pipe()
+        os.set_blocking(self._ready_from, False)
+        os.set_blocking(self._ready_to, False)  # nobody reads what later workers tell
+        self._awaited = len(self._workers)  # workers that have not told yet that they serve
         self._ending = False
+        self._renewing = False  # workers end, to begin anew together with options that cannot change while serving
         self._status = 0
 
     def run(self) -> int:
@@ -76,12 +82,9 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         for worker in self._workers:
             self._start(worker)
-        for _ in self._workers:
-            os.read(self._ready_from, 1)
-        os.set_blocking(self._ready_to, False)  # nobody reads what later workers tell
-        process.notify("READY=1")
         while not self._ending or any(worker.pid for worker in self._workers):
-            caught = signal.sigtimedwait(_HANDLED, LOOK_EVERY)
+            self._look_for_ready()
+            caught = signal.sigtimedwait(_HANDLED, READY_LOOK_EVERY if self._awaited else LOOK_EVERY)
             if caught is not None and caught.si_signo != signal.SIGCHLD:
                 self._pass_on(signal.Signals(caught.si_signo))
             self._reap()
@@ -127,6 +130,15 @@ class Supervisor:
             log.flush()
         return 1
 
+    def _look_for_ready(self) -> None:
+        """Tells systemd once all serve; one that was killed before it did is awaited in who comes in its place."""
+        if not self._awaited:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._awaited -= len(os.read(self._ready_from, self._awaited))
+        if not self._awaited:
+            process.notify("READY=1")
+
     def _tell_ready(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(self._ready_to, b"x")
@@ -147,7 +159,6 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Takes note of the workers that have ended."""
-        asked_for_restart = []
         for worker in self._workers:
             if not worker.pid:
                 continue
@@ -159,16 +170,26 @@ class Supervisor:
             if self._ending:
                 self._status = self._status or max(code, 0)
             elif code == EXIT_RESTART:
-                asked_for_restart.append(worker)
+                self._renew()
             else:
                 self._died(worker, code)
-        if asked_for_restart and not any(worker.pid for worker in self._workers):
+        if self._renewing and not any(worker.pid for worker in self._workers):
+            self._renewing = False
             self._take_new_config()
+
+    def _renew(self) -> None:
+        """A worker has ended for the sake of new options: those that drain still follow it, and none begins before."""
+        self._renewing = True
+        for worker in self._workers:
+            if worker.pid and not worker.kill_at:
+                worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
 
     def _died(self, worker: Worker, code: int) -> None:
         self._log.message("Normally terminated." if code == 0 else f"The server ended with status {code}.")
-        young = time.monotonic() - worker.started < YOUNG
+        now = time.monotonic()
+        young = now - worker.started < YOUNG
         worker.delay = min(max(1.0, worker.delay * 2), DELAY_MAX) if young and code else 0.0
+        worker.start_at = now + worker.delay
         if worker.delay:
             self._log.message(f"Starting it again in {worker.delay:g} s")
 
@@ -199,7 +220,7 @@ class Supervisor:
         """Starts a worker that has died, ends one that is too large, and for good one that does not end."""
         now = time.monotonic()
         if not worker.pid:
-            if not self._ending and now >= worker.started + worker.delay:
+            if not self._ending and not self._renewing and now >= worker.start_at:
                 self._start(worker)
             return
         if worker.kill_at:

@@ -216,7 +216,8 @@ def test_all_wrong_options_of_all_sources_are_named_at_once(toml) -> None:
         ),
         (
             "server.workers = 2",
-            "1: server.workers: more than one process needs an engine.url that they share, not memory:",
+            "1: server.workers: more than one process needs an engine.url that they share, not memory:;"
+            " set it to redis://HOST:PORT/0",
         ),
         ("pages.script_id = 'IFRAME'", "1: pages.script_id: pages.iframe_id and pages.script_id must differ"),
         ("pages.iframe_id = 'a-b'", '1: pages.iframe_id: "a-b" is not a channel id: letters, digits and _'),

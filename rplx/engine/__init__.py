@@ -16,6 +16,10 @@ Recall = Callable[[Sequence[str]], None]
 """Called with ids whose history was lost, or whose messages were missed: their listeners have to ask again."""
 
 
+Listeners = list[tuple[int, Sequence[str], Sequence[str]]]
+"""The parked listeners of a process: a number of its own, ids, the cursors there."""
+
+
 class Engine(Protocol):
     """History with cursors, presence and the event log, for one process or for many.
 
@@ -25,6 +29,8 @@ class Engine(Protocol):
 
     announce: Announce
     recall: Recall
+    listeners: Callable[[], Listeners]
+    """Asked for this process's listeners."""
 
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller limits apply to a channel with its next message."""
@@ -67,6 +73,9 @@ class Engine(Protocol):
 
     def history(self) -> dict[str, list[Message]]:
         """All that is kept, newest first, for STATS."""
+
+    def elsewhere(self) -> list[Listeners]:
+        """The listeners of each other process, for STATS; of those that tell in time."""
 
     def counters(self) -> dict[str, int]:
         """For the log's third form: data_to_send, online_timers, cleanup_timers, events."""

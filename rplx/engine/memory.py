@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from rplx.engine import Listeners
 from rplx.engine.cursors import CursorClock, behind
 from rplx.engine.history import OVERHEAD, ChannelHistory
 from rplx.engine.presence import EventLog, Presence
@@ -31,6 +32,7 @@ class MemoryEngine:
         self.presence_options = presence
         self.announce: Callable[[Message], None] = lambda message: None
         self.recall: Callable[[Sequence[str]], None] = lambda ids: None  # never called: nothing is lost in here
+        self.listeners: Callable[[], Listeners] = list  # never called: nobody else is there
         self._wall = wall
         self._monotonic = monotonic
         self._clock = CursorClock()
@@ -157,6 +159,9 @@ class MemoryEngine:
 
     def history(self) -> dict[str, list[Message]]:
         return {id: channel.newest_first() for id, channel in self._channels.items()}
+
+    def elsewhere(self) -> list[Listeners]:
+        return []
 
     def counters(self) -> dict[str, int]:
         return {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
+import ujson
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
+from rplx.engine import Listeners
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.crowd import Change, Crowd
 from rplx.engine.redis.link import Call
@@ -26,6 +30,9 @@ HOLD = 3.0  # seconds after such a time in which nobody is taken out or goes off
 FLUSH_EVERY = 0.01  # seconds in which comings and goings gather before Redis is told
 CHUNK = 1000  # ids told, taken offline or buried by one call
 SCAN = 2000  # ids looked at by one call for ONLINE
+TOLD_TIMEOUT = 2.5  # seconds that the others have to tell their listeners: they see at their next beat who asks
+TOLD_LOOK_EVERY = 0.02  # seconds between two looks at whether all have
+TOLD_KEPT = 10  # seconds that Redis keeps a question and its answers, should nobody fetch them
 
 Submit = Callable[[str, str, tuple[Any, ...]], Call]
 
@@ -39,6 +46,9 @@ class Attendance:
         self.crowd = Crowd()
         self.known_online = 0  # ids online and events kept, over all processes, as of the last sweep
         self.known_events = 0
+        self.listeners: Callable[[], Listeners] = list
+        self._questions = itertools.count(1)
+        self._answered: set[bytes] = set()
         self._names = names
         self._submit = submit
         self._registered = False
@@ -112,11 +122,12 @@ class Attendance:
         return self.options.event_chain_len + 1
 
     def _beat_forever(self) -> None:
-        keys = [self._names.presence("processes"), self._names.presence("state")]
+        keys = [self._names.presence("processes"), self._names.presence("state"), self._names.presence("asked")]
         times = (int(PROCESS_TIMEOUT * 1000), int(STALL * 1000), int(HOLD * 1000))
         while True:
             try:
-                known = self._submit(TAG, "beat", (2, *keys, self.process, *times)).get()
+                known, asked = self._submit(TAG, "beat", (3, *keys, self.process, *times)).get()
+                self._answer(asked)
             except Unavailable:
                 gevent.sleep(0.1)
                 continue
@@ -124,6 +135,36 @@ class Attendance:
                 self._registered = False
                 self._work.set()
             gevent.sleep(BEAT_EVERY)
+
+    # -- who listens, for STATS
+
+    def _answer(self, asked: list[bytes]) -> None:
+        """Tells each question that is new where this process's listeners wait. Errors: Unavailable."""
+        own = self.process.encode()
+        new = [question for question in asked if question not in self._answered and not question.startswith(own)]
+        self._answered = set(asked)
+        for question in new:
+            key = self._names.presence(f"told:{question.decode()}")
+            self._submit(TAG, "", ("RPUSH", key, ujson.dumps(self.listeners()))).get()
+            self._submit(TAG, "", ("EXPIRE", key, TOLD_KEPT)).get()
+
+    def elsewhere(self) -> list[Listeners]:
+        """The listeners of each other process that tells them in time. Errors: Unavailable."""
+        question = f"{self.process}-{next(self._questions)}"
+        asked, told = self._names.presence("asked"), self._names.presence(f"told:{question}")
+        processes = self._submit(TAG, "", ("ZRANGE", self._names.presence("processes"), 0, -1)).get()
+        others = len(set(processes) - {self.process.encode()})
+        if not others:
+            return []
+        self._submit(TAG, "", ("SADD", asked, question)).get()
+        self._submit(TAG, "", ("EXPIRE", asked, TOLD_KEPT)).get()
+        deadline = time.monotonic() + TOLD_TIMEOUT
+        while self._submit(TAG, "", ("LLEN", told)).get() < others and time.monotonic() < deadline:
+            gevent.sleep(TOLD_LOOK_EVERY)
+        self._submit(TAG, "", ("SREM", asked, question)).get()
+        answers = self._submit(TAG, "", ("LRANGE", told, 0, -1)).get()
+        self._submit(TAG, "", ("DEL", told)).get()
+        return [ujson.loads(answer) for answer in answers]
 
     # -- what time brings
 

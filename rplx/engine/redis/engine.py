@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 
+from rplx.engine import Listeners
 from rplx.engine.redis import address, wire
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.attendance import Attendance
@@ -70,6 +71,14 @@ class RedisEngine:
     @recall.setter
     def recall(self, recall: Callable[[Sequence[str]], None]) -> None:
         self._follower.recall = recall
+
+    @property
+    def listeners(self) -> Callable[[], Listeners]:
+        return self._attendance.listeners
+
+    @listeners.setter
+    def listeners(self, listeners: Callable[[], Listeners]) -> None:
+        self._attendance.listeners = listeners
 
     def start(self) -> None:
         """Connects, and waits for Redis a moment; one that is away is no error. Does nothing if it has been started."""
@@ -143,8 +152,7 @@ class RedisEngine:
                     self._read_clock()
                 self._report(False, "")
             except Unavailable as error:
-                links = [link for link in self._links.values() if link.problem]
-                self._report(True, links[0].problem if links else error.text)
+                self._report(True, self._problem() or error.text)
             gevent.sleep(CLOCK_EVERY)
 
     def _read_clock(self) -> None:
@@ -170,6 +178,9 @@ class RedisEngine:
             seconds, microseconds = call.get()
             self._clock.read(node, int(seconds) * 1_000_000 + int(microseconds), call.asked, call.answered)
 
+    def _problem(self) -> str:
+        return next((link.problem for link in self._links.values() if link.problem), "")
+
     def _report(self, away: bool, problem: str) -> None:
         if away and not self._away:
             self._log(f"Redis at {self._address.shown} is away: {problem}")
@@ -189,7 +200,12 @@ class RedisEngine:
         receipt: dict[str, str] = {}
         deadline = time.monotonic() + CALL_TIMEOUT
         for tag, ids in by_tag.items():  # one, but for a cluster
-            announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
+            try:
+                announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
+            except Unavailable:
+                if not self._answers(tag):  # the clock's reading may outlast a short absence: no refusal without a line
+                    self._report(True, self._problem())
+                raise
             receipt.update({part.channel: part.cursor for part in announced.parts})
             if self._follower.is_next(announced.parts):
                 self._follower.take(announced)  # else what comes before it is on its way here, and so is this
@@ -282,6 +298,9 @@ class RedisEngine:
 
     def position(self) -> int:
         return self._attendance.position()
+
+    def elsewhere(self) -> list[Listeners]:
+        return self._attendance.elsewhere()
 
     # -- what time brings
 

@@ -1,5 +1,5 @@
--- A process says that it lives. KEYS: processes, state. ARGV: process, lease ms, stall ms, hold ms.
--- Gives 1, or 0 if the process is not known (any more) and has to register again.
+-- A process says that it lives. KEYS: processes, state, asked. ARGV: process, lease ms, stall ms, hold ms.
+-- Gives 1, or 0 if the process is not known (any more) and has to register again; and who asks for its listeners.
 -- After a time in which nobody could beat, nobody is taken out for a while: the others are just coming back.
 local now = microseconds() / 1000
 local before = tonumber(redis.call("HGET", KEYS[2], "beat") or 0)
@@ -8,8 +8,9 @@ if before > 0 and now - before > tonumber(ARGV[3]) then
 end
 redis.call("HSET", KEYS[2], "beat", string.format("%.0f", now))
 local lease = redis.call("ZSCORE", KEYS[1], ARGV[1])
+local asked = redis.call("SMEMBERS", KEYS[3])
 if not lease then
-  return 0
+  return { 0, asked }
 end
 redis.call("ZADD", KEYS[1], string.format("%.0f", now + tonumber(ARGV[2])), ARGV[1])
-return tonumber(lease) >= now and 1 or 0
+return { tonumber(lease) >= now and 1 or 0, asked }
