@@ -7,7 +7,9 @@ what suits connections that wait; the command line goes before them. A configura
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
 import socket
 from typing import Any
 
@@ -15,6 +17,7 @@ from rplx import process
 from rplx.engines import check_engine, is_shared
 from rplx.environment import configuration
 from rplx.errors import ConfigError
+from rplx.options import Config
 
 __all__ = (
     "keepalive",
@@ -50,13 +53,7 @@ def on_starting(server: Any) -> None:
             raise ConfigError(
                 [f"rplx needs gunicorn -k gevent: a {server.cfg.worker_class_str} worker cannot hold many polls"]
             )
-        if server.cfg.workers > 1 and not is_shared(config):
-            raise ConfigError(
-                [
-                    f"{server.cfg.workers} workers would each keep messages of their own, as engine.url is memory:;"
-                    " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"
-                ]
-            )
+        check_workers(server.cfg.workers, config)
         check_engine(config)
         inherited = os.environ.pop(SOCKETS_VARIABLE, "")
         if inherited:
@@ -69,6 +66,31 @@ def on_starting(server: Any) -> None:
     for sock in _sockets:
         sock.set_inheritable(False)
         server.log.info("IN: listening %s", process.show_address(sock))
+
+
+def check_workers(count: int, config: Config) -> None:
+    """Errors: ConfigError if so many workers could not share their messages."""
+    if count > 1 and not is_shared(config):
+        raise ConfigError(
+            [
+                f"{count} workers would each keep messages of their own, as engine.url is memory:;"
+                " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"
+            ]
+        )
+
+
+def check_start() -> None:
+    """Where gunicorn loads the application, also without the hooks: ends it with a text if the options are wrong."""
+    worker: Any = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if not hasattr(worker, "cfg"):
+        return
+    try:
+        config = configuration()
+        check_workers(worker.cfg.workers, config)
+        check_engine(config)
+    except ConfigError as error:
+        # The one that gunicorn prints without a traceback, and does not start the worker again for.
+        raise importlib.import_module("gunicorn.errors").AppImportError(f"rplx: {error}") from None
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:

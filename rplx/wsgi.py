@@ -313,5 +313,8 @@ def _name(cursors: dict[str, str | None], position: str) -> str:
 def __getattr__(name: str) -> Any:
     # Under `rplx serve` neither is needed, and what they bring with them is not loaded.
     if name in ("application", "RealplexorMiddleware"):
-        return getattr(importlib.import_module("rplx.middleware"), name)
+        found = getattr(importlib.import_module("rplx.middleware"), name)
+        if name == "application":  # behind the middleware are pages that work without polls
+            importlib.import_module("rplx.gunicorn").check_start()
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

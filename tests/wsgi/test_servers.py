@@ -99,7 +99,7 @@ def test_gunicorn_without_gevent_is_refused(worker: list[str]) -> None:
 
 
 def test_several_workers_with_memory_are_refused_at_the_first_poll() -> None:
-    with gunicorn("-k", "gevent", "-w", "2", in_=None) as server:
+    with gunicorn("-k", "gevent", "-w", "2", "--preload", in_=None) as server:
         answer = ask(server.wait, get("/?identifier=abc"))
         assert (answer.status, answer.body) == ("503 Service Unavailable", SEVERAL_PROCESSES)
 
@@ -116,7 +116,7 @@ def test_a_second_loop_is_refused() -> None:
 
 
 def test_wrong_options_are_told_to_the_operator_alone() -> None:
-    with gunicorn("-k", "gevent", options={"RPLX_WAIT_TIMEOUT": "soon"}, in_=None) as server:
+    with gunicorn("-k", "gevent", "--preload", options={"RPLX_WAIT_TIMEOUT": "soon"}, in_=None) as server:
         answer = ask(server.wait, get("/?identifier=abc"))
         assert answer.status == "503 Service Unavailable"
         assert answer.body == b"wrong options; the server's error log says which\n"
@@ -146,6 +146,16 @@ def test_the_hooks_refuse_at_start(arguments: list[str], options: dict[str, str]
     child.stop()
     assert text in "\n".join(child.log)
     assert not [line for line in child.log if "Traceback" in line or "Booting worker" in line]
+
+
+@pytest.mark.parametrize(("arguments", "options", "text"), REFUSED_AT_START[1:3])
+def test_the_application_refuses_at_start_without_hooks(
+    arguments: list[str], options: dict[str, str], text: str
+) -> None:
+    child = Child(gunicorn_command("-k", "gevent", *arguments), options, wait=None, in_=None)
+    assert child.process.wait(20) != 0  # gunicorn's own status depends on how many workers end at once
+    child.stop()
+    assert text in "\n".join(child.log)
 
 
 @pytest.fixture(scope="module")
