@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import calm, document, speed
+from bench import calm, document, multitude, redis, speed
 from bench.scale import FULL, QUICK
 from rplx import process
 from rplx.bench.session import machine
@@ -26,6 +26,8 @@ EXPERIMENTS = {
     "isolation": calm.isolation,
     "pauses": calm.pauses,
     "memory": calm.memory,
+    "redis": redis.engines,
+    "multitude": multitude.multitude,
 }
 
 

@@ -16,6 +16,7 @@ from bench import document, svg
 from rplx.bench import rounds
 from rplx.bench.tools import COMPILERS, PROGRAMS, ToolFailed, build
 from tests.live import LiveServer
+from tests.redis_server import AVAILABLE
 
 LISTENERS = 40
 
@@ -197,3 +198,16 @@ def test_a_section_takes_its_place_in_the_page(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "plots" / "rates.svg").read_text() == "<svg/>"
     with pytest.raises(ValueError, match="no place for growth"):
         document.write(document.Section("growth", ""))
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
+def test_a_small_multitude() -> None:
+    """Two workers, one Redis: everybody is counted and reached, or the experiment ends with an error."""
+    command = [sys.executable, "-m", "bench.measure", "--quick", "multitude"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=document.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "| 2,000 listeners of one channel | closed answers | kept connections |" in done.stdout
+    assert "| workers | 2 | 2 |" in done.stdout
+    for bound in ("ulimit -n", "ip_local_port_range", "file-max", "tcp_mem", "tcp_max_orphans", "nf_conntrack_max"):
+        assert bound in done.stdout
+    assert "| ten machines, each | 100,000 |" in done.stdout
