@@ -19,12 +19,17 @@ def is_shared(config: Config) -> bool:
     return config.engine.url != MEMORY_URL
 
 
+def check_installed(config: Config) -> None:
+    """Errors: ConfigError if the library that `engine.url` needs is not installed. Does not load it."""
+    if is_shared(config) and importlib.util.find_spec("redis") is None:
+        raise ConfigError(["engine.url: the Redis engine needs a library more: pip install rplx[redis]"])
+
+
 def check_engine(config: Config) -> None:
-    """Errors: ConfigError if the library that `engine.url` needs is not installed, or if the URL is none of its."""
+    """Errors: ConfigError, as check_installed, or if the URL is none of that library's."""
+    check_installed(config)
     if not is_shared(config):
         return
-    if importlib.util.find_spec("redis") is None:
-        raise ConfigError(["engine.url: the Redis engine needs a library more: pip install rplx[redis]"])
     from rplx.engine.redis.address import parse
 
     parse(config.engine.url)

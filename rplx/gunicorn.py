@@ -14,7 +14,7 @@ import socket
 from typing import Any
 
 from rplx import process
-from rplx.engines import check_engine, is_shared
+from rplx.engines import check_engine, check_installed, is_shared
 from rplx.environment import configuration
 from rplx.errors import ConfigError
 from rplx.options import Config
@@ -54,7 +54,7 @@ def on_starting(server: Any) -> None:
                 [f"rplx needs gunicorn -k gevent: a {server.cfg.worker_class_str} worker cannot hold many polls"]
             )
         check_workers(server.cfg.workers, config)
-        check_engine(config)
+        check_installed(config)  # its URL is checked in the workers: here the library would load ssl before gevent does
         inherited = os.environ.pop(SOCKETS_VARIABLE, "")
         if inherited:
             _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]

@@ -85,7 +85,7 @@ class TestRestart:
         assert one.sent == []
         server.start()
         send_until_it_works(one, "1", "a", "never_seen")
-        eventually(lambda: one.announced() == ["1"])
+        eventually(lambda: set(one.announced()) == {"1"})  # one that was refused may have been stored all the same
         assert any("is away" in line for line in one.log)
         eventually(lambda: one.log[-1] == "Redis is back")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ def cluster() -> Iterator[Cluster]:
     started.stop()
 
 
+def replicated(server: RedisServer) -> int:
+    """How far a master has come, or its replica behind it."""
+    (offset,) = re.findall(rb"\r\nmaster_repl_offset:(\d+)", server.ask(b"INFO replication"))
+    return int(offset)
+
+
 class TestSentinel:
     def test_failover(self, watched: Watched) -> None:
         one, two = Tested(watched.url), Tested(watched.url)
@@ -42,8 +49,8 @@ class TestSentinel:
         one.send("1", "a")
         two.engine.join(("a",))
         eventually(lambda: one.engine.online() == {"a": 2})
-        eventually(lambda: b"slave_repl_offset" in watched.replica.ask(b"INFO replication"))
-        gevent.sleep(0.2)
+        sent = replicated(watched.master)
+        eventually(lambda: replicated(watched.replica) >= sent)
         watched.master.kill()
         begin = time.monotonic()
         while True:
