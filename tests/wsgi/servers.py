@@ -22,7 +22,7 @@ from gevent.pywsgi import WSGIServer
 from rplx import runtime
 from rplx.wsgi import application
 runtime.serve().start_in()
-server = WSGIServer(("127.0.0.1", 0), application, log=None)
+server = WSGIServer(("127.0.0.1", 0), application, backlog=1024, log=None)  # 400 connect at once
 server.start()
 print(f"WAIT: listening 127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()
