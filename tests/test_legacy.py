@@ -374,6 +374,14 @@ def test_values_for_pages(key: str, text: str | None) -> None:
 # Migration
 
 
+def test_a_key_does_not_leave_its_comment(conf, tmp_path: Path) -> None:
+    text = legacy.migrate_config(conf('$CONFIG{"a\\nwait.timeout = 5 \\x01"} = 1;'))
+    assert "unknown key a\\nwait.timeout = 5 \\x01, ignored\n" in text
+    path = tmp_path / "rplx.toml"
+    path.write_text(text)
+    assert load(str(path), {}, []) == OLD_CONFIG
+
+
 def test_the_migrated_file_means_the_same(tmp_path: Path) -> None:
     toml = legacy.migrate_config(OLD)
     assert toml.startswith(f"# Made from {OLD}. What is not set here has its default.\n# Not taken over: {OLD}:43: ")
