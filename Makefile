@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
+SECONDS ?= 60
 
-.PHONY: run test lint bench soak docs install-service clean
+.PHONY: run test lint fuzz bench soak docs install-service clean
 
 run: $(VENV)/.run
 	$(BIN)/rplx demo
@@ -21,6 +22,10 @@ lint: $(VENV)/.test
 	cd js && npm run --silent check
 	phpcs --standard=php/phpcs.xml
 	find php -name '*.php' -not -path '*/vendor/*' -print0 | xargs -0 -n1 php -l > /dev/null
+
+# Each parser against made-up input, for so many seconds; two at a time.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 bench: $(VENV)/.test
 	$(BIN)/python bench/run.py

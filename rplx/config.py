@@ -153,6 +153,8 @@ def _checked_list(option: Option, value: object) -> tuple[str, ...]:
 
 
 def _check_range(option: Option, value: float) -> None:
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("must be a number of 64 bits")
     if not math.isfinite(value):
         raise ValueError(f"must be a finite number, is {value}")
     if value < option.at_least:
@@ -188,20 +190,22 @@ def _from_file(path: str, problems: list[str]) -> Iterator[_Setting]:
         return
     try:
         sections = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        problems.append(f"{path}: nested too deeply")
+        return
+    except ValueError as error:  # a TOMLDecodeError, or a number of more digits than Python converts
         problems.append(_syntax_problem(path, text, str(error)))
         return
     lines = key_lines(text)
     for section, names in sections.items():
-        where = f"{path}:{lines[(section,)] if (section,) in lines else _first_line(lines, section)}"
+        where = f"{path}:{_line_of(lines, section)}"
         if not isinstance(names, dict):
             problems.append(f"{where}: {_outside_section(section)}")
         elif section not in SECTIONS:
             problems.append(f"{where}: unknown section [{section}]{_did_you_mean(section, SECTIONS)}")
         else:
             for name, value in names.items():
-                line = lines.get((section, name)) or lines[(section,)]
-                yield from _known(f"{path}:{line}", section, name, value, problems)
+                yield from _known(f"{path}:{_line_of(lines, section, name)}", section, name, value, problems)
 
 
 def _outside_section(name: str) -> str:
@@ -210,9 +214,12 @@ def _outside_section(name: str) -> str:
     return f'"{name}" stands outside a section, such as [wait]{_suggest_section_of(name)}'
 
 
-def _first_line(lines: Mapping[tuple[str, ...], int], section: str) -> int:
-    """Where a section that has no header of its own begins: at its first dotted key."""
-    return min(line for path, line in lines.items() if path[0] == section)
+def _line_of(lines: Mapping[tuple[str, ...], int], *path: str) -> int:
+    """Where a key or a table stands: one without a line of its own begins with the first key in it, or is inline."""
+    if path in lines:
+        return lines[path]
+    inside = [line for known, line in lines.items() if known[: len(path)] == path]
+    return min(inside) if inside else _line_of(lines, *path[:-1])
 
 
 def _syntax_problem(path: str, text: str, error: str) -> str:
@@ -269,7 +276,7 @@ def _from_text(option: Option, text: str) -> object:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return [item.strip() for item in text.split(",") if item.strip()] if kind is tuple else text
 
 

@@ -89,9 +89,14 @@ def migrate_config(path: str) -> str:
         values, warnings = read_old_config(path)
     except FileNotFoundError as error:
         raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
-    head = [f"# Made from {path}. What is not set here has its default."]
-    head += [f"# Not taken over: {warning}" for warning in warnings]
+    head = [f"# Made from {_in_comment(path)}. What is not set here has its default."]
+    head += [f"# Not taken over: {_in_comment(warning)}" for warning in warnings]
     return "\n".join(head) + "\n\n" + to_toml(to_config(values), only_changed=True)
+
+
+def _in_comment(text: str) -> str:
+    """A comment of TOML ends with its line and holds no controls; a key may hold both."""
+    return "".join([sign if sign.isprintable() else repr(sign)[1:-1] for sign in text])
 
 
 def config_loader(path: str | None) -> ConfigLoader:

@@ -72,6 +72,7 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 _NUMERIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+DEPTH_MAX = 50  # brackets, minus signs and functions inside each other
 READABLE = "numbers, strings, undef, lists [ ... ], + - * / . and dirname(abs_path(__FILE__))"
 
 
@@ -98,6 +99,7 @@ class _Parser:
     def __init__(self, tokens: list[_Token], path: str) -> None:
         self._tokens = tokens
         self._at = 0
+        self._depth = 0
         self._path = path
         self._result = PerlConfig()
 
@@ -195,7 +197,7 @@ class _Parser:
                 value = _text(value, operator) + _text(right, operator)
             else:
                 a, b = _number(value, operator), _number(right, operator)
-                value = a + b if operator.text == "+" else a - b
+                value = _as_perl(a + b if operator.text == "+" else a - b)
         return value
 
     def _product(self) -> Value:
@@ -204,7 +206,7 @@ class _Parser:
             operator = self._next()
             a, b = _number(value, operator), _number(self._term(), operator)
             if operator.text == "*":
-                value = a * b
+                value = _as_perl(a * b)
             elif b == 0:
                 raise _Unreadable(operator, "division by zero")
             else:
@@ -213,6 +215,15 @@ class _Parser:
 
     def _term(self) -> Value:
         token = self._next()
+        if self._depth >= DEPTH_MAX:
+            raise _Unreadable(token, "nested too deeply")
+        self._depth += 1
+        try:
+            return self._term_of(token)
+        finally:
+            self._depth -= 1
+
+    def _term_of(self, token: _Token) -> Value:
         match token.kind, token.text:
             case "number", _:
                 return _literal(token)
@@ -233,7 +244,7 @@ class _Parser:
             case "word", ("dirname" | "File::Basename::dirname"):
                 return _dirname(self._path_argument(token))
             case "word", ("abs_path" | "realpath" | "Cwd::abs_path" | "Cwd::realpath"):
-                return os.path.realpath(self._path_argument(token))
+                return _real_path(self._path_argument(token), token)
         raise _Unreadable(token, f"cannot read {_seen(token)} as a value: known are {READABLE}")
 
     def _list(self) -> list[Value]:
@@ -322,11 +333,11 @@ def _literal(token: _Token) -> int | float:
     text = token.text.replace("_", "").lower()
     try:
         if text.startswith("0x"):
-            return int(text, 16)
+            return _as_perl(int(text, 16))
         if text.startswith("0b"):
-            return int(text, 2)
+            return _as_perl(int(text, 2))
         if text.isdigit():
-            return int(text, 8 if text.startswith("0") and text != "0" else 10)
+            return _as_perl(int(text, 8 if text.startswith("0") and text != "0" else 10))
         return float(text)
     except ValueError:
         raise _Unreadable(token, f"cannot read the number {token.text}") from None
@@ -339,6 +350,22 @@ def _number(value: Value, operator: _Token) -> int | float:
     if isinstance(value, (int, float)):
         return value
     raise _Unreadable(operator, f"{operator.text} needs numbers on both sides")
+
+
+def _as_perl(value: int | float) -> int | float:
+    """A whole number of more than 64 bits is a floating-point one in Perl."""
+    if isinstance(value, float) or -(1 << 63) <= value < 1 << 64:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _real_path(path: str, function: _Token) -> str:
+    if "\0" in path:
+        raise _Unreadable(function, "a path holds no NUL")
+    return os.path.realpath(path)
 
 
 def _text(value: Value, operator: _Token) -> str:

@@ -23,7 +23,7 @@ from rplx.errors import BadRequest, HeadTooLarge, Refusal, RequestTimeout
 from rplx.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
 from rplx.options import WaitOptions
-from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
@@ -229,6 +229,18 @@ class WaitServer(Connections):
                 connection.deadline = time.monotonic() + self.options.head_timeout
         if not requests:
             self._judge_partial(connection, reader)
+            if reader.expects_continue:
+                self._go_on(connection, reader)
+
+    def _go_on(self, connection: Connection, reader: RequestReader) -> None:
+        """For a client that asks before it sends its body: curl waits a second for this (RFC 9110, 10.1.1)."""
+        reader.expects_continue = False
+        try:
+            if connection.sock.send(CONTINUE, _SEND) == len(CONTINUE):
+                return
+        except OSError:
+            pass
+        self.close(connection)  # it does not read what it asked for
 
     def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
         """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
@@ -468,9 +480,14 @@ class WaitServer(Connections):
                 if ahead:
                     self.ahead[connection] = ahead
                 self._loop.run_callback(self._run_workers)
-            elif connection.reader is not None and connection.reader.error is not None:
-                self.refuse(connection, connection.reader.error)
-            elif connection.readable:
+                return
+            reader = connection.reader
+            if reader is not None and reader.error is not None:
+                self.refuse(connection, reader.error)
+                return
+            if reader is not None and reader.expects_continue:
+                self._go_on(connection, reader)
+            if connection.readable:
                 connection.readable = False
                 self._loop.run_callback(self._work, (connection,))
         elif linger:

@@ -206,6 +206,10 @@ def test_all_wrong_options_of_all_sources_are_named_at_once(toml) -> None:
         ("verbosity = 5", '1: "verbosity" stands outside a section, such as [wait], did you mean "log.verbosity"?'),
         ("[in]\nverbosity = 5", '2: unknown option in.verbosity, did you mean "log.verbosity"?'),
         ('[wait]\n"max.len" = 1', '2: unknown option wait.max.len, did you mean "maxlen"?'),
+        ("wait.timeout.x = 5", "1: wait.timeout: must be a number, is {'x': 5}"),
+        ("\nwait.tiemout.x = 5", '2: unknown option wait.tiemout, did you mean "timeout"?'),
+        ("wait.maxlen = 0x" + "f" * 17, "1: wait.maxlen: must be a number of 64 bits"),
+        ("wait.timeout = " + "9" * 400, "1: wait.timeout: must be a number of 64 bits"),
         ("wait = { timeout = 1,\tx = 2 }", "1: unknown option wait.x"),
         ("a = 1\na = 2", "2: Cannot overwrite a value"),
         ("[wait]\ntimeout 5", "2: Expected '=' after a key in a key/value pair"),
@@ -227,6 +231,14 @@ def test_all_wrong_options_of_all_sources_are_named_at_once(toml) -> None:
 def test_one_wrong_line(toml, line: str, problem: str) -> None:
     path = toml(line)
     assert problems(path) == [f"{path}:{problem}"]
+
+
+def test_what_python_cannot_take_is_a_problem_too(toml) -> None:
+    path = toml("wait.timeout = " + "[" * 5000)
+    assert problems(path) == [f"{path}: nested too deeply"]
+    path = toml("wait.timeout = " + "9" * 5000)
+    assert problems(path)[0].startswith(f"{path}: Exceeds the limit")
+    assert problems(None, {}, ("wait.timeout", "[" * 5000))[0].startswith("--set wait.timeout: must be a number")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

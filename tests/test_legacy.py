@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,11 @@ def test_everything_that_cannot_be_read_is_named_at_once() -> None:
         ("$CONFIG{WAIT_TIMEOUT} = 5 % 3;", ":1: expected ;, found %"),
         ("$CONFIG{WAIT_TIMEOUT} = 089;", ":1: WAIT_TIMEOUT: cannot read the number 089"),
         ("$CONFIG{WAIT_ADDR} = ['a' 'b'];", ":1: WAIT_ADDR: expected , or ] in the list, found 'b'"),
+        ("$CONFIG{WAIT_TIMEOUT} = " + "(" * 5000, ":1: WAIT_TIMEOUT: nested too deeply"),
+        ("$CONFIG{WAIT_TIMEOUT} = " + "-" * 5000 + "1;", ":1: WAIT_TIMEOUT: nested too deeply"),
+        ("$CONFIG{WAIT_ADDR} = " + "[" * 5000 + ";", ":1: WAIT_ADDR: nested too deeply"),
+        ('$CONFIG{USERS_FILE} = abs_path("a\\0b");', ":1: USERS_FILE: a path holds no NUL"),
+        ("$CONFIG{WAIT_TIMEOUT} = " + "9" * 400 + ";", ":1: WAIT_TIMEOUT: must be a finite number, is inf"),
         ("$CONFIG{CHARSET} = [] . 'a';", ":1: CHARSET: . needs strings"),
         ('$CONFIG{CHARSET} = "\\x{110000}";', ":1: CHARSET: \\x{110000} is no character"),
         ('$CONFIG{CHARSET} = "\\q";', ":1: CHARSET: cannot read \\q in a string"),
@@ -153,6 +159,8 @@ def test_one_thing_that_cannot_be_read(conf, text: str, problem: str) -> None:
         ("-5", -5),
         ("- (2 - 3)", 1),
         ("1024 * 5", 5120),
+        ("0xffffffffffffffff + 1", 2.0**64),  # as in Perl, which has no longer whole numbers
+        ("9" * 400 + " * 1.5", math.inf),
         ("2 + 3 * 4 - 10 / 4", 11.5),
         ("'7' * 2", 14),
         ("undef", None),
@@ -364,6 +372,14 @@ def test_values_for_pages(key: str, text: str | None) -> None:
 
 
 # Migration
+
+
+def test_a_key_does_not_leave_its_comment(conf, tmp_path: Path) -> None:
+    text = legacy.migrate_config(conf('$CONFIG{"a\\nwait.timeout = 5 \\x01"} = 1;'))
+    assert "unknown key a\\nwait.timeout = 5 \\x01, ignored\n" in text
+    path = tmp_path / "rplx.toml"
+    path.write_text(text)
+    assert load(str(path), {}, []) == OLD_CONFIG
 
 
 def test_the_migrated_file_means_the_same(tmp_path: Path) -> None:

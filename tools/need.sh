@@ -16,6 +16,7 @@ if [ "$1" = test ]; then
     need apache2-utils command -v htpasswd
     need chromium command -v chromium
     need nginx-light command -v nginx
+    need haproxy test -x /usr/sbin/haproxy
     need libnginx-mod-nchan test -e /usr/share/nginx/modules-available/mod-nchan.conf
     need nodejs command -v node
     need npm command -v npm

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rplx.client.errors import BrokenResponse
 
 _RECEIPT_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]+(?:\.[0-9]+)?)")
-_ONLINE_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]+)")
+_ONLINE_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]{1,18})")
 _WATCH_LINE = re.compile(r"(\w+) ([0-9]+):(\w+)")
 _SECTION_LINE = re.compile(r"\[(\w+)\]")
 
@@ -77,6 +77,12 @@ def poll(body: bytes) -> list[Message]:
     if not text:
         return []
     try:
-        return [Message(block["data"], dict(block["ids"])) for block in json.loads(text)]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return [Message(block["data"], _cursors(block["ids"])) for block in json.loads(text)]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BrokenResponse(f"not the body of a WAIT answer: {error}") from error
+
+
+def _cursors(ids: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(cursor, str) for cursor in ids.values()):
+        raise TypeError("a cursor is a string")
+    return ids

@@ -14,12 +14,14 @@ import httptools
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TooLarge
 
 _VERSIONS = ("1.1", "1.0")
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # what a method is made of (RFC 9110, 5.6.2); a browser may send any
-_REQUEST_LINE = re.compile(_TOKEN + rb"[ \t][^\n]*HTTP/")
-_MAY_BECOME_HTTP = re.compile(rb"(?:[A-Z]{1,20}(?: [^\n]*)?|" + _TOKEN + rb" [ \t]*(?:/|\*|https?:)[^\n]*)\Z")
+# What a method is made of (RFC 9110, 5.6.2): a browser may send any. The longest that IANA lists has 17 characters.
+_METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}"
+_REQUEST_LINE = re.compile(_METHOD + rb"[ \t][^\n]*HTTP/")
+_MAY_BECOME_HTTP = re.compile(_METHOD + rb"(?:[ \t][^\n]*)?\Z")  # all that the former may begin with, and no more
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding):")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%~_-]+\])(?::[0-9]*)?")  # RFC 9110, 7.2
 _UPGRADE = re.compile(rb"(?im)^upgrade:")
 _CHUNKED_END = b"\r\n\r\n"  # the last chunk or the trailers end so, and nothing else ends a chunked body
 _LENGTH_DIGITS = 18  # of a Content-Length
@@ -91,9 +93,10 @@ class _Collector:
 class RequestReader:
     """The requests of one connection, in the order in which they came.
 
-    `head_max` and `body_max` bound head and body in bytes. `until_end`: a body without a length goes on to the end of
-    the client's sending half, as on the IN line; otherwise it is empty (RFC 9112, 6.3). `need_host`: refuse an HTTP/1.1
-    request without Host (RFC 9112, 3.2). A reader in State.START holds nothing of its connection and may serve another.
+    `head_max` and `body_max` bound head and body in bytes. `until_end`: a body without a length, or with an empty one,
+    goes on to the end of the client's sending half, as on the IN line; else it is empty, or refused (RFC 9112, 6.3).
+    `need_host`: refuse an HTTP/1.1 request without Host, or with a wrong one (RFC 9112, 3.2). A reader in State.START
+    holds nothing of its connection and may serve another.
     """
 
     __slots__ = (
@@ -274,7 +277,7 @@ class RequestReader:
             return self._parse_head(_UPGRADE.sub(b"x-upgrade:", head))
         except httptools.HttpParserError as error:
             self._renew()
-            if "Empty Content-Length" in str(error):
+            if self.until_end and "Empty Content-Length" in str(error):
                 head = _EMPTY_LENGTH.sub(b"", head)
                 if _FRAMING.search(head):
                     raise BadRequest("an empty Content-Length beside another length") from None
@@ -294,6 +297,8 @@ class RequestReader:
         for name, value in self._collector.headers:
             if name == b"host":
                 hosts += 1
+                if self.need_host and not _HOST.fullmatch(value):
+                    raise BadRequest("the Host header is not HOST or HOST:PORT")
             elif name == b"content-length":
                 framed = True
                 digits = value.strip(b" \t").lstrip(b"0") or b"0"
@@ -369,6 +374,7 @@ class RequestReader:
         return HttpRequest(method, collector.target, version, collector.headers, body, self._keep_alive)
 
     def _take(self) -> HttpRequest:
+        self.expects_continue = False
         request = self._request(b"".join(self._collector.body))
         self.state = State.START if self._keep_alive else State.CLOSED
         return request

@@ -288,6 +288,7 @@ class TestConnections:
             (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "'x' is no length"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", "at most 268435456 are read"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n", "not a line of ONLINE: 'hello'"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5002\r\n\r\na " + b"9" * 5000, "not a line of ONLINE: 'a 999"),
             (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "head is longer than 65536 bytes"),
             (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", "head is longer than 65536 bytes"),
         ],

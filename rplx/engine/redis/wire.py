@@ -97,14 +97,28 @@ class Wire:
 
     def __init__(self, address: Address, node: Node, *, timeout: float = REPLY_TIMEOUT, sentinel: bool = False) -> None:
         self._connection = _make(address, node, sentinel)
-        self._connection.connect()
+        self._connect()
         self._connection._sock.settimeout(timeout)
+
+    def _connect(self) -> None:
+        try:
+            self._connection.connect()
+        except (RedisError, OSError):
+            raise
+        except Exception as error:
+            raise _no_server(error) from error
 
     def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
         self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
 
     def read(self) -> Any:
-        return self._connection.read_response()
+        try:
+            return self._connection.read_response()
+        except (RedisError, OSError):
+            raise
+        except Exception as error:
+            self.close()  # what else it says has no meaning
+            raise _no_server(error) from error
 
     def ask(self, *command: Any) -> Any:
         """One command's answer."""
@@ -113,6 +127,11 @@ class Wire:
 
     def close(self) -> None:
         self._connection.disconnect()
+
+
+def _no_server(error: Exception) -> Exception:
+    """For what redis-py raises where the other side does not speak as a Redis server does: it says not what."""
+    return exceptions.ConnectionError(f"this is no Redis server: {error}")
 
 
 def check(address: Address) -> None:

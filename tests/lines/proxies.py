@@ -1,0 +1,172 @@
+"""Real nginx and HAProxy in front of a live server, with connections to it that are kept; and their logs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.lines.wire import Wire
+from tests.redis_server import free_port
+
+START_TIMEOUT = 15.0
+HASTY = "300ms"  # that the addresses for hostile requests wait for the rest of one
+
+Address = tuple[str, int]
+
+# What README.md and docs/proxies.md say, once for each line, and again with short timeouts.
+NGINX = """
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log info;
+events {{ worker_connections 512; }}
+http {{
+  log_format requests '$request_method $request_uri $upstream_status';
+  access_log {directory}/requests.log requests;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  upstream wait {{ server {wait}; keepalive 4; }}
+  upstream in {{ server {in_}; keepalive 4; }}
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+  proxy_buffering off;
+  proxy_read_timeout 320s;
+  server {{ listen {patient_wait}; location / {{ proxy_pass http://wait; }} }}
+  server {{ listen {patient_in}; location / {{ proxy_pass http://in; }} }}
+  client_header_timeout {hasty};
+  client_body_timeout {hasty};
+  lingering_timeout {hasty};
+  server {{ listen {hasty_wait}; location / {{ proxy_pass http://wait; }} }}
+  server {{ listen {hasty_in}; location / {{ proxy_pass http://in; }} }}
+}}
+"""
+HAPROXY = """
+global
+  maxconn 512
+  log stdout format raw local0
+defaults
+  mode http
+  log global
+  log-format "%HM %HU %s %ST"
+  option abortonclose
+  http-reuse always
+  timeout connect 5s
+  timeout client 320s
+  timeout server 320s
+listen patient_wait
+  bind {patient_wait}
+  server rplx {wait}
+listen patient_in
+  bind {patient_in}
+  server rplx {in_}
+defaults
+  mode http
+  log global
+  log-format "%HM %HU %s %ST"
+  option abortonclose
+  http-reuse always
+  timeout connect 5s
+  timeout client {hasty}
+  timeout http-request {hasty}
+  timeout server 20s
+listen hasty_wait
+  bind {hasty_wait}
+  server rplx {wait}
+listen hasty_in
+  bind {hasty_in}
+  server rplx {in_}
+"""
+
+
+class Forwarded(NamedTuple):
+    """A request that the proxy handed on, and the status that it got for it."""
+
+    method: str
+    target: str
+    status: int
+
+
+class Proxy:
+    """A proxy's addresses by `patient_wait`, `patient_in`, `hasty_wait`, `hasty_in`."""
+
+    def __init__(self, kind: str, directory: Path, wire: Wire) -> None:
+        self.kind = kind
+        self.addresses: dict[str, Address] = {
+            f"{patience}_{line}": ("127.0.0.1", free_port())
+            for patience in ("patient", "hasty")
+            for line in ("wait", "in")
+        }
+        texts = {name: f"{host}:{port}" for name, (host, port) in self.addresses.items()}
+        wait, in_ = (f"{host}:{port}" for host, port in (wire.wait, wire.in_))
+        template = NGINX if kind == "nginx" else HAPROXY
+        file = directory / f"{kind}.conf"
+        file.write_text(template.format(directory=directory, wait=wait, in_=in_, hasty=HASTY, **texts))
+        if kind == "nginx":
+            command = [program("nginx"), "-p", str(directory), "-e", f"{directory}/error.log", "-c", str(file)]
+        else:
+            command = [program("haproxy"), "-db", "-f", str(file)]
+        self._log = directory / "requests.log"  # HAProxy's is its output
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.DEVNULL)
+        for address in self.addresses.values():
+            self._await(address)
+
+    def _await(self, address: Address) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection(address, timeout=1).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, f"{self.kind} ended with {self.process.returncode}"
+                assert time.monotonic() < deadline, f"{self.kind} does not listen"
+                time.sleep(0.02)
+
+    def forwarded(self) -> list[Forwarded]:
+        """What it has handed on so far, as its log says."""
+        found = []
+        for line in self._log.read_text(errors="replace").splitlines():
+            method, _, rest = line.partition(" ")
+            if self.kind == "nginx":
+                target, _, status = rest.rpartition(" ")
+                went = status.isdigit()
+            else:
+                target, server, status = rest.rsplit(" ", 2)
+                went = server == "rplx"
+            if went:
+                found.append(Forwarded(method, target, int(status)))
+        return found
+
+    def stop(self) -> None:
+        """Ends it; its log is whole then."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(START_TIMEOUT)
+
+
+def program(name: str) -> str:
+    """Where it is: Debian keeps both out of the PATH of users."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    assert found, f"{name} is not installed"
+    return found
+
+
+@contextlib.contextmanager
+def proxy(kind: str, directory: Path, wire: Wire) -> Iterator[Proxy]:
+    started = Proxy(kind, directory, wire)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.kill()
+            started.process.wait()
