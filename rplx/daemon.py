@@ -100,6 +100,8 @@ def serve_in_this_process(
     server = Server(config, load, sockets, log, supervised=supervised)
     if process.drop_privileges(config.server.user):
         log.message(f'Switching current user to unprivileged "{config.server.user}"')
+    if not process.drop_capabilities():
+        log.error("cannot give up capabilities(7); the system call capset is forbidden here")
     return server.run(ready)
 
 

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from gevent import get_hub
@@ -19,7 +21,7 @@ from gevent.event import Event
 from rplx.engine import Engine, Listeners
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
-from rplx.protocol.replies import encode_blocks
+from rplx.protocol.replies import PREFIX, block_size, encode_blocks
 
 SET_MAX = 64
 """Listeners that one Event wakes. gevent takes each waiter from the front of a list and searches it when one leaves:
@@ -28,6 +30,7 @@ a hang-up with 10,000 on one Event took 118 µs, with 64 it takes 49 µs."""
 SLICE = 0.012
 """Seconds for which one message is sent before other connections have their turn."""
 
+ENVELOPE = 256  # bytes around a message in an answer, for each of its ids, if those are of usual length
 
 NOTHING = Decimal(-1)  # less than any cursor
 NO_MESSAGE = Message(b"", {})
@@ -112,7 +115,7 @@ class Hub:
         self._turn = get_hub().loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
 
     def configure(self, answer_max: int, visibility: Visibility | None) -> None:
-        """`answer_max`: bytes of one answer from history, beyond one message; `visibility`: the operator's hook."""
+        """`answer_max`: bytes of one answer from history, or one message; `visibility`: the operator's hook."""
         self.answer_max = answer_max
         self.visibility = visibility
 
@@ -151,7 +154,7 @@ class Hub:
             dues = [due for due in dues if self._shown(due, names)]
             if not dues:
                 return b""
-        dues = _first(dues, self.answer_max)
+        dues = _first(dues, len(names), self.answer_max)
         body = encode_blocks(dues)
         if self.log.connections:
             self.log_sending(len(dues), len(body), {id for due in dues for id in due.ids})
@@ -368,23 +371,22 @@ def _kept(id: str, message: Message) -> str:
     return f"[{message.cursors[id]}: {len(message.data)}b{limits}]"
 
 
-def _first(dues: list[Due], limit: int) -> list[Due]:
-    """As many messages as one answer may hold; the listener's next poll has the rest.
+def _first(dues: list[Due], names: int, limit: int) -> list[Due]:
+    """As many messages as a body of `limit` bytes holds, one at least; the listener's next poll has the rest.
 
     Cut behind a greatest cursor: what stays behind is still ahead of the listener in the channel where it is greatest.
     """
-    if sum([len(due.message.data) for due in dues]) <= limit:
+    if sum([len(due.message.data) for due in dues]) + len(dues) * names * ENVELOPE <= limit:
         return dues
     ordered = sorted([(max(map(cursor_value, due.ids.values())), number) for number, due in enumerate(dues)])
     taken: list[Due] = []
-    size = 0
-    last = None
-    for value, number in ordered:
-        if size > limit and value != last:
+    size = len(PREFIX) + 2  # the brackets, with what parts them from the blocks
+    for _, group in groupby(ordered, key=itemgetter(0)):
+        together = [dues[number] for _, number in group]
+        size += sum(map(block_size, together))
+        if taken and size > limit:
             break
-        taken.append(dues[number])
-        size += len(dues[number].message.data)
-        last = value
+        taken += together
     return taken
 
 

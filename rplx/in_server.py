@@ -348,15 +348,23 @@ class InServer:
                 failures.popleft()
             if len(failures) >= self.max_failures:
                 raise TooManyRequests("too many failed logins from this address; wait a minute")
-        try:
-            # A hash is slow by design: in a thread it holds up nobody else.
-            get_hub().threadpool.apply(users.verify, (credentials.login, credentials.password))
-        except AccessDenied:
+        # A hash is slow by design: in a thread it holds up nobody else.
+        denied = get_hub().threadpool.apply(_denial, (users, credentials))
+        if denied is not None:
             if self.max_failures:
                 if len(self._failures) >= FAILURE_ADDRESSES_MAX:
                     self._failures.pop(next(iter(self._failures)))
                 self._failures.setdefault(host, deque(maxlen=self.max_failures)).append(now)
-            raise
+            raise denied
+
+
+def _denial(users: Users, credentials: Credentials) -> AccessDenied | None:
+    """Not raised: gevent's threads print the traceback of what is raised in them."""
+    try:
+        users.verify(credentials.login, credentials.password)
+    except AccessDenied as error:
+        return error
+    return None
 
 
 def _whole(text: str | None) -> int | None:

@@ -78,7 +78,9 @@ class WaitOptions:
         10.0, "seconds that a listener may take to read its answer, else it is dropped", at_least=SHORTEST
     )
     out_max: int = option(
-        1048576, "bytes of an answer that may wait for a slow listener, else it is dropped", at_least=1
+        1048576,
+        "bytes of one answer, which is all that waits for a slow listener; more comes in parts, a longer message whole",
+        at_least=1,
     )
     extra_max: int = option(4096, "bytes a waiting listener may send; past it its connection is ended")
     max_connections: int = option(0, "connections in all; past it 503; 0: as many as there are descriptors")
@@ -129,6 +131,9 @@ class PresenceOptions:
 
     offline_timeout: float = option(
         30.0, "seconds that a channel stays online after its last listener left", legacy="OFFLINE_TIMEOUT"
+    )
+    max_in_grace: int = option(
+        1_000_000, "channels that stay online without a listener; past it those left longest ago are offline early"
     )
     event_chain_len: int = option(
         1000, "events in a block of WATCH's memory; three blocks are kept", legacy="EVENT_CHAIN_LEN", at_least=1

@@ -23,6 +23,9 @@ USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
 HANDLED_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 _PR_SET_PDEATHSIG = 1
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION = 0x20080522  # of capset(2): two words of 32 bits for each set
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,20 @@ def drop_privileges(user: str) -> bool:
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     return True
+
+
+def drop_capabilities() -> bool:
+    """Gives up what lets a plain user bind a low port and the like, for good; False if the system does not let us.
+
+    Root, which the operator wanted then, keeps what it is root for.
+    """
+    if os.getuid() == 0:
+        return True
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    nothing = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice
+    return not libc.capset(header, nothing)
 
 
 def resident_mb(pid: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections import Counter
 from pathlib import Path
 
 from passlib.context import CryptContext  # type: ignore[import-untyped]
@@ -30,6 +29,7 @@ _WHOLE_HASH = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
+_COST = re.compile(r"\$apr1|\$2[aby]\$\d\d|\{SHA\}|\$[56](\$rounds=\d+)?", re.ASCII)
 _BCRYPT_MAX = 72  # bytes of a password that bcrypt looks at; htpasswd cuts it there too
 
 
@@ -47,11 +47,12 @@ class Users:
         self.guests_allowed = guests_allowed
         self.warnings = warnings or []
         self._hashes = hashes
-        self._decoy = _most_usual(list(hashes.values()))
+        self._decoys = {_cost(password_hash): password_hash for password_hash in hashes.values()}
         # The last good password of each login as an HMAC under a key of this process: a hash is slow by design, and a
         # back-end sends the same pair with every message. One entry a login, so the users file bounds it.
         self._key = secrets.token_bytes(32)
         self._good: dict[str, bytes] = {}
+        self._nothing = secrets.token_bytes(32)  # stands where there is none, so that both take the same time
 
     @classmethod
     def load(cls, path: str) -> Users:
@@ -90,8 +91,8 @@ class Users:
     def verify(self, login: str | None, password: str = "") -> None:
         """Returns if the password is right, or if there is no login (None or "") and guests are allowed.
 
-        Raises AccessDenied with the text that the wire has, without its newline. An unknown login takes as long as a
-        wrong password does.
+        Raises AccessDenied with the text that the wire has, without its newline. Each takes the same time, whether the
+        login is known or not and whatever form its hash has: it costs one hash of every form that is in the file.
         """
         if not login:
             if not self.guests_allowed:
@@ -99,22 +100,32 @@ class Users:
             return
         if self.remembers(login, password):
             return
-        secret = _bytes(password)
         known = self._hashes.get(login)
+        if self._try(_bytes(password), known):
+            self._good[login] = self._seal(_bytes(password))
+            return
         if known is None:
-            _matches(secret, self._decoy)
             raise AccessDenied(f"unknown login: {login}")
-        if not _matches(secret, known):
-            raise AccessDenied(f"invalid password for login: {login}")
-        self._good[login] = self._seal(secret)
+        raise AccessDenied(f"invalid password for login: {login}")
+
+    def _try(self, secret: bytes, known: str | None) -> bool:
+        """Whether the password has the hash `known`; the same work in the same order whatever hash, and for None."""
+        own = None if known is None else _cost(known)
+        found = False
+        for cost, decoy in self._decoys.items():
+            if cost == own and known is not None:
+                found = _matches(secret, known)
+            else:
+                _matches(secret, decoy)
+        return found
 
     def warm_up(self) -> None:
         """Checks a password for nothing, so that the library has loaded what it needs."""
-        _matches(b"", self._decoy)
+        self._try(b"", None)
 
     def remembers(self, login: str, password: str) -> bool:
         """Whether `verify` found this very pair right before. Fast, so it needs no thread."""
-        return hmac.compare_digest(self._good.get(login, b""), self._seal(_bytes(password)))
+        return hmac.compare_digest(self._good.get(login, self._nothing), self._seal(_bytes(password)))
 
     def _seal(self, secret: bytes) -> bytes:
         return hmac.digest(self._key, secret, "sha256")
@@ -139,10 +150,11 @@ def _problem(login: str, colon: str, password_hash: str) -> str:
     return ""
 
 
-def _matches(secret: bytes, password_hash: str | None) -> bool:
-    """Whether the password has this hash; a password that no hash can take (with NUL, over 4 KiB) has not."""
-    if password_hash is None:
-        return False
+def _matches(secret: bytes, password_hash: str) -> bool:
+    """Whether the password has this hash; a password that no hash can take (with NUL, over 4 KiB) has not.
+
+    The library compares in constant time.
+    """
     if password_hash.startswith("$2"):
         secret = secret[:_BCRYPT_MAX]
     try:
@@ -151,9 +163,7 @@ def _matches(secret: bytes, password_hash: str | None) -> bool:
         return False
 
 
-def _most_usual(hashes: list[str]) -> str | None:
-    """A hash of the form that most users have: checking an unknown login against it takes as long as a known one."""
-    forms = [_HASHES.identify(password_hash) for password_hash in hashes]
-    if not forms:
-        return None
-    return hashes[forms.index(Counter(forms).most_common(1)[0][0])]
+def _cost(password_hash: str) -> str:
+    """What decides how long a hash takes: its form, and its rounds where it has them, as in `$2y$05`."""
+    start = _COST.match(password_hash)
+    return start[0] if start else "des"

@@ -131,6 +131,9 @@ class Application:
     # -- answers
 
     def _poll(self, cursors: dict[str, str | None], environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
+            # A foreign page's script, image or opaque fetch: it may read nothing, so not even when something came.
+            raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
         connection = environ.get("rplx.connection")
         wait = "rplx.no_wait" not in environ
         if "position" in environ["QUERY_STRING"] and _POSITION.search(_target(environ)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from passlib.context import CryptContext
 
+from rplx import users as users_module
 from rplx.errors import AccessDenied, ConfigError
 from rplx.users import Users
 
@@ -151,24 +151,34 @@ def test_logins_own_what_begins_with_their_name() -> None:
     assert users.owns(None, "anything")
 
 
-def test_an_unknown_login_takes_as_long_as_a_wrong_password() -> None:
-    costly = CryptContext(["bcrypt"]).handler("bcrypt").using(rounds=9).hash("secret")
-    users = Users.parse(f"cheap:{line_of('x', 'x', 'ldap_sha1').partition(':')[2]}\na:{costly}\nb:{costly}", "users")
+def test_each_refusal_costs_a_hash_of_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: bench/soak/logins.py times it."""
+    bcrypt = CryptContext(["bcrypt"]).handler("bcrypt")
+    lines = [
+        line_of("sha", "right", "ldap_sha1"),
+        line_of("apr", "right", "apr_md5_crypt"),
+        line_of("apr2", "right2", "apr_md5_crypt"),
+        line_of("des", "right", "des_crypt"),
+        *(f"b{rounds}:{bcrypt.using(rounds=rounds).hash('right')}" for rounds in (4, 5)),
+    ]
+    users = Users.parse("\n".join(lines), "users")
+    verify = users_module._HASHES.verify
+    spent: list[str] = []
 
-    def seconds(login: str, password: str) -> float:
-        best = 60.0
-        for _ in range(3):
-            start = time.process_time()
-            try:
-                users.verify(login, password)
-            except AccessDenied:
-                pass
-            best = min(best, time.process_time() - start)
-        return best
+    def counted(secret: bytes, password_hash: str) -> bool:
+        spent.append(users_module._cost(password_hash))
+        return bool(verify(secret, password_hash))
 
-    wrong, unknown, known = seconds("a", "wrong"), seconds("nobody", "wrong"), seconds("a", "secret")
-    assert 0.5 < unknown / wrong < 2
-    assert known < wrong / 10, "a good pair is remembered"
+    monkeypatch.setattr(users_module._HASHES, "verify", counted)
+    for login in ("sha", "apr", "apr2", "des", "b4", "b5", "nobody"):
+        spent.clear()
+        refusal(users, login, "wrong")
+        assert spent == ["{SHA}", "$apr1", "des", "$2b$04", "$2b$05"]
+    for login in ("sha", "b4"):
+        users.verify(login, "right")
+    spent.clear()
+    users.verify("b4", "right")
+    assert spent == [], "a good pair is remembered"
 
 
 def test_passwords_are_not_kept() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from rplx.engine import Listeners
 from rplx.engine.cursors import CursorClock, behind
-from rplx.engine.history import OVERHEAD, ChannelHistory
+from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
 from rplx.engine.presence import EventLog, Presence
 from rplx.errors import InsufficientStorage
 from rplx.messages import Due, Event, Message, Send, cursor_value
@@ -57,30 +57,35 @@ class MemoryEngine:
     def append(self, send: Send) -> dict[str, str]:
         identifiers = send.identifiers
         channels = self._channels
-        self._check_room(identifiers.cursors, len(send.data))
-        cursors = self._cursors(identifiers.cursors)
-        message = Message(send.data, cursors, frozenset(identifiers.limiters))
+        message = Message(send.data, {}, frozenset(identifiers.limiters))
+        self._check_room(identifiers.cursors, weight(message))
+        message.cursors = cursors = self._cursors(identifiers.cursors)
         now = self._monotonic()
         limit = self.history_options.max_messages
         for id, cursor in cursors.items():
             channel = channels.get(id)
             if channel is None:
                 channel = channels[id] = ChannelHistory(self._floors.pop(id, self._beginning))
+                before = 0
             else:
                 channels.move_to_end(id)
-            before = channel.size
+                before = channel.size
             channel.add(cursor_value(cursor), message, limit, now)
             self._size += channel.size - before
         self.announce(message)
         return cursors
 
-    def _check_room(self, ids: dict[str, str | None], length: int) -> None:
+    def _check_room(self, ids: dict[str, str | None], size: int) -> None:
+        """Whether a message of `size` bytes fits into each of `ids`. Errors: InsufficientStorage."""
         options = self.history_options
-        if len(self._channels) + len(ids) > options.max_channels:
-            new = sum([id not in self._channels for id in ids])
-            if new and len(self._channels) + new > options.max_channels:
-                raise InsufficientStorage(f"more than {options.max_channels} channels", closes=False)
-        if self._size + (length + OVERHEAD) * len(ids) > options.max_bytes:
+        channels = self._channels
+        room = options.max_bytes - self._size
+        if len(channels) + len(ids) <= options.max_channels and (size + CHANNEL_OVERHEAD) * len(ids) <= room:
+            return
+        new = sum([id not in channels for id in ids])
+        if new and len(channels) + new > options.max_channels:
+            raise InsufficientStorage(f"more than {options.max_channels} channels", closes=False)
+        if size * len(ids) + CHANNEL_OVERHEAD * new > room:
             raise InsufficientStorage(f"more than {options.max_bytes} bytes of history", closes=False)
 
     def _cursors(self, given: dict[str, str | None]) -> dict[str, str]:
@@ -138,7 +143,8 @@ class MemoryEngine:
 
     def sweep(self) -> tuple[list[str], list[str]]:
         now = self._monotonic()
-        offline = self._presence.sweep(now, self.presence_options.offline_timeout)
+        presence = self.presence_options
+        offline = self._presence.sweep(now, presence.offline_timeout, presence.max_in_grace)
         cleaned = []
         for id, channel in self._channels.items():
             if channel.changed + self.history_options.expire_after > now:

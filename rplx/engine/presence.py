@@ -74,11 +74,15 @@ class Presence:
             if not left:
                 self._left[id] = now
 
-    def sweep(self, now: float, offline_timeout: float) -> list[str]:
-        """The ids whose grace time of `offline_timeout` seconds has passed: they are offline from now on."""
-        gone = []
+    def sweep(self, now: float, offline_timeout: float, max_in_grace: int) -> list[str]:
+        """The ids whose grace time of `offline_timeout` seconds has passed: they are offline from now on.
+
+        No more than `max_in_grace` stay in theirs: one client that polls ever other ids must not fill the memory.
+        """
+        gone: list[str] = []
+        excess = len(self._left) - max_in_grace
         for id, left in self._left.items():
-            if left + offline_timeout > now:
+            if left + offline_timeout > now and len(gone) >= excess:
                 break
             gone.append(id)
         for id in gone:

@@ -23,6 +23,16 @@ def _block(due: Due) -> bytes:
     return b'  {\n    "ids": { %b },\n    "data":%b%b\n  }' % (ids.encode("ascii"), gap, data)
 
 
+_AROUND_BLOCK = 37  # bytes of a block, and of what parts it from the next, beside its ids and its message
+_AROUND_ID = 8
+
+
+def block_size(due: Due) -> int:
+    """Bytes that a message takes in a poll's body."""
+    around = [len(id) + len(cursor) + _AROUND_ID for id, cursor in due.ids.items()]
+    return len(due.message.data) + sum(around) + _AROUND_BLOCK
+
+
 def answer(text: bytes, *, keep_alive: bool) -> bytes:
     """A command's answer or a send's receipt (parts 3 and 7.1, 7.2).
 

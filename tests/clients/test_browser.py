@@ -32,4 +32,9 @@ def test_in_chromium(path: Path) -> None:
 
 
 def test_there_are_tests() -> None:
-    assert [path.name for path in TESTS] == ["client.test.mjs", "iframe.test.mjs", "sandbox.test.mjs"]
+    assert [path.name for path in TESTS] == [
+        "client.test.mjs",
+        "foreign.test.mjs",
+        "iframe.test.mjs",
+        "sandbox.test.mjs",
+    ]

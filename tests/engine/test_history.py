@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from rplx.engine.history import ChannelHistory
+from rplx.engine.history import CHANNEL_OVERHEAD, LIMITER_OVERHEAD, OVERHEAD, ChannelHistory
 from rplx.errors import InsufficientStorage
 from rplx.messages import Message
 from rplx.options import HistoryOptions
@@ -191,22 +191,58 @@ class TestLimits:
         assert engine.texts(a="0") == ["1"]
         engine.send("2", a=None)
 
-    def test_bytes(self, clock: Clock) -> None:
-        engine = Engine(clock, HistoryOptions(max_bytes=1000, expire_after=60))
-        engine.send("x" * 700, a=None)
-        with pytest.raises(InsufficientStorage, match="more than 1000 bytes of history"):
-            engine.send("x", b=None)
+    @pytest.mark.parametrize(
+        ("ids", "limiters", "size"),
+        [
+            ("a", (), CHANNEL_OVERHEAD + OVERHEAD),
+            ("ab", (), 2 * (CHANNEL_OVERHEAD + OVERHEAD)),
+            ("a", ("l", "mm"), CHANNEL_OVERHEAD + OVERHEAD + 2 * LIMITER_OVERHEAD + 3),
+        ],
+    )
+    def test_bytes(self, clock: Clock, ids: str, limiters: tuple[str, ...], size: int) -> None:
+        """With what each channel, each message and each limiter costs beside its text."""
+        text = "x" * 600
+        engine = Engine(clock, HistoryOptions(max_bytes=size + 600 * len(ids), expire_after=60))
+        with pytest.raises(InsufficientStorage, match=r"more than \d+ bytes of history") as caught:
+            engine.send(text + "x", limiters, **dict.fromkeys(ids))
+        assert not caught.value.closes
+        assert not engine.sent
+        engine.send(text, limiters, **dict.fromkeys(ids))
+        with pytest.raises(InsufficientStorage):
+            engine.send("", other=None)
         assert len(engine.sent) == 1
         clock.pass_(60)
         engine.sweep()
-        engine.send("x" * 700, b=None)
+        engine.send(text, limiters, **dict.fromkeys(ids))
+
+    def test_a_channel_that_is_there_costs_nothing_again(self, clock: Clock) -> None:
+        engine = Engine(clock, HistoryOptions(max_bytes=CHANNEL_OVERHEAD + 3 * OVERHEAD))
+        for _ in range(3):
+            engine.send("", a=None)
+        with pytest.raises(InsufficientStorage):
+            engine.send("", a=None)
 
     def test_bytes_are_given_back_by_what_is_dropped(self, clock: Clock) -> None:
-        engine = Engine(clock, HistoryOptions(max_bytes=1000, max_messages=1))
+        engine = Engine(clock, HistoryOptions(max_bytes=CHANNEL_OVERHEAD + 2 * OVERHEAD + 1000, max_messages=1))
         for _ in range(10):
-            engine.send("x" * 100, a=None)
+            engine.send("x" * 100, ("l" * 50,), a=None)
         with pytest.raises(InsufficientStorage):
-            engine.send("x" * 301, a=None)
+            engine.send("x" * 951, a=None)
+        assert engine.texts(a="0", l="0") == []
+
+    def test_floors_of_emptied_channels(self, clock: Clock) -> None:
+        """Those of the newest max_channels are remembered; of older ones everybody is told of a gap."""
+        engine = Engine(clock, HistoryOptions(max_channels=2, expire_after=1))
+        begin = engine.draw()
+        for id in ("a", "b", "c", "d"):
+            clock.pass_(1)
+            engine.send("1", **{id: None})
+            clock.pass_(1)
+            engine.sweep()
+            assert len(engine._floors) <= 2
+        now = engine.draw()
+        assert engine.gaps(("a", "c", "d", "x"), (begin, begin, begin, begin)) == ["a", "c", "d", "x"]
+        assert engine.gaps(("a", "c", "d", "x"), (now, now, now, now)) == []
 
 
 def test_what_stats_shows(engine: Engine) -> None:

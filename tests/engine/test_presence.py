@@ -66,6 +66,16 @@ class TestOnline:
         assert engine.online() == {"a": 1}
         assert engine.position() == 11
 
+    def test_no_more_than_max_in_grace_stay(self, clock: Clock) -> None:
+        engine = Engine(clock, presence=PresenceOptions(offline_timeout=30, max_in_grace=2))
+        engine.join(("a", "b", "c", "d"))
+        engine.leave(("c",))
+        engine.leave(("b",))
+        assert engine.sweep() == ([], [])
+        engine.leave(("a",))
+        assert engine.sweep() == (["c"], [])
+        assert engine.online() == {"a": 0, "b": 0, "d": 1}
+
     def test_the_wall_clock_does_not_matter(self, clock: Clock, engine: Engine) -> None:
         engine.join(("a",))
         engine.leave(("a",))

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from rplx.engine.history import CHANNEL_OVERHEAD, OVERHEAD
+from rplx.options import OPTIONS as TABLE
 from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http, settings
 from tests.live import LiveServer
 
@@ -17,9 +19,44 @@ OPTIONS = settings(
     "wait.id_max=20",
     "wait.extra_max=100",
     "in.maxlen=1000",
+    "in.max_ids=4",
+    "in.max_online=3",
     "history.max_messages=3",
     "log.connections=true",
 )
+
+
+DEFAULTS = {
+    "wait.head_max": 16_384,
+    "wait.head_timeout": 10,
+    "wait.maxlen": 5_120,
+    "wait.body_max": 65_536,
+    "wait.max_ids": 500,
+    "wait.id_max": 128,
+    "wait.max_connections": 0,
+    "wait.max_connections_per_address": 0,
+    "wait.out_max": 1 << 20,
+    "wait.write_timeout": 10,
+    "wait.timeout": 300,
+    "wait.keepalive_timeout": 75,
+    "wait.extra_max": 4_096,
+    "in.maxlen": 204_800,
+    "in.max_ids": 10_000,
+    "in.max_connections": 1_000,
+    "in.max_online": 1_000_000,
+    "in.timeout": 20,
+    "history.max_messages": 30,
+    "history.max_channels": 1_000_000,
+    "history.max_bytes": 1 << 30,
+    "history.expire_after": 3_600,
+    "presence.event_chain_len": 1_000,
+    "presence.offline_timeout": 30,
+    "users.max_failures": 10,
+}
+
+
+def test_the_defaults() -> None:
+    assert {name: TABLE[name].default for name in DEFAULTS} == DEFAULTS
 
 
 def status(conversation: Conversation) -> tuple[int, str]:
@@ -59,6 +96,24 @@ class TestWaitHeadMax:
     def test_it(self, wire: Wire) -> None:
         assert wire.on_wait(self.request(300)).answer()[0].startswith(b"HTTP/1.1 400 ")
         assert status(wire.on_wait(self.request(301))) == (431, "request head longer than 300 bytes\n")
+
+    def test_byte_by_byte(self, wire: Wire, prefix: str) -> None:
+        request = http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h\nX: ")
+        fits, one_more = (request[:-4] + b"x" * (size - len(request)) + b"\r\n\r\n" for size in (300, 301))
+        listener = wire.on_wait()
+        for byte in fits:
+            listener.send(bytes([byte]))
+        eventually(lambda: wire.online(prefix), f"{prefix}a 1\n")
+        listener.close()
+        refused = wire.on_wait()
+        for byte in one_more[:-1]:  # its last byte would find the connection closed
+            refused.send(bytes([byte]))
+        refused.send(one_more[-1:])
+        assert status(refused) == (431, "request head longer than 300 bytes\n")
+
+    def test_a_line_without_end(self, wire: Wire) -> None:
+        assert wire.on_wait(b"POST /" + b"x" * 294).waits(0.1)
+        assert status(wire.on_wait(b"POST /" + b"x" * 295)) == (431, "request head longer than 300 bytes\n")
 
 
 class TestWaitBodyMax:
@@ -119,6 +174,53 @@ class TestWaitExtraMax:
         eventually(lambda: wire.online(prefix), f"{prefix}a 0\n")
 
 
+class TestInMaxIds:
+    @pytest.mark.parametrize("ids", ["~a,~b,~c,~d", "~a,*~b,*~c,*~d"])
+    def test_it(self, wire: Wire, prefix: str, ids: str) -> None:
+        fits = http(f"POST /?identifier={ids} HTTP/1.1\nHost: h".replace("~", prefix), b"1")
+        assert wire.on_in(fits).answer()[0].startswith(b"HTTP/1.1 200 ")
+        stored = wire.poll(f"1:{prefix}a,{prefix}d")
+        one_more = http(f"POST /?identifier={ids},*~e HTTP/1.1\nHost: h".replace("~", prefix), b"2")
+        assert status(wire.on_in(one_more)) == (413, "more than 4 channels in one list\n")
+        assert wire.poll(f"1:{prefix}a,{prefix}d") == stored
+
+    @pytest.mark.parametrize("ids", ["a,b,c,d,e", "n" * 21])
+    def test_in_plain_text_nothing_is_stored(self, wire: Wire, ids: str) -> None:
+        assert wire.ask(f"identifier={ids}\n\n1".encode()) == b""
+        assert wire.poll("1:a,1:b") == b""
+
+
+class TestInMaxOnline:
+    def test_it(self, wire: Wire, prefix: str) -> None:
+        listener = wire.listen(",".join(f"{prefix}{name}" for name in "abc"))
+        assert wire.online(prefix).count("\n") == 3
+        other = wire.listen(f"{prefix}d")
+        question = http("POST / HTTP/1.1\nHost: h", f"ONLINE {prefix}\n\n".encode())
+        assert status(wire.on_in(question)) == (413, "more than 3 ids are online; ask for those of a prefix\n")
+        assert wire.ask(f"ONLINE {prefix}\n\n".encode()) == b""  # plain text has no refusals
+        assert wire.online(f"{prefix}d") == f"{prefix}d 1\n"
+        listener.close()
+        other.close()
+
+
+class TestOutMax:
+    """Bytes of one answer: no more waits for a slow listener. More comes in parts."""
+
+    def test_it(self) -> None:
+        with LiveServer(*settings("wait.out_max=1000")) as server:
+            wire = Wire(server)
+            empty = len(blocks(({"a": "1"}, ""), ({"a": "2"}, ""))) + len(b" \r\n")
+            for id, length in (("a", 1000 - empty), ("b", 1001 - empty)):
+                wire.send(f"1:{id}", "1" * 100)
+                wire.send(f"2:{id}", "1" * (length - 100))
+            assert len(wire.poll("0:a")) + len(b" \r\n") == 1000
+            assert wire.poll("0:b") == blocks(({"b": "1"}, "1" * 100))
+            assert wire.poll("1:b") == blocks(({"b": "2"}, "1" * (901 - empty)))
+            wire.send("1:c", "1" * 2000)  # nothing shorter than a message can be sent
+            wire.send("2:c", "2")
+            assert wire.poll("0:c") == blocks(({"c": "1"}, "1" * 2000))
+
+
 class TestInMaxlen:
     def test_plain_text(self, wire: Wire, prefix: str) -> None:
         head = f"identifier=5:{prefix}a\n\n".encode()
@@ -131,6 +233,13 @@ class TestInMaxlen:
         head = f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h"
         assert wire.on_in(http(head, b"1" * 1000)).answer()[1] == f"{prefix}a 5\n".encode()
         assert status(wire.on_in(http(head, b"1" * 1001))) == (413, "body longer than 1000 bytes\n")
+
+    def test_chunked(self, wire: Wire, prefix: str) -> None:
+        head = f"POST /?identifier=5:{prefix}a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        assert wire.on_in(head + b"3e8\r\n" + b"1" * 1000 + b"\r\n0\r\n\r\n").answer()[1] == f"{prefix}a 5\n".encode()
+        over = head.replace(b"=5:", b"=6:") + b"3e8\r\n" + b"1" * 1000 + b"\r\n1\r\n1"
+        assert status(wire.on_in(over)) == (413, "body longer than 1000 bytes\n")
+        assert b'"6"' not in wire.poll(f"1:{prefix}a")
 
     def test_until_the_end(self, wire: Wire, prefix: str) -> None:
         sender = wire.on_in(http(f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h", length=False) + b"1" * 1001)
@@ -161,12 +270,17 @@ class TestStorage:
             assert wire.on_in(http("POST /?identifier=6:a HTTP/1.1\nHost: h", b"1")).answer()[1] == b"a 6\n"
 
     def test_bytes(self) -> None:
-        with LiveServer("--set", "history.max_bytes=2000") as server:
+        """What a channel and a message cost beside the text is counted too (tests/test_memory.py)."""
+        with LiveServer("--set", f"history.max_bytes={CHANNEL_OVERHEAD + OVERHEAD + 100}") as server:
             wire = Wire(server)
-            head, text = wire.on_in(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 1701)).answer()
-            assert head.startswith(b"HTTP/1.1 507 ")
-            assert text == b"more than 2000 bytes of history\n"
-            assert wire.on_in(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 1700)).answer()[1] == b"a 5\n"
+            sender = wire.on_in(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 101))
+            head, text = sender.answer()
+            assert head.startswith(b"HTTP/1.1 507 Insufficient Storage\r\n")
+            assert text == f"more than {CHANNEL_OVERHEAD + OVERHEAD + 100} bytes of history\n".encode()
+            sender.send(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 100))  # the connection is kept
+            assert sender.answer()[1] == b"a 5\n"
+            assert wire.ask(b"identifier=6:a\n\n1") == b""
+            assert wire.poll("1:a") == blocks(({"a": "5"}, "1" * 100))
 
 
 class TestConnections:

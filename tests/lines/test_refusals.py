@@ -71,6 +71,12 @@ ON_WAIT: list[tuple[str, bytes, bytes, str]] = [
         b"403 Forbidden",
         "this origin is not among wait.allowed_origins",
     ),
+    (
+        "a script of a stranger",
+        http("GET /?identifier=~a HTTP/1.1\nHost: h\nSec-Fetch-Mode: no-cors\nSec-Fetch-Site: cross-site"),
+        b"403 Forbidden",
+        "a page of another site may poll by CORS alone, and only where wait.allowed_origins has it",
+    ),
 ]
 ON_IN: list[tuple[str, bytes, bytes, str]] = [
     (
@@ -207,3 +213,13 @@ def test_a_refusal_is_read_by_who_still_sends(wire: Wire, prefix: str) -> None:
 def test_a_request_cut_short(wire: Wire, request_: bytes) -> None:
     for conversation in (wire.on_wait(request_, end=True), wire.on_in(request_, end=True)):
         check(conversation.rest(), b"400 Bad Request", "the request was cut short", rb"1\.[01]")
+
+
+@pytest.mark.parametrize(
+    ("marker", "mode", "site"),
+    [("SCRIPT", "no-cors", "cross-site"), ("IFRAME", "navigate", "cross-site"), ("1:a", "no-cors", "same-origin")],
+)
+def test_what_a_page_loads_without_cors(wire: Wire, marker: str, mode: str, site: str) -> None:
+    """The pages for everybody, and polls of a page of our own."""
+    request = f"GET /?identifier={marker}&position HTTP/1.0\nSec-Fetch-Mode: {mode}\nSec-Fetch-Site: {site}"
+    assert wire.on_wait(http(request)).rest().startswith(b"HTTP/1.1 200 OK\r\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from passlib.hash import apr_md5_crypt, ldap_sha1
+from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1
 
 from tests.lines.wire import Wire, blocks, http
 from tests.live import LiveServer
@@ -40,6 +41,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     ) as server:
         yield Wire(server)
         assert server.process.poll() is None
+        assert not [line for line in server.log if "Traceback" in line]
 
 
 def refused(text: str) -> bytes:
@@ -160,6 +162,87 @@ def test_too_many_wrong_passwords(tmp_path: Path) -> None:
         for _ in range(3):
             assert wire.ask(b"identifier=me:x@me_a\n\n1") == refused("invalid password for login: me")
         assert wire.on_in(http("POST /?identifier=me:pw@me_a HTTP/1.0", b"1")).rest().startswith(b"HTTP/1.0 429 ")
+
+
+def test_failures_count_for_their_address_alone(tmp_path: Path) -> None:
+    """10 a minute, as a configuration without the option has it; then 429, also for a right password."""
+    with LiveServer("--set", f"users.file={users_file(tmp_path, 'me:{me}')}") as server:
+        wire = Wire(server)
+        for number in range(10):
+            login, text = ("me", "invalid password for login: me") if number % 2 else ("you", "unknown login: you")
+            assert wire.ask(f"identifier={login}:x@me_a\n\n1".encode()) == refused(text)
+        for login, password in (("me", "x"), ("me", "pw"), ("you", "x")):
+            answer = wire.on_in(http(f"POST /?identifier={login}:{password}@me_a HTTP/1.0", b"1")).rest()
+            assert answer.startswith(b"HTTP/1.0 429 Too Many Requests\r\n")
+            assert answer.endswith(b"\r\n\r\ntoo many failed logins from this address; wait a minute\n")
+        assert wire.poll("1:me_a") == b""
+        elsewhere = socket.create_connection(wire.in_, timeout=8, source_address=("127.0.0.2", 0))
+        elsewhere.sendall(http("POST /?identifier=me:pw@5:me_a HTTP/1.0", b"1"))
+        assert elsewhere.recv(1000).startswith(b"HTTP/1.0 200 ")
+        elsewhere.close()
+
+
+def test_polls_and_sends_go_on_while_passwords_are_checked(tmp_path: Path) -> None:
+    """The hashes are computed in threads: with a second's work each under way, all else is answered first."""
+    slow = bcrypt.using(rounds=13).hash("pw")
+    users = users_file(tmp_path, ":", f"slow:{slow}")
+    with LiveServer("--set", f"users.file={users}", "--set", "log.connections=true") as server:
+        wire = Wire(server)
+        guess = wire.on_in(http("POST /?identifier=slow:x@slow_a HTTP/1.0", b"1"))
+        server.wait_for(f"{guess.peer}: DEBUG: read")
+        for number in range(5):
+            wire.send(f"{number + 5}:a", "1")
+            assert f'"{number + 5}"'.encode() in wire.poll(f"{number + 4}:a")
+        assert guess.waits(0), "the hash was faster than five sends and polls"
+        assert guess.rest() == refused("invalid password for login: slow")
+
+
+def own_address() -> str:
+    """The address by which this machine would go out; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("198.51.100.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(sock.getsockname()[0])
+
+
+OWN_ADDRESS = own_address()
+needs_network = pytest.mark.skipif(OWN_ADDRESS.startswith("127."), reason="the machine has no address but loopback")
+
+
+@needs_network
+class TestGuestsFromElsewhere:
+    """On an address that others reach: who does not come by loopback is elsewhere."""
+
+    EVERYWHERE = ("--wait", "127.0.0.1:0", "--in", "0.0.0.0:0")
+
+    def send(self, server: LiveServer, host: str) -> bytes:
+        with socket.create_connection((host, server.in_[1]), timeout=8) as sock:
+            sock.sendall(http("POST /?identifier=5:a HTTP/1.0", b"1"))
+            return b"".join(iter(lambda: sock.recv(1000), b""))
+
+    def test_only_the_machine_itself_may_send(self) -> None:
+        with LiveServer(*self.EVERYWHERE, addresses=False) as server:
+            server.wait_for(r"IN: there is no users file \(users\.file\), so the machine itself may send without")
+            assert self.send(server, OWN_ADDRESS) == refused("access denied for guest user")
+            assert self.send(server, "127.0.0.1").startswith(b"HTTP/1.0 200 ")
+
+    @pytest.mark.parametrize("guests", [True, False])
+    def test_unless_the_users_file_says_otherwise(self, tmp_path: Path, guests: bool) -> None:
+        users = users_file(tmp_path, "me:{me}", ":" * guests)
+        with LiveServer(*self.EVERYWHERE, "--set", f"users.file={users}", addresses=False) as server:
+            for host in (OWN_ADDRESS, "127.0.0.1"):
+                answer = self.send(server, host)
+                assert (
+                    answer.startswith(b"HTTP/1.0 200 ") if guests else answer == refused("access denied for guest user")
+                )
+            assert not [line for line in server.log if "there is no users file" in line]
+
+    def test_or_the_operator(self) -> None:
+        with LiveServer(*self.EVERYWHERE, "--set", "in.guests_loopback_only=false", addresses=False) as server:
+            server.wait_for(r"so EVERY machine that can connect may send without a password$")
+            assert self.send(server, OWN_ADDRESS).startswith(b"HTTP/1.0 200 ")
 
 
 def test_who_was_let_in_is_not_locked_out_by_others(tmp_path: Path) -> None:

@@ -67,3 +67,9 @@ def test_stats_has_a_blank_line_between_its_sections() -> None:
     assert replies.stats({"one": {"b": "2", "a": "1"}, "two": {}, "three": {"x": "y"}}) == (
         b"[one]\na => 1\nb => 2\n\n[two]\n\n[three]\nx => y\n"
     )
+
+
+def test_the_size_of_a_block() -> None:
+    dues = [due(b"1", a="5"), due(b"{\n}", abc="21.5", b="7"), due(b"", x="1")]
+    for count in (1, 2, 3):
+        assert len(replies.encode_blocks(dues[:count])) == 2 + sum(map(replies.block_size, dues[:count]))
