@@ -15,7 +15,7 @@ from bench.soak.clients import Address, BackEnd, connect, eventually, marker, re
 
 OPTIONS = ("--set", "presence.offline_timeout=0.3", "--set", "presence.event_chain_len=20000")
 ACTORS = 60
-CHANNELS = 2000
+BUSY, QUIET = 500, 20_000  # channels that several listen to at a time, and those that go offline nearly every time
 LISTENERS_EACH = 5  # at once
 SETTLE = 5.0  # seconds: the grace time, and the server's look at what time has brought
 LOOK_EVERY = 0.02  # seconds between two looks of the watcher
@@ -82,7 +82,7 @@ class Actor:
                 self._go(*self.held.pop(self._chance.randrange(len(self.held))))
 
     def _come(self) -> None:
-        ids = self._chance.sample([f"p{number}" for number in range(CHANNELS)], self._chance.randrange(1, 4))
+        ids = list({self._channel() for _ in range(self._chance.randrange(1, 4))})
         sock = connect(self._wait)
         text = marker(dict.fromkeys(ids))
         form = self._chance.randrange(3)
@@ -96,6 +96,11 @@ class Actor:
         self.held.append((sock, ids))
         if form != 2:
             sock.recv(4096)  # the head: it is registered
+
+    def _channel(self) -> str:
+        if self._chance.random() < 0.5:
+            return f"busy{self._chance.randrange(BUSY)}"
+        return f"quiet{self._chance.randrange(QUIET)}"
 
     def _go(self, sock: socket.socket, _: Sequence[str]) -> None:
         way = self._chance.randrange(3)
@@ -132,7 +137,7 @@ def run(*, actions: int, seed: int = 1) -> Count:
         ended = Event()
         watching = gevent.spawn(watcher.watch, ended)
         actors = [Actor(server.wait, seed + number) for number in range(ACTORS)]
-        acting = [gevent.spawn(actor.act, actions // ACTORS, count) for actor in actors]
+        acting = [gevent.spawn(actor.act, -(-actions // ACTORS), count) for actor in actors]
         gevent.joinall(acting, raise_error=True)
         ended.set()
         watching.get()
