@@ -30,6 +30,10 @@ fuzz: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python bench/run.py
 
+# Over an hour, with a core and a half of the machine.
+soak: $(VENV)/.test
+	$(BIN)/python -m bench.soak
+
 # Rewrites what is made from the option table.
 docs: $(VENV)/.run
 	$(BIN)/python -m rplx.config

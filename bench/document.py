@@ -1,4 +1,4 @@
-"""Puts measured tables and plots into docs/performance.md, between markers, so that no figure is copied by hand."""
+"""Puts measured tables and plots into pages of docs/, between markers, so that no figure is copied by hand."""
 
 from __future__ import annotations
 
@@ -27,14 +27,24 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(section: Section) -> None:
+def read(name: str, page: Path = PAGE) -> str:
+    """What stands in a section's place in the page. Raises ValueError if the page has no such place."""
+    return _place(name, page)[2]
+
+
+def write(section: Section, page: Path = PAGE) -> None:
     """Replaces the section's text in the page and writes its plots. Raises ValueError if the page has no such place."""
-    page = PAGE.read_text()
-    place = re.compile(rf"(<!-- measured: {section.name} -->\n).*?(<!-- end -->)", re.DOTALL)
-    if not place.search(page):
-        raise ValueError(f"{PAGE} has no place for {section.name}")
+    place = _place(section.name, page)
     images = "".join(f"\n![{name}](plots/{name}.svg)\n" for name in section.plots)
-    PAGE.write_text(place.sub(lambda match: f"{match[1]}{section.text}\n{images}{match[2]}", page))
+    text = place.string
+    page.write_text(f"{text[: place.start(2)]}{section.text}\n{images}{text[place.end(2) :]}")
     PLOTS.mkdir(exist_ok=True)
     for name, svg in section.plots.items():
         (PLOTS / f"{name}.svg").write_text(svg)
+
+
+def _place(name: str, page: Path) -> re.Match[str]:
+    place = re.search(rf"(<!-- measured: {name} -->\n)(.*?)<!-- end -->", page.read_text(), re.DOTALL)
+    if place is None:
+        raise ValueError(f"{page} has no place for {name}")
+    return place

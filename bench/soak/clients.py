@@ -61,9 +61,10 @@ def reset(sock: socket.socket) -> None:
 class Listener:
     """One browser: polls in its form, on one connection after another or on a kept one."""
 
-    def __init__(self, address: Address, form: str = "kept") -> None:
+    def __init__(self, address: Address, form: str = "kept", *, source: str = "") -> None:
         self.address = address
         self.form = form
+        self._source = source
         self.connections = 0  # that it has opened
         self._sock: socket.socket | None = None
 
@@ -82,7 +83,7 @@ class Listener:
         bytes, `hard` with a reset; then Dropped. Errors: OSError, which the server is to blame for.
         """
         fresh = self._sock is None
-        sock = self._sock or connect(self.address)
+        sock = self._sock or connect(self.address, source=self._source)
         if fresh:
             self.connections += 1
         self._sock = sock

@@ -13,12 +13,14 @@ import gevent
 from bench.soak.clients import FORMS, Address, BackEnd, Dropped, Listener
 
 PUBLISHERS = 4
-BATCH = 25  # sends of a publisher that are under way at once
+BATCH = 250  # sends of a publisher that are under way at once: answers hold one message or a dozen
 PATIENCE = 60.0  # seconds for the last messages to arrive
 LAG_MAX = 400  # messages of a channel that a publisher may be ahead of a listener, with the history of HISTORY
 HISTORY = 1000
 LIMITED = 0.1  # of the messages have limiters
+TAKING = 0.2  # seconds that a listener waits for the answer in the middle of which it hangs up
 SHARED = 0.2  # go to more than one channel
+LIMITERS = 10  # ids of a message that has them
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Count:
     lost: int = 0
     doubled: int = 0
     reordered: int = 0
+    shown: int = 0  # to who may not see them
     gaps: int = 0
     reconnects: int = 0
     errors: int = 0
@@ -56,13 +59,23 @@ class Count:
 
     @property
     def flawless(self) -> bool:
-        return self.sent > 0 and not (self.lost or self.doubled or self.reordered or self.gaps or self.errors)
+        return self.sent > 0 and not (
+            self.lost or self.doubled or self.reordered or self.shown or self.gaps or self.errors
+        )
 
 
 class Follower:
     """A listener that goes on from the cursors it was told, and counts what is wrong with what it gets."""
 
-    def __init__(self, address: Address, form: str, channels: Sequence[Channel], position: str, count: Count) -> None:
+    def __init__(
+        self,
+        address: Address,
+        form: str,
+        channels: Sequence[Channel],
+        position: str,
+        chance: random.Random,
+        count: Count,
+    ) -> None:
         self.listener = Listener(address, form)
         self.names = frozenset(channel.id for channel in channels)
         self.channels = {channel.id: channel for channel in channels}
@@ -70,16 +83,16 @@ class Follower:
         self.seen = dict.fromkeys(self.channels, 0)  # the number of the newest message of each channel
         self.missing: set[tuple[str, int]] = set()
         self.drops = 0
+        self._chance = chance
         self._count = count
         for channel in channels:
             channel.followers.append(self)
 
     def follow(self, load: Load) -> None:
         """Polls for ever; hangs up as often as `load` wants it."""
-        chance = random.Random(id(self))
         while True:
             if self.drops < load.drops_due():
-                self._drop(chance)
+                self._drop()
                 continue
             try:
                 answer = self.listener.poll(self.cursors)
@@ -91,14 +104,16 @@ class Follower:
             for ids, text in answer.blocks:
                 self._take(ids, json.loads(text))
 
-    def _drop(self, chance: random.Random) -> None:
+    def _drop(self) -> None:
         """Ends a connection in the middle of a poll; what has come of the answer is thrown away."""
+        chance = self._chance
         self.drops += 1
         self._count.reconnects += 1
         way = chance.randrange(3)
         try:
             if way == 0:
-                self.listener.poll(self.cursors, take=chance.randrange(1, 800), hard=chance.random() < 0.5)
+                take = chance.randrange(1, 800)
+                self.listener.poll(self.cursors, take=take, patience=TAKING, hard=chance.random() < 0.5)
             else:
                 self.listener.poll(self.cursors, patience=chance.random() * 0.02, hard=way == 1)
         except Dropped:
@@ -111,10 +126,11 @@ class Follower:
     def _take(self, ids: dict[str, str], numbers: dict[str, int]) -> None:
         for id, cursor in ids.items():
             number, last = numbers[id], self.seen[id]
+            channel = self.channels[id]
             self._count.delivered += 1
             self.cursors[id] = cursor
+            self._count.shown += not channel.visible(number, self.names)
             if number > last:
-                channel = self.channels[id]
                 if number > last + 1:
                     between = range(last + 1, number)
                     self.missing |= {(id, skipped) for skipped in between if channel.visible(skipped, self.names)}
@@ -149,19 +165,19 @@ class Load:
         self.channels = [Channel(f"c{number}") for number in range(channels)]
         position = Listener(wait).poll({"c0": None}, query="&position").position
         self.followers = [
-            Follower(wait, FORMS[number % 3], self._some_channels(number), position, self.count)
+            Follower(wait, FORMS[number % 3], self._some_channels(number), position, self._chance, self.count)
             for number in range(listeners)
         ]
 
     def _some_channels(self, number: int) -> list[Channel]:
-        """One to four; every channel has a listener as long as there are enough of them."""
+        """One to three; every channel has a listener as long as there are enough of them."""
         first = self.channels[number % len(self.channels)]
-        others = self._chance.sample(self.channels, self._chance.randrange(4))
+        others = self._chance.sample(self.channels, self._chance.randrange(3))
         return list({channel.id: channel for channel in (first, *others)}.values())
 
     def drops_due(self) -> int:
         """How often each follower has to have hung up by now."""
-        return round(self._drops_each * self.count.sent / self._messages)
+        return self._drops_each * min(self.count.sent, self._messages) // self._messages
 
     def run(self) -> Count:
         begin = time.monotonic()
@@ -169,6 +185,7 @@ class Load:
         publishing = [gevent.spawn(self._publish, number) for number in range(PUBLISHERS)]
         try:
             gevent.joinall(publishing, raise_error=True)
+            self._say_goodbye()
             deadline = time.monotonic() + PATIENCE
             while self._unfinished() and time.monotonic() < deadline:
                 gevent.sleep(0.05)
@@ -198,12 +215,21 @@ class Load:
                 gevent.sleep(0.005)
         back_end.close()
 
+    def _say_goodbye(self) -> None:
+        """One more message to every channel: who waits would not see that hang-ups are still due."""
+        back_end = BackEnd(self._in)
+        for channel in self.channels:
+            channel.sent += 1
+        back_end.send_all([(channel.id, json.dumps({channel.id: channel.sent}).encode()) for channel in self.channels])
+        self.count.sent += len(self.channels)
+        back_end.close()
+
     def _message(self, own: list[Channel]) -> tuple[str, bytes]:
         chance = self._chance
         targets = chance.sample(own, chance.randrange(2, 4)) if chance.random() < SHARED else [chance.choice(own)]
         limiters: frozenset[str] = frozenset()
         if chance.random() < LIMITED:
-            limiters = frozenset(channel.id for channel in chance.sample(self.channels, len(self.channels) // 4))
+            limiters = frozenset(channel.id for channel in chance.sample(self.channels, LIMITERS))
         for channel in targets:
             channel.sent += 1
             if limiters:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gevent
 from gevent import socket
+from gevent.event import Event
 
 from bench.soak.clients import Address, BackEnd, connect, eventually, marker, reset
 
 OPTIONS = ("--set", "presence.offline_timeout=0.3", "--set", "presence.event_chain_len=20000")
 ACTORS = 60
-CHANNELS = 2000
+BUSY, QUIET = 500, 20_000  # channels that several listen to at a time, and those that go offline nearly every time
 LISTENERS_EACH = 5  # at once
+SETTLE = 5.0  # seconds: the grace time, and the server's look at what time has brought
 LOOK_EVERY = 0.02  # seconds between two looks of the watcher
 
 
@@ -56,8 +59,8 @@ class Watcher:
         self._count.differed += set(counts) != self._ids
         return counts
 
-    def watch(self) -> None:
-        while True:
+    def watch(self, ended: Event) -> None:
+        while not ended.is_set():
             self.look()
             gevent.sleep(LOOK_EVERY)
 
@@ -79,7 +82,7 @@ class Actor:
                 self._go(*self.held.pop(self._chance.randrange(len(self.held))))
 
     def _come(self) -> None:
-        ids = self._chance.sample([f"p{number}" for number in range(CHANNELS)], self._chance.randrange(1, 4))
+        ids = list({self._channel() for _ in range(self._chance.randrange(1, 4))})
         sock = connect(self._wait)
         text = marker(dict.fromkeys(ids))
         form = self._chance.randrange(3)
@@ -93,6 +96,11 @@ class Actor:
         self.held.append((sock, ids))
         if form != 2:
             sock.recv(4096)  # the head: it is registered
+
+    def _channel(self) -> str:
+        if self._chance.random() < 0.5:
+            return f"busy{self._chance.randrange(BUSY)}"
+        return f"quiet{self._chance.randrange(QUIET)}"
 
     def _go(self, sock: socket.socket, _: Sequence[str]) -> None:
         way = self._chance.randrange(3)
@@ -126,15 +134,18 @@ def run(*, actions: int, seed: int = 1) -> Count:
     count = Count()
     with LiveServer(*OPTIONS) as server:
         watcher = Watcher(server.in_, count)
-        watching = gevent.spawn(watcher.watch)
+        ended = Event()
+        watching = gevent.spawn(watcher.watch, ended)
         actors = [Actor(server.wait, seed + number) for number in range(ACTORS)]
-        acting = [gevent.spawn(actor.act, actions // ACTORS, count) for actor in actors]
+        acting = [gevent.spawn(actor.act, -(-actions // ACTORS), count) for actor in actors]
         gevent.joinall(acting, raise_error=True)
-        watching.kill()
+        ended.set()
+        watching.get()
         _settle(watcher, actors, count)
         for actor in actors:
             actor.leave()
-        gevent.sleep(0.3 + 2.0)  # the grace time, and a look at what time has brought
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: not watcher.look(), SETTLE, "the grace time")
         count.left_over = len(watcher.look())
     return count
 
@@ -150,7 +161,7 @@ def _settle(watcher: Watcher, actors: Sequence[Actor], count: Count) -> None:
         return {id: number for id, number in watcher.look().items() if number} == expected
 
     try:
-        eventually(right, 5.0, "the counts of those who listen")
+        eventually(right, SETTLE, "the counts of those who listen")
     except AssertionError:
         found = watcher.look()
         count.wrong_counts = sum(found.get(id, 0) != expected.get(id, 0) for id in set(found) | set(expected))

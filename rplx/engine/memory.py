@@ -94,12 +94,15 @@ class MemoryEngine:
         if not open_ids:
             return {id: cursor for id, cursor in given.items() if cursor is not None}
         drawn = self.draw()
-        held = [self._channels[id].reached for id in open_ids if id in self._channels]
-        if self._floors:  # a listener of a channel that was emptied may be ahead of the clock too
-            held += [self._floors[id] for id in open_ids if id in self._floors]
-        if held and (newest := max(held)) >= cursor_value(drawn):
+        newest = max([self._reached(id) for id in open_ids])
+        if newest >= cursor_value(drawn):
             drawn = behind(newest)
         return {id: drawn if cursor is None else cursor for id, cursor in given.items()}
+
+    def _reached(self, id: str) -> Decimal:
+        """The greatest cursor that a listener of the channel may have been told; it may lie ahead of the clock."""
+        channel = self._channels.get(id)
+        return self._floors.get(id, self._beginning) if channel is None else channel.reached
 
     def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
         found: dict[int, Due] = {}

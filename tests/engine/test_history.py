@@ -133,6 +133,20 @@ class TestGaps:
             engine.sweep()
         assert engine.gaps(("a", "b", "c"), (beginning,) * 3) == ["a", "b", "c"]
 
+    def test_a_forgotten_channel_whose_cursors_were_ahead_of_the_clock(self, clock: Clock) -> None:
+        """Its listeners hold that cursor: what is sent next has to lie beyond it, or it never reaches them."""
+        engine = Engine(clock, HistoryOptions(expire_after=60, max_channels=1))
+        ahead = f"{clock.wall + 3600}"
+        engine.send("1", a=ahead)
+        for name in ("b", "c"):
+            clock.pass_(61)
+            engine.sweep()
+            engine.send("1", **{name: None})
+        clock.pass_(61)
+        engine.sweep()
+        engine.send("2", a=None)
+        assert engine.texts(a=ahead) == ["2"]
+
 
 class TestExpiry:
     def test_a_channel_into_which_nothing_was_sent(self, clock: Clock) -> None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rplx.engine.cursors import STEP
 from rplx.engine.memory import MemoryEngine
+from rplx.errors import InsufficientStorage
 from rplx.hub import Hub, Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
@@ -39,24 +40,30 @@ class Client:
 
     cursors: dict[str, str]
     parked: Listener | None = None
+    torn: bool = False  # its connection ends in the middle of the answer that it waits for
     got: dict[str, set[str]] = field(default_factory=dict)  # channel -> messages that came by it
 
 
 class Conversation(RuleBasedStateMachine):
     """Every answer is compared with the model's, and every client counts what it got."""
 
-    @initialize(limit=st.integers(1, 4), answer_max=st.sampled_from([NO_LIMIT, NO_LIMIT, 6]))
-    def begin(self, limit: int, answer_max: int) -> None:
+    @initialize(
+        limit=st.integers(1, 4),
+        answer_max=st.sampled_from([NO_LIMIT, NO_LIMIT, 6]),
+        max_channels=st.sampled_from([NO_LIMIT, NO_LIMIT, 1]),
+    )
+    def begin(self, limit: int, answer_max: int, max_channels: int) -> None:
         self.clock = Clock()
         self.limit = limit
         self.answer_max = answer_max
+        self.max_channels = max_channels
         self.clients: list[Client] = []
         self.count = 0
         self.start()
 
     def start(self) -> None:
         self.engine = MemoryEngine(
-            HistoryOptions(max_messages=self.limit, expire_after=EXPIRE_AFTER),
+            self.history_options(),
             PresenceOptions(offline_timeout=OFFLINE_TIMEOUT, event_chain_len=1000),
             wall=lambda: self.clock.wall,
             monotonic=lambda: self.clock.monotonic,
@@ -70,6 +77,9 @@ class Conversation(RuleBasedStateMachine):
         self.position = self.engine.position()
         self.online: set[str] = set()  # replayed from the events
 
+    def history_options(self) -> HistoryOptions:
+        return HistoryOptions(max_messages=self.limit, expire_after=EXPIRE_AFTER, max_channels=self.max_channels)
+
     # -- what happens
 
     @rule(cursors=st.dictionaries(st.sampled_from(CHANNELS), given_cursor, min_size=1, max_size=3),
@@ -79,7 +89,12 @@ class Conversation(RuleBasedStateMachine):
         text = f'"m{self.count}"'
         given = {id: self._near(cursor) for id, cursor in cursors.items()}
         newest = {id: self._newest(id) for id, cursor in given.items() if cursor is None}
-        receipt = self.hub.publish(Send(Identifiers(given, dict.fromkeys(limiters)), text.encode()))
+        try:
+            receipt = self.hub.publish(Send(Identifiers(given, dict.fromkeys(limiters)), text.encode()))
+        except InsufficientStorage:  # and nothing was stored or sent
+            assert len(self.changed.keys() | given.keys()) > self.max_channels
+            assert all(client.parked is None or client.parked.answer is None for client in self.clients)
+            return
         assert {id: cursor for id, cursor in given.items() if cursor is not None}.items() <= receipt.items()
         for id, cursor in newest.items():  # nothing that is sent without a cursor falls behind what was sent before
             assert Decimal(receipt[id]) > cursor
@@ -94,7 +109,8 @@ class Conversation(RuleBasedStateMachine):
             if client.parked.answer is not None:
                 answer = client.parked.answer
                 self._unpark(client)
-                assert self._take(client, answer) == [block(ids, text)]
+                found = found_in(answer) if client.torn else self._take(client, answer)
+                assert found == [block(ids, text)]
 
     @precondition(lambda self: len(self.clients) < 8)
     @rule(names=some_channels, cursor=given_cursor)
@@ -104,10 +120,10 @@ class Conversation(RuleBasedStateMachine):
         self._poll(client, dict.fromkeys(names, self._near(cursor)))
 
     @precondition(lambda self: any(client.parked is None for client in self.clients))
-    @rule(data=st.data(), wait=st.booleans())
-    def come_back(self, data: st.DataObject, wait: bool) -> None:
+    @rule(data=st.data(), wait=st.booleans(), torn=st.booleans())
+    def come_back(self, data: st.DataObject, wait: bool, torn: bool) -> None:
         client = data.draw(st.sampled_from([client for client in self.clients if client.parked is None]))
-        self._poll(client, dict(client.cursors), wait=wait)
+        self._poll(client, dict(client.cursors), wait=wait, torn=torn)
 
     @precondition(lambda self: any(client.parked for client in self.clients))
     @rule(data=st.data())
@@ -148,13 +164,17 @@ class Conversation(RuleBasedStateMachine):
         for id in gone:
             del self.left[id]
 
+    @rule()
+    def long_silence(self) -> None:
+        """All channels expire."""
+        self.clock.pass_(EXPIRE_AFTER)
+        self.sweep()
+
     @rule(limit=st.integers(1, 4))
     def another_limit(self, limit: int) -> None:
         """It counts for a channel from its next message on."""
         self.limit = self.model.limit = limit
-        self.engine.reconfigure(
-            HistoryOptions(max_messages=limit, expire_after=EXPIRE_AFTER), self.engine.presence_options
-        )
+        self.engine.reconfigure(self.history_options(), self.engine.presence_options)
 
     @rule(seconds=st.sampled_from([0.5, 100.0]))
     def restart(self, seconds: float) -> None:
@@ -191,10 +211,13 @@ class Conversation(RuleBasedStateMachine):
 
     # -- a client's side
 
-    def _poll(self, client: Client, cursors: dict[str, str | None], *, wait: bool = True) -> None:
+    def _poll(self, client: Client, cursors: dict[str, str | None], *, wait: bool = True, torn: bool = False) -> None:
+        client.torn = torn
         entered = self.hub.enter(cursors, wait=wait)
         client.cursors = {id: cursor or entered.position for id, cursor in cursors.items()}
-        assert set(entered.gaps) == (self.model.gaps(client.cursors) if any(cursors.values()) else set())
+        missing = self.model.gaps(client.cursors) if any(cursors.values()) else set()
+        # Who has more channels than the server remembers is told too often rather than not at all.
+        assert set(entered.gaps) >= missing if self.max_channels < NO_LIMIT else set(entered.gaps) == missing
         due = self.model.due(client.cursors)
         for id in client.cursors:
             self.left.pop(id, None)
@@ -204,6 +227,9 @@ class Conversation(RuleBasedStateMachine):
             assert wait
             return
         self._unpark(client)
+        if torn:
+            assert self.answer_max < NO_LIMIT or found_in(entered.body) == due
+            return
         at = dict(client.cursors)
         found = self._take(client, entered.body)
         if self.answer_max == NO_LIMIT:
@@ -220,9 +246,7 @@ class Conversation(RuleBasedStateMachine):
 
     def _take(self, client: Client, body: bytes) -> list[Block]:
         """The blocks of a body; the client's cursors move on. Each message once in each channel, in order."""
-        found = [(tuple(_PAIR.findall(ids)), data) for ids, data in _BLOCK.findall(body.decode())]
-        assert bool(found) == bool(body)
-        assert found == in_order(found)
+        found = found_in(body)
         for ids, data in found:
             for id, _ in ids:
                 client.got.setdefault(id, set())
@@ -252,6 +276,14 @@ class Conversation(RuleBasedStateMachine):
     def _clock_was_set_back(self) -> bool:
         """What a restarted server cannot know: it draws its first cursor from the clock alone."""
         return Decimal(repr(self.clock.wall)) < Decimal(self.engine.draw())
+
+
+def found_in(body: bytes) -> list[Block]:
+    """The blocks of a body, which are in order."""
+    found = [(tuple(_PAIR.findall(ids)), data) for ids, data in _BLOCK.findall(body.decode())]
+    assert bool(found) == bool(body)
+    assert found == in_order(found)
+    return found
 
 
 Conversation.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
