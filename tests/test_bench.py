@@ -188,16 +188,15 @@ def test_a_section_takes_its_place_in_the_page(tmp_path: Path, monkeypatch: pyte
     page.write_text(
         "before\n<!-- measured: goals -->\nold\n<!-- end -->\nbetween\n<!-- measured: sets -->\n<!-- end -->\n"
     )
-    monkeypatch.setattr(document, "PAGE", page)
     monkeypatch.setattr(document, "PLOTS", tmp_path / "plots")
-    document.write(document.Section("goals", "| new |", {"rates": "<svg/>"}))
+    document.write(document.Section("goals", "| new |", {"rates": "<svg/>"}), page)
     assert page.read_text() == (
         "before\n<!-- measured: goals -->\n| new |\n\n![rates](plots/rates.svg)\n<!-- end -->\nbetween\n"
         "<!-- measured: sets -->\n<!-- end -->\n"
     )
     assert (tmp_path / "plots" / "rates.svg").read_text() == "<svg/>"
     with pytest.raises(ValueError, match="no place for growth"):
-        document.write(document.Section("growth", ""))
+        document.write(document.Section("growth", ""), page)
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
