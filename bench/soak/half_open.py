@@ -112,17 +112,14 @@ def run(*, listeners: int, short: bool = False) -> Count:
         LiveServer("--wait", f"{HERE}:0", "--in", "127.0.0.1:0", addresses=False, program=program) as server,
         Crowd(server.wait) as crowd,
     ):
-        back_end = BackEnd(server.in_)
-        count.silent_seconds = _vanish(namespace, server, back_end, listeners, count)
+        count.silent_seconds = _vanish(namespace, server, listeners, count)
         crowd.park(1, http("1.0", "1:gone"))
-        count.sent_seconds = _vanish(namespace, server, back_end, listeners, count, '"anybody there?"')
+        count.sent_seconds = _vanish(namespace, server, listeners, count, '"anybody there?"')
         count.honest_served = crowd.until(lambda: b"anybody there?" in crowd.members[0].data, 5)
     return count
 
 
-def _vanish(
-    namespace: str, server: LiveServer, back_end: BackEnd, listeners: int, count: Count, text: str | None = None
-) -> float:
+def _vanish(namespace: str, server: LiveServer, listeners: int, count: Count, text: str | None = None) -> float:
     """Listeners come and vanish; gives the seconds until the server holds no socket of theirs."""
     host, port = server.wait
     there = subprocess.Popen(
@@ -138,7 +135,9 @@ def _vanish(
         begin = time.monotonic()
         count.vanished += _theirs(server)
         if text is not None:
+            back_end = BackEnd(server.in_)  # a fresh one: in.timeout has ended one that was silent so long
             back_end.send("gone", text)
+            back_end.close()
         with contextlib.suppress(AssertionError):
             eventually(lambda: not _theirs(server), count.within, "all who vanished are gone")
         return time.monotonic() - begin
