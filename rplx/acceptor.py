@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any
@@ -18,6 +17,14 @@ _OUT_OF_DESCRIPTORS = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 Opened = Callable[[list[tuple[int, Any]], int], None]
 
 
+def is_shortage(error: OSError, log: Log) -> bool:
+    """Whether a connection could not be accepted because descriptors have run out; then the log says so."""
+    if error.errno not in _OUT_OF_DESCRIPTORS:
+        return False
+    log.rarely(f"ERROR: cannot accept: {error.strerror}; raise the limit of open files (ulimit -n)")
+    return True
+
+
 class Acceptor:
     """Hands `opened` the new descriptors with their addresses, and their address family."""
 
@@ -27,10 +34,9 @@ class Acceptor:
         self._accept_one = listening._accept  # gives a bare descriptor: half the time of socket.accept
         self._family: int = listening.family
         self._stopped = False
-        self._told = 0.0
         loop = get_hub().loop
         self._watcher = loop.io(listening.fileno(), 1)
-        self._pause = loop.timer(PAUSE)
+        self._pause = loop.timer(PAUSE, PAUSE)
         self._watcher.start(self._accept)
 
     def stop(self) -> None:
@@ -47,21 +53,18 @@ class Acceptor:
             except BlockingIOError:
                 break
             except OSError as error:  # ECONNABORTED and the like are that client's own affair
-                if error.errno in _OUT_OF_DESCRIPTORS:
-                    self._wait_for_descriptors(error)
+                if is_shortage(error, self._log):
+                    self._wait_for_descriptors()
                     break
         if accepted:
             self._opened(accepted, self._family)
 
-    def _wait_for_descriptors(self, error: OSError) -> None:
+    def _wait_for_descriptors(self) -> None:
         # The socket stays readable: without a pause this would spin.
         self._watcher.stop()
-        self._pause.start(self._resume)
-        now = time.monotonic()
-        if now - self._told >= 1:
-            self._told = now
-            self._log.error(f"cannot accept: {error.strerror}; raise the limit of open files (ulimit -n)")
+        self._pause.again(self._resume)  # libev's start() would go on where the last pause ended: at once
 
     def _resume(self) -> None:
+        self._pause.stop()
         if not self._stopped:
             self._watcher.start(self._accept)

@@ -13,6 +13,7 @@ from gevent import monkey
 LINES_MAX = 100_000  # lines that may wait for a slow target; beyond, lines are dropped and counted
 NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cleanup_timers=0 events=0]"
 RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
+REPEAT_AFTER = 1.0  # seconds between two lines that say the same of an ongoing trouble
 FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
 
 _LINE_ENDS = (0x2028, 0x2029)  # that Unicode has beside those of ASCII
@@ -46,6 +47,8 @@ class Log:
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
         self._dropped = 0
+        self._repeated = ""
+        self._repeated_at = 0.0
         self._wake = -1  # an eventfd, once there is a thread that reads it
         self._writing = False
 
@@ -67,6 +70,13 @@ class Log:
 
     def error(self, text: str) -> None:
         self.message(f"ERROR: {text}")
+
+    def rarely(self, text: str) -> None:
+        """A line that would come again and again: once a second at most."""
+        now = time.monotonic()
+        if text != self._repeated or now - self._repeated_at >= REPEAT_AFTER:
+            self._repeated, self._repeated_at = text, now
+            self.message(text)
 
     def connection(self, connection: LoggedConnection, text: str) -> None:
         """A step of a connection; written only if `connections` is set."""

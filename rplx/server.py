@@ -31,6 +31,7 @@ SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
 COLLECT_WHEN_BELOW = 1000  # listeners: with fewer, a full collection is short
 COLLECT_FROM = 10_000  # new objects that are worth a collection
 COLLECT_AT_LEAST_EVERY = 600.0  # seconds between full collections, whatever the crowd
+LAST_REQUESTS = 1.0  # seconds that sends under way have at least when the server ends
 TRIM_CROWD = 1000  # connections that must have left before memory is given back
 
 
@@ -126,9 +127,11 @@ class Server:
         if not self._supervised:
             process.notify("STOPPING=1")
         self._status = status
+        begin = time.monotonic()
         self.in_server.stop_accepting()
         self.wait_server.drain(self.config.server.drain)
-        self.in_server.stop(timeout=self.config.server.drain)
+        left = begin + self.config.server.drain - time.monotonic()
+        self.in_server.stop(timeout=max(left, LAST_REQUESTS))
         self._ended.set()
 
     def _hang_up(self) -> None:

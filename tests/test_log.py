@@ -89,6 +89,15 @@ def test_control_characters_are_shown(pipe: tuple[int, int]) -> None:
     assert written(pipe, log) == "a\\x0ab\\x0d\\x1b[0m\\x7f\\x00é\\udcff\n"
 
 
+def test_an_ongoing_trouble_is_told_once_a_second(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(1, descriptor=pipe[1])
+    log.rarely("no room")
+    log.rarely("no room")
+    monkeypatch.setattr(log_module, "REPEAT_AFTER", 0.0)
+    log.rarely("no room")
+    assert written(pipe, log) == "no room\nno room\n"
+
+
 def test_lines_stay_whole_and_in_order(pipe: tuple[int, int]) -> None:
     log = Log(1, descriptor=pipe[1])
     for number in range(2000):

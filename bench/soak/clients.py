@@ -18,7 +18,7 @@ FORMS = ("kept", "closed", "text")  # how a listener speaks: HTTP/1.1, HTTP/1.0,
 
 _BLOCK = re.compile(rb'  \{\n    "ids": \{ ([^}]*) \},\n    "data":[ \n](.*)\n  \}')
 _PAIR = re.compile(r'"(\w+)": "([\d.]+)"')
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 
 
 class Dropped(Exception):
@@ -54,7 +54,7 @@ def connect(address: Address, *, receive_buffer: int = 0, source: str = "") -> s
 
 def reset(sock: socket.socket) -> None:
     """Ends a connection without a goodbye."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     sock.close()
 
 
@@ -172,13 +172,20 @@ class BackEnd:
 
     def send_all(self, sends: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
         """Sends messages (the marker's list, the text) ahead of their receipts; gives these, id -> cursor."""
+        return self.finish(self.start(sends))
+
+    def start(self, sends: Iterable[tuple[str, bytes]]) -> int:
+        """Sends messages; gives how many receipts `finish` has to wait for."""
         requests = [
             b"POST / HTTP/1.1\r\nHost: x\r\nX-Realplexor: identifier=%b\r\nContent-Length: %d\r\n\r\n%b"
             % (ids.encode(), len(text), text)
             for ids, text in sends
         ]
         self._sock.sendall(b"".join(requests))
-        return [dict(line.split(" ") for line in self._answer().splitlines()) for _ in requests]
+        return len(requests)
+
+    def finish(self, count: int) -> list[dict[str, str]]:
+        return [dict(line.split(" ") for line in self._answer().splitlines()) for _ in range(count)]
 
     def send(self, ids: str, text: str) -> dict[str, str]:
         return self.send_all([(ids, text.encode())])[0]

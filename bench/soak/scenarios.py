@@ -6,7 +6,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from bench.soak import delivery, gaps, kills, presence, steady
+from bench.soak import (
+    chatter,
+    comeback,
+    delivery,
+    draining,
+    dying_publishers,
+    gaps,
+    half_open,
+    kills,
+    log_targets,
+    presence,
+    reloads,
+    resets,
+    shortage,
+    slow_readers,
+    slowloris,
+    steady,
+)
 
 
 class Count(Protocol):
@@ -51,5 +68,70 @@ SCENARIOS = {
         "An hour of mixed listeners and back-ends at a modest rate",
         partial(steady.run, seconds=3600.0),
         partial(steady.run, seconds=8.0, listeners=100),
+    ),
+    "slow_readers": Scenario(
+        "Listeners that read nothing come among honest ones, again and again",
+        partial(slow_readers.run, honest=5000, slow=200, rounds=7),
+        partial(slow_readers.run, honest=300, slow=40, rounds=5, write_timeout=1.0),
+    ),
+    "shortage": Scenario(
+        "Descriptors run out while a crowd comes, on both lines",
+        partial(shortage.run, limit=200, listeners=50, crowd=250, seconds=10.0),
+        partial(shortage.run, limit=100, listeners=20, crowd=120, seconds=2.0),
+    ),
+    "half_open_options": Scenario(
+        "Accepted sockets are asked for keep-alive and TCP_USER_TIMEOUT",
+        partial(half_open.run_options, listeners=1000),
+        partial(half_open.run_options, listeners=20),
+    ),
+    "resets": Scenario(
+        "Listeners end with resets while a message goes out to them",
+        partial(resets.run, listeners=50_000, wave=2000),
+        partial(resets.run, listeners=1600, wave=400),
+    ),
+    "comeback": Scenario(
+        "The server is killed and started, and all listeners come back at the same moment",
+        partial(comeback.run, listeners=10_000),
+        partial(comeback.run, listeners=1000),
+    ),
+    "dying_publishers": Scenario(
+        "Back-ends die at every byte of a send, by a reset and by an early end",
+        partial(dying_publishers.run),
+        partial(dying_publishers.run, step=3),
+    ),
+    "log_full": Scenario(
+        "The log goes to a full device",
+        partial(log_targets.run, target="full", polls=20_000),
+        partial(log_targets.run, target="full", polls=200),
+    ),
+    "log_stuck": Scenario(
+        "The log goes to a pipe that nobody reads",
+        partial(log_targets.run, target="stuck", polls=20_000),
+        partial(log_targets.run, target="stuck", polls=400),
+    ),
+    "log_closed": Scenario(
+        "The log goes to a pipe whose reader has gone",
+        partial(log_targets.run, target="closed", polls=20_000),
+        partial(log_targets.run, target="closed", polls=200),
+    ),
+    "reloads": Scenario(
+        "SIGHUP under load, with good and bad files alternating",
+        partial(reloads.run, times=100, listeners=2000),
+        partial(reloads.run, times=12, listeners=50),
+    ),
+    "draining": Scenario(
+        "SIGTERM under load, with listeners in all three forms and a silent back-end",
+        partial(draining.run, listeners=3000),
+        partial(draining.run, listeners=150, drain=1.5),
+    ),
+    "slowloris": Scenario(
+        "Connections that send a byte now and then, or none at all",
+        partial(slowloris.run, slow=5000, silent=500, honest=500),
+        partial(slowloris.run, slow=100, silent=20, honest=50, timeout=2.0, every=0.3),
+    ),
+    "chatter": Scenario(
+        "Parked listeners send what they may, and one byte more",
+        partial(chatter.run, listeners=3000),
+        partial(chatter.run, listeners=90),
     ),
 }

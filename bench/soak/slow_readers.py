@@ -1,0 +1,95 @@
+"""Listeners that read nothing among honest ones: are the honest served as quickly as without them?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+from bench.soak.clients import BackEnd
+from bench.soak.crowd import Crowd, Member, http, is_answer
+from bench.soak.vitals import descriptors
+from tests.live import LiveServer
+
+RATIO = 2.0  # of the 99th percentile with slow readers to that without
+NOISE_MS = 50.0  # below this, a percentile says nothing of the server
+RECEIVE_BUFFER = 4096
+BACKLOG = 6  # messages that a slow reader is owed when it comes: as much as wait.out_max lets out at once
+TEXT = '"%s"' % ("x" * 190_000)
+PATIENCE = 60.0
+
+
+@dataclass
+class Count:
+    """`idle_ms`, `loaded_ms`: medians over the rounds of the honest listeners' 99th percentile."""
+
+    honest: int = 0
+    slow: int = 0
+    stuck: int = 0  # slow ones with an answer under way at once
+    dropped: int = 0
+    missed: int = 0  # honest listeners that did not get a message whole
+    idle_ms: float = 0.0
+    loaded_ms: float = 0.0
+    held_seconds: float = 0.0  # from the last slow reader's coming until none was there any more
+
+    @property
+    def flawless(self) -> bool:
+        quick = self.loaded_ms < max(RATIO * self.idle_ms, NOISE_MS)
+        return quick and self.stuck > 0 and self.dropped == self.slow and not self.missed
+
+
+def run(*, honest: int, slow: int, rounds: int, write_timeout: float = 10.0) -> Count:
+    """`slow` come anew for each loaded round: half are owed more than they take, half get it while all listen."""
+    count = Count(honest)
+    with LiveServer("--set", f"wait.write_timeout={write_timeout}") as server, Crowd(server.wait) as crowd:
+        back_end = BackEnd(server.in_)
+        crowd.come(honest, http("1.1", "h"))
+        _parked(crowd, back_end, honest)
+        back_end.send_all([(f"{1 + number}:owed", TEXT.encode()) for number in range(BACKLOG)])
+        alone = descriptors(server.process.pid)
+        count.idle_ms = statistics.median(_round(crowd, back_end, count) for _ in range(rounds))
+        with Crowd(server.wait, receive_buffer=RECEIVE_BUFFER) as stuck:
+            loaded = []
+            for _ in range(rounds):
+                stuck.come(slow // 2, http("1.1", "0:owed"))
+                stuck.come(slow - slow // 2, http("1.0", "late"))
+                stuck.until(lambda: _asked(stuck, back_end, slow - slow // 2), PATIENCE, "the slow readers ask")
+                back_end.send("late", TEXT)
+                count.slow += slow
+                loaded.append(_round(crowd, back_end, count))
+                count.stuck = max(count.stuck, descriptors(server.process.pid) - alone)
+            begin = time.monotonic()
+            patience = 2 * write_timeout + 5
+            stuck.until(lambda: descriptors(server.process.pid) <= alone, patience)
+            count.held_seconds = time.monotonic() - begin
+            count.dropped = count.slow - (descriptors(server.process.pid) - alone)
+        count.loaded_ms = statistics.median(loaded)
+    return count
+
+
+def _parked(crowd: Crowd, back_end: BackEnd, number: int) -> None:
+    crowd.until(lambda: back_end.online("h").get("h") == number, PATIENCE, f"{number} listeners are in")
+
+
+def _asked(stuck: Crowd, back_end: BackEnd, late: int) -> bool:
+    return all(member.asked for member in stuck.members) and back_end.online("late").get("late") == late
+
+
+def _round(crowd: Crowd, back_end: BackEnd, count: Count) -> float:
+    """One message to all the honest; gives the 99th percentile of the ms until they have it. Then they ask again."""
+    begin = time.monotonic()
+    back_end.send("h", '"hello"')
+    crowd.until(lambda: all(map(is_answer, crowd.lasting())), PATIENCE)
+    members = list(crowd.lasting())
+    got = [member for member in members if is_answer(member)]
+    count.missed += count.honest - len(got)
+    took = sorted((member.at - begin) * 1000 for member in got)
+    _ask_again(members)
+    _parked(crowd, back_end, len(members))
+    return took[int(0.99 * (len(took) - 1))]
+
+
+def _ask_again(members: list[Member]) -> None:
+    for member in members:
+        member.data = b""
+        member.send(member.request)
