@@ -1,7 +1,4 @@
-"""Does the time of a refusal tell whether a login is known? Are polls answered while passwords are checked?
-
-`python -m bench.soak.logins` prints the counts.
-"""
+"""Does the time of a refusal tell whether a login is known? Are polls answered while passwords are checked?"""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ import statistics
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import gevent
@@ -27,46 +24,37 @@ ROUNDS = 4  # of bcrypt: 1 ms
 CHANCE = 2.22  # Kolmogorov and Smirnov's: what chance alone passes once in 10,000 runs
 GUESSERS = 8  # connections that guess at once, each from an address of its own
 SLOW_ROUNDS = 11  # of bcrypt: 100 ms and more
-PROMPT = 0.05  # seconds within which a poll is answered: less than half a hash
+PROMPT_MS = 50.0  # within which a poll is answered: less than half a hash
 
 
 @dataclass
 class Count:
-    """Seconds of each refusal by login, and how well they tell known logins from unknown ones."""
+    """How much more often than by chance the best threshold of time tells a known login from an unknown one."""
 
-    samples: dict[str, list[float]] = field(default_factory=dict)
+    refusals: int = 0
     wrong_answers: int = 0
-
-    @property
-    def unknown(self) -> list[float]:
-        return [seconds for login, found in self.samples.items() if login not in KNOWN for seconds in found]
-
-    @property
-    def advantage(self) -> float:
-        """How much more often than by chance the best threshold of time would tell a known login from an unknown."""
-        unknown = sorted(self.unknown)
-        return max(_distance(sorted(self.samples[login]), unknown) for login in KNOWN)
+    told_percent: float = 0.0
+    chance_percent: float = 0.0  # what chance alone may give
 
     @property
     def flawless(self) -> bool:
-        known, unknown = len(self.samples[KNOWN[0]]), len(self.unknown)
-        if self.wrong_answers or not known or not unknown:
-            return False
-        return self.advantage < CHANCE * ((known + unknown) / (known * unknown)) ** 0.5
+        return self.refusals > 0 and not self.wrong_answers and self.told_percent < self.chance_percent
 
-    def __str__(self) -> str:
-        lines = [
-            f"{login:10} {len(found):6} refusals, median {statistics.median(found) * 1e6:.1f} µs"
-            for login, found in self.samples.items()
-        ]
-        told = f"the best threshold tells {self.advantage:.1%}, {self.wrong_answers} wrong answers"
-        return "\n".join([*lines, f"{told}, flawless: {self.flawless}"])
+
+def judged(samples: Mapping[str, Sequence[float]], wrong_answers: int = 0) -> Count:
+    """`samples`: seconds of each refusal by login."""
+    unknown = sorted(seconds for login, found in samples.items() if login not in KNOWN for seconds in found)
+    told = max(_distance(sorted(samples[login]), unknown) for login in KNOWN)
+    few, many = len(samples[KNOWN[0]]), len(unknown)
+    chance = CHANCE * ((few + many) / (few * many)) ** 0.5
+    return Count(sum(map(len, samples.values())), wrong_answers, told * 100, chance * 100)
 
 
 def run(*, samples: int, seed: int = 1) -> Count:
     """Wrong passwords for known and unknown logins, in random order, one at a time."""
     chance = random.Random(seed)
-    count = Count({login: [] for login in LOGINS})
+    found: dict[str, list[float]] = {login: [] for login in LOGINS}
+    wrong_answers = 0
     with _server(ROUNDS) as (_, in_):
         order = [login for login in LOGINS for _ in range(samples // len(LOGINS))]
         chance.shuffle(order)
@@ -74,10 +62,10 @@ def run(*, samples: int, seed: int = 1) -> Count:
             sock = connect(in_)
             begin = time.perf_counter()
             text = _refusal(sock, login, f"wrong{chance.random()}")
-            count.samples[login].append(time.perf_counter() - begin)
+            found[login].append(time.perf_counter() - begin)
             expected = "invalid password for login: {}" if login in KNOWN else "unknown login: {}"
-            count.wrong_answers += text != expected.format(login)
-    return count
+            wrong_answers += text != expected.format(login)
+    return judged(found, wrong_answers)
 
 
 @dataclass
@@ -86,11 +74,11 @@ class BusyCount:
 
     polls: int = 0
     refusals: int = 0
-    median: float = 0.0  # seconds of a poll
+    median_ms: float = 0.0  # of a poll
 
     @property
     def flawless(self) -> bool:
-        return self.polls > 0 and self.refusals > 0 and self.median < PROMPT
+        return self.polls > 0 and self.refusals > 0 and self.median_ms < PROMPT_MS
 
 
 def run_busy(*, seconds: float) -> BusyCount:
@@ -109,7 +97,7 @@ def run_busy(*, seconds: float) -> BusyCount:
             gevent.sleep(0.005)
         gevent.killall(guessers)
         count.polls = len(found)
-        count.median = statistics.median(found)
+        count.median_ms = statistics.median(found) * 1000
     return count
 
 
@@ -149,8 +137,3 @@ def _distance(one: Sequence[float], other: Sequence[float]) -> float:
     """The greatest distance between the shares of two sorted lists that lie below the same value."""
     values = (*one, *other)
     return max(abs(bisect_right(one, value) / len(one) - bisect_right(other, value) / len(other)) for value in values)
-
-
-if __name__ == "__main__":
-    print(run(samples=10_000))
-    print(run_busy(seconds=5))

@@ -16,6 +16,7 @@ from bench.soak import (
     half_open,
     kills,
     log_targets,
+    logins,
     presence,
     reloads,
     resets,
@@ -133,5 +134,15 @@ SCENARIOS = {
         "Parked listeners send what they may, and one byte more",
         partial(chatter.run, listeners=3000),
         partial(chatter.run, listeners=90),
+    ),
+    "logins": Scenario(
+        "Wrong passwords for known and unknown logins: does the time tell which?",
+        partial(logins.run, samples=10_000),
+        partial(logins.run, samples=100),
+    ),
+    "guessers": Scenario(
+        "Polls while eight guessers keep the hashing threads at work",
+        partial(logins.run_busy, seconds=20.0),
+        partial(logins.run_busy, seconds=1.0),
     ),
 }
