@@ -130,29 +130,40 @@ WAITING_BYTES = 32  # of each; all that waits stays below wait.out_max, which wo
 
 
 def waiting(tools: Tools, scale: Scale) -> Section:
-    """One listener of 300 channels with 30 messages waiting in each, against one channel with as many bytes."""
+    """One listener of 300 channels with 30 messages waiting in each, against one channel with as many bytes: in as many
+    messages, and in the 30 messages that a channel has by default."""
     many = [f"many{i}" for i in range(CHANNELS)]
-    with started_rplx() as rplx:
+    count = CHANNELS * WAITING
+    with started_rplx("--set", f"history.max_messages={count}") as rplx:
         _send(rplx, [(id, WAITING_BYTES) for id in many for _ in range(WAITING)])
         _, size = _timed_poll(rplx, many)
-        _send(rplx, [("one", size // WAITING - 60)] * WAITING)  # a block has some 60 bytes around its message
-        times: dict[str, list[float]] = {"many": [], "one": []}
+        around = (size - count * WAITING_BYTES) / count  # bytes of a block beside its message
+        _send(rplx, [("one", WAITING_BYTES + len(many[-1]) - len("one"))] * count)
+        _send(rplx, [("few", round(size / WAITING - around))] * WAITING)
+        asked = {
+            f"{CHANNELS} channels with {WAITING} messages each": many,
+            f"one channel with {count:,} messages": ["one"],
+            f"one channel with {WAITING} messages": ["few"],
+        }
+        times: dict[str, list[float]] = {title: [] for title in asked}
         for _ in range(scale.rounds * 4 + 1):
-            for name, ids in (("many", many), ("one", ["one"])):
+            for title, ids in asked.items():
                 seconds, got = _timed_poll(rplx, ids)
                 if abs(got - size) > size * 0.02:
                     raise RuntimeError(f"the answers are not of one size: {got} and {size} bytes")
-                times[name].append(seconds * 1e3)
-    ratio = statistics.median(a / b for a, b in zip(*times.values(), strict=True))
+                times[title].append(seconds * 1e3)
+    first, *_ = times.values()
     rows = [
-        [title, f"{size:,}", number(statistics.median(values)), number(max(values))]
-        for title, values in (
-            (f"{CHANNELS} channels with {WAITING} messages each", times["many"]),
-            ("one channel with as many bytes", times["one"]),
-        )
-    ]
-    text = markdown_table(["one listener", "bytes", "answered in, ms (median)", "max"], rows)
-    return Section("waiting", f"{text}\n\nRatio, median: {ratio:.2f}.")
+        [
+            title, f"{size:,}", number(statistics.median(values)), number(max(values)),
+            f"{statistics.median(a / b for a, b in zip(first, values, strict=True)):.2f}",
+        ]
+        for title, values in times.items()
+    ]  # fmt: skip
+    return Section(
+        "waiting",
+        markdown_table(["one listener", "bytes", "answered in, ms (median)", "max", "the first against it"], rows),
+    )
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -30,8 +30,6 @@ a hang-up with 10,000 on one Event took 118 µs, with 64 it takes 49 µs."""
 SLICE = 0.012
 """Seconds for which one message is sent before other connections have their turn."""
 
-ENVELOPE = 256  # bytes around a message in an answer, for each of its ids, if those are of usual length
-
 NOTHING = Decimal(-1)  # less than any cursor
 NO_MESSAGE = Message(b"", {})
 
@@ -154,8 +152,13 @@ class Hub:
             dues = [due for due in dues if self._shown(due, names)]
             if not dues:
                 return b""
-        dues = _first(dues, len(names), self.answer_max)
-        body = encode_blocks(dues)
+        limit = self.answer_max - len(PREFIX)
+        body = b""
+        if sum([len(due.message.data) for due in dues]) <= limit:
+            body = encode_blocks(dues)
+        if not body or len(body) > limit:
+            dues = _first(dues, limit)
+            body = encode_blocks(dues)
         if self.log.connections:
             self.log_sending(len(dues), len(body), {id for due in dues for id in due.ids})
         return body
@@ -167,15 +170,17 @@ class Hub:
 
     def _shown(self, due: Due, names: Sequence[str]) -> bool:
         assert self.visibility is not None
-        for id, cursor in list(due.ids.items()):
+        ids = {}
+        for id, cursor in due.ids.items():
             try:
-                shown = self.visibility(id, names, cursor, due.message.data)
+                if self.visibility(id, names, cursor, due.message.data):
+                    ids[id] = cursor
             except Exception as error:  # the operator's code must not keep a message from the other listeners
                 self.log.error(f"hooks.check_visibility: {type(error).__name__}: {error}; the message stays hidden")
-                shown = False
-            if not shown:
-                del due.ids[id]
-        return bool(due.ids)
+        if not ids:
+            return False
+        due.ids, due.value = ids, min(map(cursor_value, ids.values()))
+        return True
 
     def _place(self, names: tuple[str, ...], at: tuple[str, ...], position: str, connection: Any) -> Listener:
         channel_set = self._filling.get(names)
@@ -244,7 +249,7 @@ class Hub:
         message = delivery.message
         matched = tuple(values) if len(values) == 1 else tuple([id for id in values if id in channel_set.names])
         if self.visibility is not None:
-            due = Due(message, {id: message.cursors[id] for id in matched})
+            due = Due.of(message, {id: message.cursors[id] for id in matched})
             if not self._shown(due, channel_set.names):
                 return
             matched = tuple(due.ids)
@@ -371,16 +376,14 @@ def _kept(id: str, message: Message) -> str:
     return f"[{message.cursors[id]}: {len(message.data)}b{limits}]"
 
 
-def _first(dues: list[Due], names: int, limit: int) -> list[Due]:
+def _first(dues: list[Due], limit: int) -> list[Due]:
     """As many messages as a body of `limit` bytes holds, one at least; the listener's next poll has the rest.
 
     Cut behind a greatest cursor: what stays behind is still ahead of the listener in the channel where it is greatest.
     """
-    if sum([len(due.message.data) for due in dues]) + len(dues) * names * ENVELOPE <= limit:
-        return dues
     ordered = sorted([(max(map(cursor_value, due.ids.values())), number) for number, due in enumerate(dues)])
     taken: list[Due] = []
-    size = len(PREFIX) + 2  # the brackets, with what parts them from the blocks
+    size = 2  # the brackets, with what parts them from the blocks
     for _, group in groupby(ordered, key=itemgetter(0)):
         together = [dues[number] for _, number in group]
         size += sum(map(block_size, together))
@@ -407,7 +410,7 @@ class Delivery:
         body = self._bodies.get(matched)
         if body is None:  # encoded once for each combination of ids
             cursors = self.message.cursors
-            body = self._bodies[matched] = encode_blocks([Due(self.message, {id: cursors[id] for id in matched})])
+            body = self._bodies[matched] = encode_blocks([Due.of(self.message, {id: cursors[id] for id in matched})])
         self._put(channel_set, body, matched)
 
     def add_empty(self, channel_set: ChannelSet) -> None:

@@ -98,7 +98,21 @@ class Event:
 
 @dataclass(slots=True)
 class Due:
-    """One message that is due to a listener: the message, and the ids and cursors by which it is due."""
+    """One message that is due to a listener, the ids and cursors by which it is due, and the smallest of these.
+
+    `ids` may be the message's own `cursors`, so it is replaced, never changed.
+    """
 
     message: Message
-    ids: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str]
+    value: Decimal
+
+    @classmethod
+    def of(cls, message: Message, ids: dict[str, str]) -> Due:
+        """`ids` is not empty."""
+        return cls(message, ids, min(map(cursor_value, ids.values())))
+
+    def add(self, id: str, cursor: str, value: Decimal) -> None:
+        """One channel more by which it is due, where `ids` is its own."""
+        self.ids[id] = cursor
+        self.value = min(self.value, value)

@@ -48,7 +48,10 @@ class Engine(Protocol):
         """
 
     def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
-        """The messages newer than `cursors`, one for each of `names`, that are visible to a listener of all `names`."""
+        """The messages newer than `cursors`, one for each of `names`, that are visible to a listener of all `names`.
+
+        In any order; one message that is due in several channels is one Due.
+        """
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         """The names whose history no longer reaches back to the cursor (part 7.4)."""

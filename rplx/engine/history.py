@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from decimal import Decimal
 
 from rplx.messages import Message
@@ -67,9 +68,10 @@ class ChannelHistory:
         self.size -= sum(map(weight, self._messages[:excess]))
         del self._values[:excess], self._messages[:excess]
 
-    def since(self, value: Decimal) -> list[Message]:
-        """The messages whose cursor is greater than `value`, oldest first."""
-        return self._messages[bisect_right(self._values, value) :]
+    def since(self, value: Decimal) -> Iterator[tuple[Decimal, Message]]:
+        """The messages whose cursor is greater than `value`, oldest first, each behind its cursor."""
+        index = bisect_right(self._values, value)
+        return zip(self._values[index:], self._messages[index:], strict=True)
 
     def newest_first(self) -> list[Message]:
         return self._messages[::-1]

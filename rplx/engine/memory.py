@@ -105,7 +105,8 @@ class MemoryEngine:
         return self._floors.get(id, self._beginning) if channel is None else channel.reached
 
     def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
-        found: dict[int, Due] = {}
+        dues: list[Due] = []
+        several: dict[int, Due] = {}  # of messages that are in several channels
         for id, cursor in zip(names, cursors, strict=True):
             channel = self._channels.get(id)
             if channel is None:
@@ -113,12 +114,15 @@ class MemoryEngine:
             value = cursor_value(cursor)
             if channel.newest <= value:
                 continue
-            for message in channel.since(value):
+            for at, message in channel.since(value):
                 if not message.visible_to(names):
                     continue
-                due = found.setdefault(identity(message), Due(message))
-                due.ids[id] = message.cursors[id]
-        return list(found.values())
+                if len(message.cursors) == 1:
+                    dues.append(Due(message, message.cursors, at))
+                    continue
+                due = several.setdefault(identity(message), Due(message, {}, at))
+                due.add(id, message.cursors[id], at)
+        return [*dues, *several.values()]
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         missing = []

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 from rplx.errors import Refusal
-from rplx.messages import Due, Event, cursor_value
+from rplx.messages import Due, Event
 
 PREFIX = b" \r\n"  # what a poll's body begins with, before any block (part 2.1)
 
 
 def encode_blocks(dues: Iterable[Due]) -> bytes:
     """The blocks of a poll's body (part 2.3), sorted by their smallest cursor, then by the message's bytes."""
-    ordered = sorted(dues, key=lambda due: (min(map(cursor_value, due.ids.values())), due.message.data))
+    ordered = sorted(dues, key=_place)
     return b"[\n" + b",\n".join(map(_block, ordered)) + b"\n]"
 
 
+def _place(due: Due) -> tuple[Decimal, bytes]:
+    return due.value, due.message.data
+
+
 def _block(due: Due) -> bytes:
-    ids = ", ".join([f'"{id}": "{cursor}"' for id, cursor in sorted(due.ids.items())])
+    ids = due.ids
+    if len(ids) == 1:  # half the time of the general way
+        ((id, cursor),) = ids.items()
+        text = f'"{id}": "{cursor}"'
+    else:
+        text = ", ".join([f'"{id}": "{cursor}"' for id, cursor in sorted(ids.items())])
     data = due.message.data
     gap = b"\n" if b"\n" in data else b" "
-    return b'  {\n    "ids": { %b },\n    "data":%b%b\n  }' % (ids.encode("ascii"), gap, data)
+    return b'  {\n    "ids": { %b },\n    "data":%b%b\n  }' % (text.encode("ascii"), gap, data)
 
 
 _AROUND_BLOCK = 37  # bytes of a block, and of what parts it from the next, beside its ids and its message

@@ -46,4 +46,5 @@ class Engine(MemoryEngine):
     def texts(self, **cursors: str) -> list[str]:
         """What is due to a listener of these channels at these cursors, oldest first."""
         names = tuple(sorted(cursors))
-        return [due.message.data.decode() for due in self.due(names, tuple(cursors[name] for name in names))]
+        dues = self.due(names, tuple(cursors[name] for name in names))
+        return [due.message.data.decode() for due in sorted(dues, key=lambda due: due.value)]

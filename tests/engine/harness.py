@@ -57,7 +57,7 @@ class Tested:
         """What is due to a listener of these channels at these cursors, in the order of cursors."""
         names = tuple(sorted(cursors))
         dues = self.engine.due(names, tuple(cursors[name] for name in names))
-        dues.sort(key=lambda due: min(map(float, due.ids.values())))
+        dues.sort(key=lambda due: due.value)
         return [due.message.data.decode() for due in dues]
 
     def gaps(self, **cursors: str) -> list[str]:

@@ -10,7 +10,7 @@ from rplx.protocol import replies
 
 
 def due(data: bytes, **ids: str) -> Due:
-    return Due(Message(data, ids), ids)
+    return Due.of(Message(data, ids), ids)
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,11 @@ class Follower:
             history = channel.history
             if history.newest <= value:
                 continue
-            for message in history.since(value):
+            for at, message in history.since(value):
                 assert isinstance(message, StoredMessage)
                 if message.visible_to(names):
-                    found.setdefault(message.id, Due(message)).ids[id] = message.cursors[id]
+                    due = found.setdefault(message.id, Due(message, {}, at))
+                    due.add(id, message.cursors[id], at)
         return list(found.values())
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
