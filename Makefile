@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 SECONDS ?= 60
 
-.PHONY: run test lint fuzz bench soak docs install-service clean
+.PHONY: run test lint fuzz regression bench soak docs install-service clean
 
 run: $(VENV)/.run
 	$(BIN)/rplx demo
@@ -26,6 +26,10 @@ lint: $(VENV)/.test
 # Each parser against made-up input, for so many seconds; two at a time.
 fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+# Under a minute: whether a figure of speed has halved, next to the kernel's floor in the same run.
+regression: $(VENV)/.test
+	$(BIN)/python -m bench.regression
 
 bench: $(VENV)/.test
 	$(BIN)/python bench/run.py

@@ -21,6 +21,7 @@ class ReusingPool(Pool):
         self._idle: list[Greenlet[..., Any]] = []
         self._tasks: dict[Greenlet[..., Any], _Task] = {}
         self._dismissed = False
+        self._at_limit = False  # what the server was told when it asked last
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         if not self._idle:
@@ -31,7 +32,8 @@ class ReusingPool(Pool):
         return worker
 
     def full(self) -> bool:
-        return super().full() and not self._idle
+        self._at_limit = not self._idle and super().full()
+        return self._at_limit
 
     def dismiss(self) -> None:
         """Ends the idle greenlets, and those at work when they are done."""
@@ -46,7 +48,7 @@ class ReusingPool(Pool):
         while True:
             function(*args)
             # At the limit a greenlet ends, which is what lets the server accept again.
-            if self._dismissed or super().full() or len(self._idle) >= IDLE_MAX:
+            if self._dismissed or self._at_limit or len(self._idle) >= IDLE_MAX:
                 return
             self._idle.append(worker)
             to_hub()
