@@ -15,7 +15,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.fuzz.inputs import meant
+from tests.fuzz.inputs import SLOWEST, TooSlow, meant, timed
 from tests.fuzz.targets import NAMES
 
 AT_ONCE = 2
@@ -29,8 +29,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--again", metavar="FILE", type=Path, help="one input that broke a target, NAME.crash-...")
     options = parser.parse_args(argv)
     if options.again is not None:
-        target = importlib.import_module(f"tests.fuzz.targets.{options.again.name.partition('.')[0]}")
-        target.check(meant(options.again.read_bytes(), target.SIZE))
+        again(options.again)
         return 0
     if importlib.util.find_spec("atheris") is None:
         print("nothing is fuzzed: there is no atheris for this platform")
@@ -39,6 +38,12 @@ def main(argv: list[str]) -> int:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         fine = list(pool.map(lambda name: run(name, options.seconds, directory), options.names or NAMES))
     return 0 if all(fine) else 1
+
+
+def again(file: Path) -> None:
+    """Errors: what breaks the target, TooSlow."""
+    target = importlib.import_module(f"tests.fuzz.targets.{file.name.partition('.')[0]}")
+    timed(target.check, meant(file.read_bytes(), target.SIZE), getattr(target, "SLOWEST", SLOWEST))
 
 
 def run(name: str, seconds: int, directory: Path) -> bool:
@@ -54,6 +59,13 @@ def run(name: str, seconds: int, directory: Path) -> bool:
     count = re.search(rb"stat::number_of_executed_units: *(\d+)", log)
     inputs = int(count[1]) if count else 0
     if done.returncode == 0 and inputs:
+        slow = directory / f"{name}.slow"
+        if slow.exists():
+            try:
+                again(slow)
+            except TooSlow as error:
+                print(f"{name}: TOO SLOW, see {slow}: {error}", flush=True)
+                return False
         print(f"{name}: {inputs} inputs, nothing found", flush=True)
         return True
     print(f"{name}: BROKEN after {inputs} inputs, see {directory}", flush=True)

@@ -1,6 +1,7 @@
 """`python -m tests.fuzz.one NAME SECONDS DIRECTORY`: one target, in this process, which libFuzzer ends.
 
-What breaks a target is left in DIRECTORY.
+What breaks a target is left in DIRECTORY, and NAME.slow, the input that took longest here: the fuzzer's probes slow all
+down, so whether it is too slow is seen without them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import atheris
 
-from tests.fuzz.inputs import SLOWEST, meant, timed
+from tests.fuzz.inputs import SLOWEST, meant, spent
 
 LONGEST_SEED = 4096  # bytes of what the fuzzer makes up; `inputs.meant` makes long ones of it
 HANG = 10  # seconds for one input
@@ -27,7 +28,11 @@ def main(name: str, seconds: int, directory: Path) -> None:
     slowest: float = getattr(target, "SLOWEST", SLOWEST)
 
     def check(data: bytes) -> None:
-        timed(target.check, meant(data, target.SIZE), slowest=slowest)
+        nonlocal slowest
+        seconds = spent(target.check, meant(data, target.SIZE), slowest)
+        if seconds > slowest:
+            slowest = seconds
+            (directory / f"{name}.slow").write_bytes(data)
 
     atheris.Setup(
         [
