@@ -308,7 +308,7 @@ class WaitServer(Connections):
         if first is None:
             silent = is_text and not response.is_success()  # plain text has no refusals: the connection is closed
             out = b"" if silent else response.head(keep_alive) + b"\r\n" + b"".join(body)
-            linger = not is_text and (environ["REQUEST_METHOD"] == "POST" or not response.is_success())
+            linger = not silent and (is_text or environ["REQUEST_METHOD"] == "POST" or not response.is_success())
             self._answers.append((connection, out, None, linger))
         elif keep_alive:
             connection.head = response.head(True)

@@ -58,6 +58,18 @@ class TestHalfClose:
         assert answer.endswith(b"\r\n\r\n \r\n")
 
 
+@pytest.mark.parametrize("head", ["identifier=1:{}a\n", "GET /?identifier=1:{}a HTTP/1.0\r\n\r\n"])
+def test_bytes_behind_a_request_that_is_answered_at_once(wire: Wire, prefix: str, head: str) -> None:
+    """They are thrown away: unread, they would turn the end of the answer into a reset."""
+    wire.send(f"5:{prefix}a", "1")
+    listener = wire.on_wait(head.format(prefix).encode())
+    body = listener.until(b"\n]")
+    listener.send(b"X-More: of the old client's request\r\n\r\n")
+    time.sleep(0.05)
+    assert listener.rest() == b""
+    assert body.endswith(blocks(({f"{prefix}a": "5"}, "1")))
+
+
 class TestWhoNeverReads:
     def test_the_others_are_not_delayed(self, wire: Wire, prefix: str) -> None:
         """Live delivery of more than the kernel holds to one who takes nothing."""
