@@ -73,6 +73,7 @@ class Supervisor:
         os.set_blocking(self._ready_from, False)
         os.set_blocking(self._ready_to, False)  # nobody reads what later workers tell
         self._awaited = len(self._workers)  # workers that have not told yet that they serve
+        self._look_at = 0.0  # when memory is looked at next
         self._ending = False
         self._renewing = False  # workers end, to begin anew together with options that cannot change while serving
         self._status = 0
@@ -90,6 +91,7 @@ class Supervisor:
             self._reap()
             for worker in self._workers:
                 self._look_after(worker)
+            self._look_at_memory()
         return self._status
 
     def _start(self, worker: Worker) -> None:
@@ -137,6 +139,7 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             self._awaited -= len(os.read(self._ready_from, self._awaited))
         if not self._awaited:
+            self._look_at = time.monotonic() + LOOK_EVERY
             process.notify("READY=1")
 
     def _tell_ready(self) -> None:
@@ -217,19 +220,27 @@ class Supervisor:
         self._config = config
 
     def _look_after(self, worker: Worker) -> None:
-        """Starts a worker that has died, ends one that is too large, and for good one that does not end."""
+        """Starts a worker that has died, and ends for good one that does not end."""
         now = time.monotonic()
         if not worker.pid:
             if not self._ending and not self._renewing and now >= worker.start_at:
                 self._start(worker)
-            return
-        if worker.kill_at:
-            if now > worker.kill_at:
-                os.kill(worker.pid, signal.SIGKILL)
-            return
+        elif worker.kill_at and now > worker.kill_at:
+            os.kill(worker.pid, signal.SIGKILL)
+
+    def _look_at_memory(self) -> None:
+        """Ends workers that are too large."""
         limit = self._config.server.max_mem_mb
-        used = process.resident_mb(worker.pid) if limit else 0
-        if used > limit:
-            self._log.message(f"Daemon process uses {used} MB of memory which is larger than {limit} MB. Killing...")
-            os.kill(worker.pid, signal.SIGTERM)
-            worker.kill_at = now + self._config.server.drain + END_TIMEOUT
+        now = time.monotonic()
+        if not limit or self._awaited or now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        for worker in self._workers:
+            if not worker.pid or worker.kill_at:
+                continue
+            used = process.resident_mb(worker.pid)
+            if used > limit:
+                text = f"Daemon process uses {used} MB of memory which is larger than {limit} MB. Killing..."
+                self._log.message(text)
+                os.kill(worker.pid, signal.SIGTERM)
+                worker.kill_at = now + self._config.server.drain + END_TIMEOUT
