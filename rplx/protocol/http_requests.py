@@ -223,9 +223,9 @@ class RequestReader:
             return b""
         line_end = data.find(b"\n")
         line = data if line_end < 0 else data[:line_end]
+        if len(line) > self.head_max and _MAY_BECOME_HTTP.match(line):  # whether its end has come or not
+            raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
         if line_end < 0 and _MAY_BECOME_HTTP.match(line):
-            if len(line) > self.head_max:
-                raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
             self.state = State.FIRST_LINE
             self.text = data
             return b""

@@ -161,6 +161,13 @@ class TestLimits:
         assert outcome(reader(), [one_more])[1] == "HeadTooLarge: request head longer than 512 bytes"
         assert outcome(reader(), bytewise(one_more))[1] == "HeadTooLarge: request head longer than 512 bytes"
 
+    def test_a_first_line_too_long_that_only_begins_like_http(self) -> None:
+        line = b"POST / HTTP?" + b"x" * 512 + b"\n"
+        for portions in ([line], bytewise(line)):
+            assert outcome(reader(), portions)[1] == "HeadTooLarge: request head longer than 512 bytes"
+        text = line[:512] + b"\n"
+        assert outcome(reader(), [text]) == outcome(reader(), bytewise(text)) == ([], "", State.TEXT)
+
     @pytest.mark.parametrize("frame", ["length", "chunked", "until the end"])
     def test_a_body_of_exactly_body_max_bytes(self, frame: str) -> None:
         def request(size: int) -> bytes:
