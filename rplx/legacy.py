@@ -89,9 +89,17 @@ def migrate_config(path: str) -> str:
         values, warnings = read_old_config(path)
     except FileNotFoundError as error:
         raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
+    if problems := [f"{path}: {key}: is not UTF-8, as TOML has to be" for key in values if _is_foreign(values[key])]:
+        raise ConfigError(problems)
     head = [f"# Made from {_in_comment(path)}. What is not set here has its default."]
     head += [f"# Not taken over: {_in_comment(warning)}" for warning in warnings]
     return "\n".join(head) + "\n\n" + to_toml(to_config(values), only_changed=True)
+
+
+def _is_foreign(value: object) -> bool:
+    """Whether a text, or one of a list, holds bytes that are not UTF-8: the old server took names of files as bytes."""
+    texts = value if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(text, str) and text != text.encode(errors="replace").decode() for text in texts)
 
 
 def _in_comment(text: str) -> str:

@@ -382,6 +382,15 @@ def test_a_key_does_not_leave_its_comment(conf, tmp_path: Path) -> None:
     assert load(str(path), {}, []) == OLD_CONFIG
 
 
+def test_a_value_that_toml_cannot_hold(conf) -> None:
+    path = conf("1;")
+    Path(path).write_bytes(b"# \xef\xf3\xf2\xfc\n$CONFIG{USERS_FILE} = '/\xef\xf3\xf2\xfc';\n")
+    assert legacy.read_old_config(path)[0]["USERS_FILE"] == "/\udcef\udcf3\udcf2\udcfc"
+    with pytest.raises(ConfigError) as raised:
+        legacy.migrate_config(path)
+    assert raised.value.problems == [f"{path}: USERS_FILE: is not UTF-8, as TOML has to be"]
+
+
 def test_the_migrated_file_means_the_same(tmp_path: Path) -> None:
     toml = legacy.migrate_config(OLD)
     assert toml.startswith(f"# Made from {OLD}. What is not set here has its default.\n# Not taken over: {OLD}:43: ")
