@@ -1,7 +1,12 @@
-"""Accepts connections from a listening socket, many at once, and pauses when descriptors have run out."""
+"""Accepts connections from a listening socket, many at once, and pauses when descriptors have run out.
+
+The last few descriptors are left to the back-ends: with browsers alone at the limit nothing could be sent any more.
+"""
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any
@@ -12,6 +17,7 @@ from rplx.log import Log
 
 BATCH = 256  # connections accepted at once
 PAUSE = 0.2  # seconds without accepting when descriptors have run out
+RESERVE = 32  # descriptors that are left to back-ends, or an eighth where there are few
 _OUT_OF_DESCRIPTORS = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 
 Opened = Callable[[list[tuple[int, Any]], int], None]
@@ -25,6 +31,12 @@ def is_shortage(error: OSError, log: Log) -> bool:
     return True
 
 
+def browsers_end() -> int:
+    """The first descriptor that no browser gets. The lowest free one is always given, so those below are all in use."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit - min(RESERVE, limit // 8)
+
+
 class Acceptor:
     """Hands `opened` the new descriptors with their addresses, and their address family."""
 
@@ -34,8 +46,10 @@ class Acceptor:
         self._accept_one = listening._accept  # gives a bare descriptor: half the time of socket.accept
         self._family: int = listening.family
         self._stopped = False
+        self._end = browsers_end()
         loop = get_hub().loop
-        self._watcher = loop.io(listening.fileno(), 1)
+        self._fd: int = listening.fileno()
+        self._watcher = loop.io(self._fd, 1)
         self._pause = loop.timer(PAUSE, PAUSE)
         self._watcher.start(self._accept)
 
@@ -47,9 +61,14 @@ class Acceptor:
     def _accept(self) -> None:
         accepted = []
         accept = self._accept_one
+        end = self._end
         for _ in range(BATCH):
             try:
-                accepted.append(accept())
+                connection = accept()
+                accepted.append(connection)
+                if connection[0] >= end - 1:
+                    self._wait_for_descriptors()
+                    break
             except BlockingIOError:
                 break
             except OSError as error:  # ECONNABORTED and the like are that client's own affair
@@ -65,6 +84,16 @@ class Acceptor:
         self._pause.again(self._resume)  # libev's start() would go on where the last pause ended: at once
 
     def _resume(self) -> None:
+        if self._is_short():
+            return
         self._pause.stop()
         if not self._stopped:
             self._watcher.start(self._accept)
+
+    def _is_short(self) -> bool:
+        try:
+            lowest = os.dup(self._fd)
+        except OSError as error:
+            return is_shortage(error, self._log)
+        os.close(lowest)
+        return lowest >= self._end and is_shortage(OSError(EMFILE, os.strerror(EMFILE)), self._log)

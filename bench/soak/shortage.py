@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.soak.clients import BackEnd, connect
 from bench.soak.crowd import Crowd, http, is_answer, is_parked
 from bench.soak.vitals import cpu_seconds
+from rplx.acceptor import RESERVE
 from tests.live import LiveServer
 
 CPU_MAX = 0.05  # of a core while accepting is paused and nobody is served
@@ -30,8 +31,9 @@ class Count:
     lines: int = 0
     told: int = 0
     waiting: int = 0  # listeners that could not be accepted
-    back_end_waited: bool = False  # a new one that could not be accepted either
-    back_end_served: bool = False  # once there was room again
+    back_end_served: bool = False  # a new one, while listeners had to wait
+    back_end_waited: bool = False  # another one, when idle ones had taken the reserve
+    back_end_recovered: bool = False  # once these had gone
     recovered: int = 0
     recovery_seconds: float = 0.0
     tracebacks: int = 0
@@ -39,7 +41,7 @@ class Count:
     @property
     def flawless(self) -> bool:
         resting = self.cpu < CPU_MAX and self.told >= 1 and self.lines <= LINES_PER_SECOND * self.seconds + 1
-        on_in = self.back_end_waited and self.back_end_served
+        on_in = self.back_end_served and self.back_end_waited and self.back_end_recovered
         back = self.recovered == self.waiting > 0 and self.recovery_seconds < RECOVERY_MAX
         return resting and on_in and back and self.served == 2 * self.listeners and not self.tracebacks
 
@@ -58,8 +60,9 @@ def run(*, limit: int, listeners: int, crowd: int, seconds: float) -> Count:
         late.come(crowd, http("1.0", "b"))
         late.until(lambda: any(TOLD in line for line in server.log), PATIENCE, "the server is out of descriptors")
         late.until(lambda: False, 0.5)
-        refused = connect(server.in_)
-        refused.sendall(b"ONLINE a\n\n")
+        count.back_end_served = _is_served(late, _asking(server))
+        idle = [_asking(server, b"ONLI") for _ in range(RESERVE + 2)]
+        refused = _asking(server)
         before = len(server.log), cpu_seconds(server.process.pid)
         late.until(lambda: False, seconds)
         count.lines = len(server.log) - before[0]
@@ -71,12 +74,12 @@ def run(*, limit: int, listeners: int, crowd: int, seconds: float) -> Count:
         parked = [member for member in late.members if is_parked(member)]
         waiting = [member for member in late.members if not is_parked(member)]
         count.waiting = min(len(parked), len(waiting))
+        for sock in idle:
+            sock.close()
+        count.back_end_recovered = _is_served(late, refused)
         begin = time.monotonic()
         for member in parked:
             late.end(member)
-        late.until(lambda: _readable(refused), RECOVERY_MAX)
-        count.back_end_served = _readable(refused) and refused.recv(100).startswith(b"HTTP/1.0 200 ")
-        refused.close()
         late.until(lambda: sum(map(is_parked, waiting)) >= count.waiting, RECOVERY_MAX)
         count.recovered = min(sum(map(is_parked, waiting)), count.waiting)
         count.recovery_seconds = time.monotonic() - begin
@@ -92,6 +95,19 @@ def _deliver(crowd: Crowd, back_end: BackEnd, text: str, count: Count) -> None:
         member.data = b""
         member.send(member.request)
     crowd.until(lambda: back_end.online("a").get("a") == len(crowd.members), PATIENCE, "the listeners ask again")
+
+
+def _asking(server: LiveServer, text: bytes = b"ONLINE a\n\n") -> socket.socket:
+    sock = connect(server.in_)
+    sock.sendall(text)
+    return sock
+
+
+def _is_served(crowd: Crowd, sock: socket.socket) -> bool:
+    crowd.until(lambda: _readable(sock), RECOVERY_MAX)
+    served = _readable(sock) and sock.recv(100).startswith(b"HTTP/1.0 200 ")
+    sock.close()
+    return served
 
 
 def _readable(sock: socket.socket) -> bool:
