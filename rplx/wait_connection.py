@@ -17,6 +17,9 @@ FINISHING = 3  # its greenlet writes what the socket did not take at once
 LINGERING = 4  # our half is closed; what the client still sends is read and thrown away
 CLOSED = 5
 
+COMES_BACK = 1  # its poll was answered together with a crowd's, which polls again all at once
+QUEUED = 2  # so others are looked at before it
+
 
 class ClientGone(GreenletExit):
     """Thrown into a connection's greenlet when its client has hung up or does not read."""
@@ -41,6 +44,7 @@ class Connection:
         "sent",
         "sock",
         "state",
+        "turn",
         "watched",
     )
     line = "WAIT"
@@ -61,6 +65,7 @@ class Connection:
         self.readable = False  # something came while it was not read
         self.half_closed = False  # the client's sending half has ended, with a request
         self.watched = False  # by the server's epoll
+        self.turn = 0  # COMES_BACK, QUEUED, or neither
         self.name = ""  # what the log calls its listener
 
     @property
