@@ -301,6 +301,7 @@ class Hub:
             listener.channel_set = moved.channel_set
             del moved.channel_set.listeners[moved]
             listener.channel_set.listeners[listener] = None
+        channel_set.listeners.clear()  # else both would keep each other, as in Delivery.wake
         for ids, listeners in reached.items():
             part = ChannelSet(names)
             part.event = channel_set.event  # wakes the staying ones too: they see no answer and park in their new set
@@ -443,7 +444,9 @@ class Delivery:
         """
         end = time.monotonic() + SLICE
         while self._served and time.monotonic() < end:
-            self._served.popleft().event.set()
+            channel_set = self._served.popleft()
+            channel_set.event.set()
+            channel_set.listeners.clear()  # they know their set: only the collector, which is off, would free them
         return not self._served
 
     def _serve(self, channel_set: ChannelSet, body: bytes, ids: tuple[str, ...]) -> None:
