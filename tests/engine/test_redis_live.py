@@ -118,6 +118,8 @@ def test_redis_restarts_under_waiting_polls(server: RedisServer, pair: tuple[Liv
         pass
     for sock in (before, meanwhile):  # a send that is refused may have been stored all the same
         assert set(re.findall(rb'"data": "(.*?)"', rest(sock))) == {b"stored"}
+    two.wait_for("Redis at .* is away")  # it refused a send, so it has to say why
+    two.wait_for("Redis is back")
 
 
 def test_a_killed_process_takes_its_listeners_out(pair: tuple[LiveServer, LiveServer]) -> None:
