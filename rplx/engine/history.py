@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from rplx.messages import Message
 
-# Bytes of memory, measured with a million of each (tests/engine/test_memory_limit.py measures again).
+# Bytes of memory, measured with a million of each (tests/test_memory.py measures again).
 OVERHEAD = 800  # what a kept message costs beside its text
 CHANNEL_OVERHEAD = 400  # what a channel costs beside its messages
 LIMITER_OVERHEAD = 110  # what a limiter of a message costs beside its name
@@ -25,15 +25,16 @@ def weight(message: Message) -> int:
 class ChannelHistory:
     """The newest messages of one channel, oldest first.
 
-    `floor` is the cursor above which nothing is missing: what was sent at or below it may have been dropped.
+    `floor` is the cursor above which nothing is missing: what was sent at or below it may have been dropped. `newest`
+    is the greatest cursor here, `floor` if there is none.
     """
 
-    __slots__ = ("_messages", "_values", "changed", "floor", "size")
+    __slots__ = ("_messages", "_values", "changed", "floor", "newest", "size")
 
     def __init__(self, floor: Decimal) -> None:
         self._values: list[Decimal] = []
         self._messages: list[Message] = []
-        self.floor = floor
+        self.floor = self.newest = floor
         self.size = CHANNEL_OVERHEAD  # bytes
         self.changed = 0.0  # when something was last sent here
 
@@ -41,32 +42,39 @@ class ChannelHistory:
         return len(self._messages)
 
     @property
-    def newest(self) -> Decimal:
-        """The greatest cursor here; `floor` if there is none."""
-        return self._values[-1] if self._values else self.floor
-
-    @property
     def reached(self) -> Decimal:
         """The greatest cursor that was ever here, also of what was dropped."""
-        return max(self.newest, self.floor)
+        return self.newest if self.newest > self.floor else self.floor
 
     def add(self, value: Decimal, message: Message, limit: int, now: float) -> None:
         """Keeps `message` at `value`, behind others of the same cursor, and no more than `limit` messages."""
-        index = bisect_right(self._values, value)
-        self._values.insert(index, value)
-        self._messages.insert(index, message)
+        if value >= self.newest:
+            self._values.append(value)
+            self._messages.append(message)
+            self.newest = value
+        else:
+            index = bisect_right(self._values, value)
+            self._values.insert(index, value)
+            self._messages.insert(index, message)
+            self.newest = self._values[-1]
         self.size += weight(message)
         self.changed = now
-        self.trim(limit)
+        if len(self._values) > limit:
+            self.trim(limit)
 
     def trim(self, limit: int) -> None:
         """Drops the oldest beyond `limit`."""
         excess = len(self._values) - limit
         if excess <= 0:
             return
-        self.floor = max(self.floor, self._values[excess - 1])
-        self.size -= sum(map(weight, self._messages[:excess]))
+        dropped = self._values[excess - 1]
+        if dropped > self.floor:
+            self.floor = dropped
+        for message in self._messages[:excess]:
+            self.size -= weight(message)
         del self._values[:excess], self._messages[:excess]
+        if not self._values:
+            self.newest = self.floor
 
     def since(self, value: Decimal) -> Iterator[tuple[Decimal, Message]]:
         """The messages whose cursor is greater than `value`, oldest first, each behind its cursor."""

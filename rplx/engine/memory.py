@@ -90,14 +90,18 @@ class MemoryEngine:
 
     def _cursors(self, given: dict[str, str | None]) -> dict[str, str]:
         """Each id's cursor: what was given, else one drawn for the whole list, ahead of what those channels hold."""
-        open_ids = [id for id, cursor in given.items() if cursor is None]
-        if not open_ids:
-            return {id: cursor for id, cursor in given.items() if cursor is not None}
-        drawn = self.draw()
-        newest = max([self._reached(id) for id in open_ids])
-        if newest >= cursor_value(drawn):
-            drawn = behind(newest)
-        return {id: drawn if cursor is None else cursor for id, cursor in given.items()}
+        newest = None
+        for id, cursor in given.items():
+            if cursor is None:
+                reached = self._reached(id)
+                if newest is None or reached > newest:
+                    newest = reached
+        drawn = ""
+        if newest is not None:
+            drawn = self.draw()
+            if newest >= cursor_value(drawn):
+                drawn = behind(newest)
+        return {id: cursor or drawn for id, cursor in given.items()}
 
     def _reached(self, id: str) -> Decimal:
         """The greatest cursor that a listener of the channel may have been told; it may lie ahead of the clock."""
@@ -105,6 +109,10 @@ class MemoryEngine:
         return self._floors.get(id, self._beginning) if channel is None else channel.reached
 
     def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
+        if len(names) == 1:  # what nearly every poll finds: it has all there is
+            channel = self._channels.get(names[0])
+            if channel is None or channel.newest <= cursor_value(cursors[0]):
+                return []
         dues: list[Due] = []
         several: dict[int, Due] = {}  # of messages that are in several channels
         for id, cursor in zip(names, cursors, strict=True):
@@ -125,13 +133,15 @@ class MemoryEngine:
         return [*dues, *several.values()]
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
-        missing = []
-        for id, cursor in zip(names, cursors, strict=True):
-            channel = self._channels.get(id)
-            floor = self._floors.get(id, self._beginning) if channel is None else channel.floor
-            if cursor_value(cursor) < floor:
-                missing.append(id)
-        return missing
+        if len(names) == 1:
+            return [names[0]] if self._misses(names[0], cursors[0]) else []
+        return [id for id, cursor in zip(names, cursors, strict=True) if self._misses(id, cursor)]
+
+    def _misses(self, id: str, cursor: str) -> bool:
+        """Whether what was sent behind `cursor` is no longer all here."""
+        channel = self._channels.get(id)
+        floor = self._floors.get(id, self._beginning) if channel is None else channel.floor
+        return cursor_value(cursor) < floor
 
     def join(self, names: Sequence[str]) -> None:
         self._presence.join(names)

@@ -23,6 +23,9 @@ _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding):")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%~_-]+\])(?::[0-9]*)?")  # RFC 9110, 7.2
 _UPGRADE = re.compile(rb"(?im)^upgrade:")
+_OFTEN = {b"GET ": "GET", b"POST": "POST"}  # how nearly every request begins, and how its first line ends
+_HTTP = {b" HTTP/1.1": "1.1", b" HTTP/1.0": "1.0"}
+_CHECKED = frozenset((b"host", b"content-length", b"connection", b"proxy-connection", b"transfer-encoding", b"expect"))
 _CHUNKED_END = b"\r\n\r\n"  # the last chunk or the trailers end so, and nothing else ends a chunked body
 _LENGTH_DIGITS = 18  # of a Content-Length
 CHUNK_OVERHEAD = 16  # bytes around each byte of a chunked body, beside head_max for extensions and trailers
@@ -103,9 +106,11 @@ class RequestReader:
         "_collector",
         "_framing",
         "_head_count",
+        "_host",
         "_keep_alive",
         "_parser",
         "_remaining",
+        "_version",
         "body_max",
         "error",
         "expects_continue",
@@ -125,6 +130,8 @@ class RequestReader:
         self.state = State.START
         self.text = b""
         self._remaining: int | None = None  # bytes of the body still to come; None: it is chunked
+        self._version = ""
+        self._host = b""  # the last that was found right
         self._keep_alive = False
         self._framing = 0  # bytes of a chunked body, with what is around its data
         self._head_count = 0  # headers that stood in the head; those behind them are trailers
@@ -156,20 +163,23 @@ class RequestReader:
         return requests
 
     def _feed_whole(self, data: bytes, requests: list[HttpRequest]) -> bool:
-        """What nearly every poll is: one whole request without a body. False if `data` is anything else."""
-        if data[-4:] != b"\r\n\r\n" or data[:4] != b"GET " or len(data) > self.head_max or self.until_end:
+        """What nearly every request is: it came whole, alone, and is not chunked. False if `data` is anything else."""
+        line_end = data.find(b"\r\n")
+        head_end = data.find(b"\r\n\r\n", line_end) + 4
+        method = _OFTEN.get(data[:4])
+        version = _HTTP.get(data[line_end - 9 : line_end])  # llhttp takes RTSP/1.0 and ICE/1.0 as well
+        if method is None or version is None or not 4 <= head_end <= self.head_max:
             return False
         collector = self._collector
         collector.begun = 0
         try:
             self._parser.feed_data(data)
-            version = self._parser.get_http_version()
-            # llhttp takes RTSP/1.0 and ICE/1.0 as well. What has a length, or is chunked, goes the slow way.
-            is_http = version == "1.1" or (version == "1.0" and b" HTTP/1.0\r\n" in data)
-            if collector.begun == 1 and collector.complete and is_http and not self._check_head():
-                self.head_size = len(data)
-                requests.append(self._take())
-                return True
+            if collector.begun == 1 and collector.complete:
+                has_end = self._check_head(version) or not self.until_end
+                if has_end and head_end + (self._remaining or 0) == len(data):
+                    self.head_size = head_end
+                    requests.append(self._take(method))
+                    return True
         except (Refusal, httptools.HttpParserError, httptools.HttpParserUpgrade):
             pass  # the slow way says what is wrong, or takes what the parser alone does not
         self._renew()
@@ -283,10 +293,11 @@ class RequestReader:
                     raise BadRequest("an empty Content-Length beside another length") from None
                 return self._parse_head(head)
             raise BadRequest(f"malformed HTTP request: {error}") from None
-        return self._check_head()
+        return self._check_head(self._parser.get_http_version())
 
-    def _check_head(self) -> bool:
-        version = self._parser.get_http_version()
+    def _check_head(self, version: str) -> bool:
+        """Whether it gives a length to the body. Errors: BadRequest, TooLarge."""
+        self._version = version
         if version not in _VERSIONS:
             raise BadRequest(f"HTTP/{version} is not spoken here")
         hosts = 0
@@ -295,10 +306,14 @@ class RequestReader:
         self.expects_continue = False
         framed = False
         for name, value in self._collector.headers:
+            if name not in _CHECKED:
+                continue
             if name == b"host":
                 hosts += 1
-                if self.need_host and not _HOST.fullmatch(value):
-                    raise BadRequest("the Host header is not HOST or HOST:PORT")
+                if self.need_host and value != self._host:
+                    if not _HOST.fullmatch(value):
+                        raise BadRequest("the Host header is not HOST or HOST:PORT")
+                    self._host = value
             elif name == b"content-length":
                 framed = True
                 digits = value.strip(b" \t").lstrip(b"0") or b"0"
@@ -364,17 +379,14 @@ class RequestReader:
 
     def head(self) -> HttpRequest:
         """In State.UNTIL_END: the request as its head describes it, without its body."""
-        return self._request(b"")
+        return self._request(self._parser.get_method().decode("ascii"), b"")
 
-    def _request(self, body: bytes) -> HttpRequest:
+    def _request(self, method: str, body: bytes) -> HttpRequest:
         collector = self._collector
-        parser = self._parser
-        method = parser.get_method().decode("ascii")
-        version = parser.get_http_version()
-        return HttpRequest(method, collector.target, version, collector.headers, body, self._keep_alive)
+        return HttpRequest(method, collector.target, self._version, collector.headers, body, self._keep_alive)
 
-    def _take(self) -> HttpRequest:
+    def _take(self, method: str = "") -> HttpRequest:
         self.expects_continue = False
-        request = self._request(b"".join(self._collector.body))
+        request = self._request(method or self._parser.get_method().decode("ascii"), b"".join(self._collector.body))
         self.state = State.START if self._keep_alive else State.CLOSED
         return request

@@ -26,25 +26,32 @@ class IdentifierParser:
         items = rb"([*A-Za-z0-9_,.:]*)"
         # ++ and *+ give nothing back, so that no text takes more than one look at each of its bytes.
         self._marker = re.compile(start + rb"(?:(\w++):([^@\s]*+)@)?" + items)
-        # What nearly every poll is: one item, nothing escaped. Half the time of the general way.
-        self._one_item = re.compile(start + rb"(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)(?:&|\Z)")
+        # What nearly every request names: one item, nothing escaped. It is read in half the time of the general way.
+        lone = rb"[^=]*" + start + rb"(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)"
+        self._lone_in_target = re.compile(lone + rb"(?:&|\Z)")
+        self._lone_in_data = re.compile(lone + rb"\Z")
         # In a URL an & ends the marker's value, so an e-mail address further on is no password.
         self._url_marker = re.compile(start + rb"(?:(\w++):([^@\s&]*+)@)?" + items)
         self._open_password = re.compile(start + rb"\w++:[^@\s]*+\Z")
 
     def in_target(self, target: bytes) -> Identifiers | None:
         """The marker of a request target, or None. Errors: as `_read`."""
-        match = self._one_item.search(target)
-        if match is None or target.count(b"=") > 1 or len(match[2]) > self.id_max:
-            return self._search(self._url_marker, target)
-        cursor, id = match.groups()
-        if cursor is not None and len(cursor) > CURSOR_MAX:
-            raise BadRequest(_LONG_CURSOR)
-        return Identifiers({id.decode(): None if cursor is None else cursor.decode()})
+        lone = self._lone_in_target.match(target)
+        return (lone and self._read_lone(lone)) or self._search(self._url_marker, target)
 
     def in_data(self, data: bytes) -> Identifiers | None:
         """The marker of a header's value, a body or a whole plain text request, or None. Errors: as `_read`."""
-        return self._search(self._marker, data)
+        lone = self._lone_in_data.match(data)
+        return (lone and self._read_lone(lone)) or self._search(self._marker, data)
+
+    def _read_lone(self, match: re.Match[bytes]) -> Identifiers | None:
+        """None if it is too long, which the general way refuses."""
+        cursor, id = match.groups()
+        if cursor is None:
+            return Identifiers({id.decode(): None}, {}) if len(id) <= self.id_max else None
+        if len(id) > self.id_max or len(cursor) > CURSOR_MAX:
+            return None
+        return Identifiers({id.decode(): cursor.decode()}, {})
 
     def in_text(self, text: bytes, *, complete: bool) -> Identifiers | None:
         """The marker of a plain text request of which `text` has come so far; `Referer:` lines do not count.

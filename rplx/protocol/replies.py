@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from operator import attrgetter, eq
 
 from rplx.errors import Refusal
 from rplx.messages import Due, Event
 
+_LINE_FEED = 10  # as a number: it is found in half the time
 PREFIX = b" \r\n"  # what a poll's body begins with, before any block (part 2.1)
 
 
 def encode_blocks(dues: Iterable[Due]) -> bytes:
     """The blocks of a poll's body (part 2.3), sorted by their smallest cursor, then by the message's bytes."""
-    ordered = sorted(dues, key=_place)
+    ordered = sorted(dues, key=_value)
+    if any(map(eq, map(_value, ordered), map(_value, ordered[1:]))):  # rare, and sorting by both takes twice the time
+        ordered.sort(key=_place)
     return b"[\n" + b",\n".join(map(_block, ordered)) + b"\n]"
 
 
-def _place(due: Due) -> tuple[Decimal, bytes]:
-    return due.value, due.message.data
+_value = attrgetter("value")
+_place = attrgetter("value", "message.data")
 
 
 def _block(due: Due) -> bytes:
-    ids = due.ids
-    if len(ids) == 1:  # half the time of the general way
-        ((id, cursor),) = ids.items()
-        text = f'"{id}": "{cursor}"'
-    else:
-        text = ", ".join([f'"{id}": "{cursor}"' for id, cursor in sorted(ids.items())])
     data = due.message.data
-    gap = b"\n" if b"\n" in data else b" "
-    return b'  {\n    "ids": { %b },\n    "data":%b%b\n  }' % (text.encode("ascii"), gap, data)
+    gap = "\n" if _LINE_FEED in data else " "
+    if len(due.ids) == 1:  # half the time of the general way
+        ((id, cursor),) = due.ids.items()
+        head = f'  {{\n    "ids": {{ "{id}": "{cursor}" }},\n    "data":{gap}'
+    else:
+        ids = ", ".join([f'"{id}": "{cursor}"' for id, cursor in sorted(due.ids.items())])
+        head = f'  {{\n    "ids": {{ {ids} }},\n    "data":{gap}'
+    return head.encode("ascii") + data + b"\n  }"  # half the time of a format of bytes
 
 
 _AROUND_BLOCK = 37  # bytes of a block, and of what parts it from the next, beside its ids and its message
@@ -48,8 +51,9 @@ def answer(text: bytes, *, keep_alive: bool) -> bytes:
 
     A kept connection is answered as HTTP/1.1, since an HTTP/1.0 answer would tell the client to close it.
     """
-    version = b"1.1" if keep_alive else b"1.0"
-    return b"HTTP/%b 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (version, len(text), text)
+    version = "1.1" if keep_alive else "1.0"
+    head = f"HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
+    return head.encode() + text
 
 
 def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:
