@@ -26,10 +26,10 @@ def median_ratio(results: Mapping[str, Result], metric: str, name: str = "rplx",
     return statistics.median(ratios(results[name], results[base], metric))
 
 
-def beside_floor(tools: Tools, work: Work, rounds: int) -> dict[str, Result]:
+def beside_floor(tools: Tools, work: Work, rounds: int, *, share_cpus: bool = False) -> dict[str, Result]:
     """The work at a fresh rplx and the floor in turn; every message must arrive exactly once."""
     with started_rplx() as rplx, started_floor(tools.directory) as floor:
-        results = alternate([rplx, floor], work, rounds)
+        results = alternate([rplx, floor], work, rounds, share_cpus=share_cpus)
     check_complete(results)
     return results
 
@@ -46,16 +46,22 @@ def goals(tools: Tools, scale: Scale) -> Section:
     close = beside_floor(tools, listening(tools, Crowd(scale.listeners)), scale.rounds)
     crowd = Crowd(scale.listeners, keep=True, messages=KEPT_MESSAGES)
     keep = beside_floor(tools, listening(tools, crowd), scale.rounds)
-    one = beside_floor(tools, sending(tools, Senders(seconds=scale.send_seconds)), scale.rounds)
-    plain = beside_floor(tools, sending(tools, Senders(seconds=scale.send_seconds, send=PLAIN_SEND)), scale.rounds)
+    sends = []
+    for form, senders in (
+        ("HTTP", Senders(seconds=scale.send_seconds)),
+        ("plain", Senders(seconds=scale.send_seconds, send=PLAIN_SEND)),
+    ):
+        for shared, share_cpus in (("", False), (", CPUs shared with them", True)):
+            results = beside_floor(tools, sending(tools, senders), scale.rounds, share_cpus=share_cpus)
+            title = f"sends /s, a connection each, 4 publishers{shared}, {form}"
+            sends.append(_goal(title, results, "sends_per_s", 0.85))
     piped = beside_floor(tools, sending(tools, Senders(1, 64, seconds=scale.send_seconds)), scale.rounds)
     rows = [
         _goal("closed answers: entered /s", close, "entered_per_s", 0.70),
         _goal("closed answers: deliveries /s", close, "deliveries_per_s", 0.95),
         _goal("kept connections: deliveries /s", keep, "deliveries_per_s", 0.90),
         _goal("kept connections: full cycles /s", keep, "cycles_per_s", 0.50),
-        _goal("sends /s, a connection each, 4 publishers, HTTP", one, "sends_per_s", 0.85),
-        _goal("sends /s, a connection each, 4 publishers, plain", plain, "sends_per_s", 0.85),
+        *sends,
         _goal("sends /s, one connection, pipelined HTTP", piped, "sends_per_s", None),
     ]
     parked = [

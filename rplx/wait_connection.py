@@ -6,16 +6,17 @@ import _socket
 import sys
 from typing import Any
 
+from gevent.event import Event
 from greenlet import GreenletExit
 
+from rplx.hub import Listener
 from rplx.protocol.http_requests import RequestReader
 
 READING = 0  # a request is awaited or coming in
 WORKING = 1  # the application has its request, or its answer is on its way
 PARKED = 2  # its greenlet waits for a message
 FINISHING = 3  # its greenlet writes what the socket did not take at once
-LINGERING = 4  # our half is closed; what the client still sends is read and thrown away
-CLOSED = 5
+CLOSED = 4
 
 COMES_BACK = 1  # its poll was answered together with a crowd's, which polls again all at once
 QUEUED = 2  # so others are looked at before it
@@ -30,6 +31,7 @@ class Connection:
 
     __slots__ = (
         "deadline",
+        "event",
         "extra",
         "fd",
         "greenlet",
@@ -37,6 +39,7 @@ class Connection:
         "head",
         "host",
         "keep_alive",
+        "listener",
         "name",
         "port",
         "readable",
@@ -57,7 +60,9 @@ class Connection:
         self.state = READING
         self.deadline = 0.0  # monotonic seconds; 0: none
         self.reader: RequestReader | None = None  # while a request is half there
-        self.greenlet: Any = None  # of the poll that is parked, or of the answer that is being written
+        self.greenlet: Any = None  # waits for a message, or writes an answer; between two polls it may wait for nothing
+        self.listener: Listener | None = None  # while it is PARKED
+        self.event: Event | None = None  # what wakes the greenlet then
         self.keep_alive = False
         self.head: bytes | None = None  # of a kept connection's answer, up to its Content-Length
         self.sent = 0  # bytes of the answer that are out, when it did not go out whole

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import _socket
 import select
-import time
 from typing import Any
 
-from gevent import monkey
+from gevent import get_hub, getcurrent, monkey
 
 from rplx.errors import Refusal, Unavailable
+from rplx.lingering import Lingering
 from rplx.log import Log
 from rplx.options import WaitOptions
 from rplx.protocol.http_requests import HttpRequest
-from rplx.wait_connection import CLOSED, LINGERING, WORKING, Connection
+from rplx.wait_connection import CLOSED, WORKING, Connection
 
-LINGER = 2.0  # seconds that a client may take to read a refusal while it still sends
 GROWTH = 1024  # places that the table grows by
 
-_DONT_WAIT = _socket.MSG_DONTWAIT
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 _WATCH = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
@@ -36,6 +34,7 @@ class Connections:
         self.accepted = 0
         self.by_descriptor: list[Connection | None] = []
         self.ahead: dict[Connection, list[HttpRequest]] = {}
+        self.lingering = Lingering()
         self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
         self._by_address: dict[str, int] = {}
 
@@ -86,35 +85,23 @@ class Connections:
         self.linger(connection)
 
     def linger(self, connection: Connection) -> None:
-        """Closes our half and reads on: unread bytes would turn the end into a reset that eats the answer."""
-        try:
-            connection.sock.shutdown(_socket.SHUT_WR)
-        except OSError:
-            self.close(connection)
-            return
-        connection.state = LINGERING
-        connection.deadline = time.monotonic() + LINGER
-        self.watch(connection)
-        self.throw_away(connection)
-
-    def throw_away(self, connection: Connection) -> None:
-        try:
-            while connection.sock.recv(65536, _DONT_WAIT):
-                pass
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self.close(connection)
+        """Ends a connection whose client may still send, so that it can read its answer."""
+        self._remove(connection)
+        self.lingering.add(connection.sock)
 
     def close(self, connection: Connection) -> None:
         """Ends a connection, at once; does nothing if it has ended."""
-        if connection.state == CLOSED:
-            return
+        if connection.state != CLOSED:
+            self._remove(connection)
+            connection.sock.close()
+
+    def _remove(self, connection: Connection) -> None:
         self.by_descriptor[connection.fd] = None
-        connection.sock.close()
         connection.state = CLOSED
-        connection.greenlet = None
+        connection.listener = connection.event = None
+        running, connection.greenlet = connection.greenlet, None
+        if running is not None and running is not getcurrent():
+            get_hub().loop.run_callback(running.switch)  # it finds that it is no longer the connection's, and ends
         self.accepted -= 1
         if self._by_address:
             left = self._by_address.get(connection.host, 0) - 1

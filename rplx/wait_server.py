@@ -2,7 +2,7 @@
 
 One greenlet a connection that waits. Work is done in phases over a batch of ready connections (accept all, read all,
 parse and call the application for all, send all, watch all, park all), so that each phase's code stays in the cache:
-51 -> 35 µs of CPU to enter. It serves applications that answer with a list, or with `wsgi.park`.
+51 -> 35 µs of CPU to enter. It serves applications that answer with a list, or leave a listener in the environ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
     COMES_BACK,
     FINISHING,
-    LINGERING,
     PARKED,
     QUEUED,
     READING,
@@ -40,7 +39,7 @@ from rplx.wait_connection import (
 from rplx.wait_connections import Connections
 from rplx.wsgi_environ import Response, environ_of
 
-BUSY_BATCH = 64  # connections to a phase while a message is on its way to a crowd
+BUSY_BATCH = 16  # connections to a phase while a message is on its way to a crowd
 LOOK = 4096  # events looked at, at once, for those who do not belong to the crowd
 READ_SIZE = 16384  # bytes read at once
 PIPELINE_MAX = 16  # requests that a client may send ahead on one connection; past it the connection ends
@@ -53,7 +52,6 @@ _SEND_LAST = _SEND | _socket.MSG_MORE  # close() behind it sends data and FIN in
 _RESET = select.EPOLLHUP | select.EPOLLERR
 _HANG_UP = select.EPOLLRDHUP | _RESET
 
-Body = Generator[bytes, None, None]  # what `wsgi.park` gives
 Life = Generator[None, None, None]  # what a connection's greenlet runs
 
 to_hub = get_hub().switch
@@ -72,7 +70,11 @@ class WaitServer(Connections):
         self._gevent_hub = get_hub()
         self._requests: deque[tuple[Connection, HttpRequest | bytes]] = deque()
         # What goes out now, what parks, and whether to linger.
-        self._answers: list[tuple[Connection, bytes, Life | None, bool]] = []
+        self._answers: list[tuple[Connection, bytes, Listener | None, bool]] = []
+        self._last_head = b""  # polls that come together have the same head, from the same headers
+        self._last_headers: list[tuple[str, str]] = []
+        self._last_kept = False
+        self._last_body = self._last_tail = b""
         self._coming_back: deque[Connection] = deque()  # a crowd's next polls, behind those of all others
         self._turn = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
         self._idle_workers: list[greenlet] = []
@@ -119,6 +121,7 @@ class WaitServer(Connections):
             for connection in self.open_connections():
                 self._send_away(connection)
             gevent.sleep(DRAIN_STEP)
+        self.lingering.wait()
 
     def _send_away(self, connection: Connection) -> None:
         """Ends a connection's poll, or the connection if it has none."""
@@ -283,45 +286,47 @@ class WaitServer(Connections):
     def _worker(self) -> None:
         """A greenlet that calls the application for one request after another."""
         requests = self._requests
+        response = Response()
         current = getcurrent()
         while True:
             while requests:
                 connection, request = requests.popleft()
-                self._call(connection, request)
+                self._call(connection, request, response)
             if not self._in_batch:
                 self._loop.run_callback(self._flush)  # resumed on its own: the application had blocked
             self._idle_workers.append(current)
             to_hub()
 
-    def _call(self, connection: Connection, request: HttpRequest | bytes) -> None:
-        response = Response()
+    def _call(self, connection: Connection, request: HttpRequest | bytes, response: Response) -> None:
         is_text = isinstance(request, bytes)
         keep_alive = not is_text and request.keep_alive and not self.draining  # type: ignore[union-attr]
         connection.keep_alive = keep_alive
         environ = environ_of(connection, request)
         if self.draining or connection.half_closed:
             environ["rplx.no_wait"] = True
-        first = None
         try:
-            body: Any = self.application(environ, response.start)
-            if type(body) is not list:
-                first = next(body)
+            body = self.application(environ, response.start)
         except Exception as error:
             self.log.error(f"{type(error).__name__} in the application: {error}")
             response.start("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", "15")])
             body = [b"internal error\n"]
-        if first is None:
+        listener = environ.get("rplx.listener")
+        if response.headers is not self._last_headers or keep_alive is not self._last_kept:
+            self._last_headers, self._last_kept = response.headers, keep_alive
+            self._last_head = response.head(keep_alive)
+        head = self._last_head
+        linger = False
+        if listener is None:
             silent = is_text and not response.is_success()  # plain text has no refusals: the connection is closed
-            out = b"" if silent else response.head(keep_alive) + b"\r\n" + b"".join(body)
-            linger = not silent and (is_text or environ["REQUEST_METHOD"] == "POST" or not response.is_success())
-            self._answers.append((connection, out, None, linger))
+            out = b"" if silent else b"%b\r\n%b" % (head, b"".join(body))
+            linger = not silent and not connection.half_closed
         elif keep_alive:
-            connection.head = response.head(True)
-            self._answers.append((connection, b"", self._kept(connection, body), False))
+            connection.head = head
+            out = b""
         else:
             connection.head = None
-            out = response.head(False) + b"\r\n" + first
-            self._answers.append((connection, out, self._closing(connection, body), False))
+            out = b"%b\r\n%b" % (head, PREFIX)
+        self._answers.append((connection, out, listener, linger))
 
     # -- phases: send, watch, park
 
@@ -331,7 +336,7 @@ class WaitServer(Connections):
         self._answers = []
         failed: list[Connection] = []
         short: dict[Connection, int] = {}  # what the socket did not take whole, and how much it took
-        for connection, out, life, _ in answers:
+        for connection, out, listener, _ in answers:
             if not out:
                 continue
             try:
@@ -342,18 +347,22 @@ class WaitServer(Connections):
                 sent = -1
             if sent == len(out):
                 continue
-            if sent < 0 or life is not None:  # a fresh connection that does not take a head is gone
+            if sent < 0 or listener is not None:  # a fresh connection that does not take a head is gone
                 failed.append(connection)
             else:
                 short[connection] = sent
         for connection, _, _, _ in answers:
-            self.watch(connection)
+            if not connection.watched:
+                self.watch(connection)
         deadline = time.monotonic() + self.options.timeout
-        for connection, out, life, linger in answers:
-            if life is not None:
-                self._park(connection, life, deadline)
-                if connection in failed:
-                    connection.greenlet.throw(ClientGone)
+        for connection, out, listener, linger in answers:
+            if listener is not None:
+                self._park(connection, listener, deadline)
+                if connection.state == PARKED:
+                    if connection in failed:
+                        connection.greenlet.throw(ClientGone)
+                    elif connection.readable:
+                        self._look_at_parked(connection)
             elif connection in failed:
                 self.close(connection)
             elif connection in short:
@@ -361,31 +370,40 @@ class WaitServer(Connections):
             else:
                 self._answered(connection, linger)
 
-    def _park(self, connection: Connection, life: Life, deadline: float) -> None:
+    def _park(self, connection: Connection, listener: Listener, deadline: float) -> None:
         connection.state = PARKED
         connection.deadline = deadline
-        self._run(connection, life)
-        if connection.readable and connection.state == PARKED:
-            self._look_at_parked(connection)
+        connection.listener = listener
+        running = connection.greenlet
+        if running is None:
+            self._run(connection, self._wait(connection))
+        elif listener.answer is None:  # it waits already: making one and waking it takes a sixth of a kept cycle
+            connection.event = listener.channel_set.event
+            connection.event.rawlink(running.switch)
+        else:
+            running.switch()
 
     def _run(self, connection: Connection, life: Life) -> None:
         # The frames live in the generator: a greenlet that starts in a Python function maps 16 KB for its life. It ends
-        # by itself, where dropping it half done would cost an exception (2 % of a kept cycle); the default of next()
-        # lets no StopIteration reach the hub.
+        # by itself, where dropping it half done would cost an exception; the default of next() lets no StopIteration
+        # reach the hub.
         running = connection.greenlet = greenlet(next, self._gevent_hub)
         running.switch(life, None)
 
     # -- delivery
 
-    def send(self, listeners: Collection[Listener], body: bytes, *, crowd: bool) -> None:
-        """Sends one answer to all `listeners` in a pass; their greenlets, woken afterwards, only clean up.
+    def send(self, listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool:
+        """Sends one answer to all `listeners` in a pass; True if there is nothing left to do for their greenlets.
 
         34,000 -> 44,000 deliveries a second against letting each greenlet send. What a socket does not take whole is
-        left to its greenlet.
+        left to its greenlet, and that of a connection which ends with its answer has to end.
         """
         length = len(body)
-        tail = b"Content-Length: %d\r\n\r\n%b%b" % (length + len(PREFIX), PREFIX, body)
+        if body is not self._last_body:  # one of many sets that get the same
+            self._last_body, self._last_tail = body, _framed(body)
+        tail = self._last_tail
         finish = not self.log.connections  # else each greenlet ends its own, behind the lines that the log has first
+        done = 0
         for listener in listeners:
             connection = listener.connection
             if connection is None or connection.state != PARKED:
@@ -395,6 +413,7 @@ class WaitServer(Connections):
                 if head is None:
                     sent = connection.sock.send(body, _SEND_LAST)
                     if sent == length and finish:
+                        connection.greenlet = None
                         self.close(connection)
                         continue
                 else:
@@ -403,50 +422,66 @@ class WaitServer(Connections):
                         connection.turn = COMES_BACK
                     if sent == len(head) + len(tail) and finish:
                         self._answered(connection, False)
+                        done += 1
                         continue
                 connection.sent = sent
             except OSError:  # full, or gone: its greenlet finds out which
                 pass
+        return done == len(listeners)
 
-    # What a parked poll's greenlet runs. Where `send` has done everything it is no longer the connection's, and
-    # makes no Python call any more: a first one in a greenlet maps memory, 10 µs.
+    def _wait(self, connection: Connection) -> Life:
+        """What a connection's greenlet runs: it waits for what `send` could not do.
 
-    def _closing(self, connection: Connection, body: Body) -> Life:
-        """The life of a parked poll whose connection ends with the answer."""
+        While it waits it makes C calls only: a greenlet maps 16 KB for its life with its first Python call, and
+        Event.wait() runs Python code (8.1 KB a listener against 3.1). So it ends with the first poll that it has to
+        answer itself. An Event may wake it in vain, for others that have waited there.
+        """
         me = getcurrent()
         try:
-            for answer in body:
-                if connection.greenlet is me:
-                    self._write(connection, answer[connection.sent :], _SEND_LAST)
-        except (GreenletExit, OSError):
-            body.close()
-        if connection.greenlet is me:
-            self.close(connection)
+            while connection.greenlet is me:
+                # No variable for the listener: it would live on in here when it has been answered.
+                if connection.listener is not None:
+                    if connection.listener.answer is not None:
+                        break
+                    if connection.event is not connection.listener.channel_set.event:  # it comes, or its set was split
+                        connection.event = connection.listener.channel_set.event
+                        connection.event.rawlink(me.switch)
+                to_hub()
+            else:
+                return
+        except (PollTimeout, GreenletExit) as error:
+            if connection.event is not None:
+                connection.event.unlink(me.switch)
+            if connection.listener is not None:
+                self._hub.leave(connection.listener)
+            if isinstance(error, GreenletExit):
+                self.close(connection)
+                return
+        self._finish(connection)
         return
         yield  # makes this a generator
 
-    def _kept(self, connection: Connection, body: Body) -> Life:
-        """The life of a parked poll on a kept connection."""
-        me = getcurrent()
+    def _finish(self, connection: Connection) -> None:
+        """Sends what is left of a parked poll's answer, in the connection's own greenlet."""
+        assert connection.listener is not None
+        answer = connection.listener.answer or b""
+        head = connection.head
         try:
-            for answer in body:
-                if connection.greenlet is me:
-                    assert connection.head is not None
-                    frame = b"%bContent-Length: %d\r\n\r\n%b" % (connection.head, len(answer), answer)
-                    self._write(connection, frame[connection.sent :], _SEND)
-            if connection.greenlet is me:
-                self._answered(connection, False)
+            if head is None:
+                self._write(connection, answer[connection.sent :], _SEND_LAST)
+            else:
+                frame = head + _framed(answer)
+                self._write(connection, frame[connection.sent :], _SEND)
+            connection.greenlet = None
+            self._answered(connection, False)
         except (GreenletExit, OSError):
-            body.close()
-            if connection.greenlet is me:
-                self.close(connection)
-        return
-        yield
+            self.close(connection)
 
     def _rest(self, connection: Connection, rest: bytes, linger: bool) -> Life:
         """Writes what the socket did not take of an answer that was there at once."""
         try:
             self._write(connection, rest, _SEND)
+            connection.greenlet = None
             self._answered(connection, linger)
         except (GreenletExit, OSError):
             self.close(connection)
@@ -478,7 +513,7 @@ class WaitServer(Connections):
 
     def _answered(self, connection: Connection, linger: bool) -> None:
         """The answer is out: on to the next request, or to the end."""
-        connection.greenlet = None
+        connection.listener = connection.event = None
         connection.sent = 0
         if connection.keep_alive:
             connection.state = READING
@@ -535,8 +570,6 @@ class WaitServer(Connections):
                     self._hung_up(connection)
                 else:
                     self._look_at_parked(connection)
-            elif state == LINGERING:
-                self.throw_away(connection)
             else:
                 connection.readable = True
         # While a message is on its way, those who come back for the next one do not hold it up for long.
@@ -593,5 +626,10 @@ class WaitServer(Connections):
                 connection.greenlet.throw(ClientGone)
             elif state == READING and connection.reader is not None and connection.reader.state is not State.TEXT:
                 self.refuse(connection, RequestTimeout(f"no whole request within {self.options.head_timeout:g} s"))
-            elif state in (READING, LINGERING):
+            elif state == READING:
                 self.close(connection)
+
+
+def _framed(answer: bytes) -> bytes:
+    """What follows the head of a kept poll's answer."""
+    return b"Content-Length: %d\r\n\r\n%b%b" % (len(PREFIX) + len(answer), PREFIX, answer)

@@ -1,17 +1,18 @@
 """The WAIT line as a WSGI application (PEP 3333; protocol page, part 2).
 
 The same application runs in the standalone server, in gunicorn's gevent workers and behind any gevent WSGI server.
-A server that puts `rplx.connection` into the environ (wait_server) promises to send a parked listener's answer itself.
+A server that puts `rplx.connection` into the environ (wait_server) finds a listener that has to wait there, too, as
+`rplx.listener`: it parks it and sends its answer, behind replies.PREFIX.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub
 
 from rplx.engines import is_shared
 from rplx.errors import (
@@ -24,7 +25,7 @@ from rplx.errors import (
     TooLarge,
 )
 from rplx.foreign import Poll, WaitingRoom, check_server
-from rplx.hub import Entered, Hub, Listener, PollTimeout
+from rplx.hub import Entered, Hub
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options import Config
@@ -40,6 +41,7 @@ Headers = list[tuple[str, str]]
 
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
+_NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 _PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
 
 to_hub = get_hub().switch
@@ -65,7 +67,10 @@ class Application:
         self.pages = Pages(config)
         self.body_max = max(wait.body_max, wait.maxlen)
         self.timeout = wait.timeout
+        self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self._origins = frozenset(wait.allowed_origins)
+        self._position = ""  # of the last poll,
+        self._at_position: Headers = []  # and its headers
         self._no_store: Headers = [
             ("Cache-Control", "no-store, no-cache, must-revalidate"),
             ("Expires", "Mon, 26 Jul 1997 05:00:00 GMT"),
@@ -83,7 +88,7 @@ class Application:
             first = next(iter(cursors), None)
             if first is None:
                 raise BadRequest("Empty identifier passed")
-            if first == self.config.pages.iframe_id or first == self.config.pages.script_id:
+            if first in self._page_ids:
                 return self._page(first, environ, start_response)
             if method == "HEAD":
                 raise MethodNotAllowed("HEAD is not served here; use GET or POST")
@@ -143,12 +148,11 @@ class Application:
             wait = wait and room.open
         entered = self.hub.enter(cursors, connection, wait=wait)
         headers = self._poll_headers(environ, entered)
-        kept = _keeps_alive(environ)
         listener = entered.listener
         if listener is None:
             body = PREFIX + entered.body
-            if kept:
-                headers.append(("Content-Length", str(len(body))))
+            if _keeps_alive(environ):
+                headers = [*headers, ("Content-Length", str(len(body)))]
             start_response("200 OK", headers)
             return [body]
         if connection is not None:
@@ -156,7 +160,9 @@ class Application:
                 connection.name = _name(cursors, entered.position)
                 self.log.connection(connection, f"{connection.name} registered")
             start_response("200 OK", headers)
-            return park(self.hub, listener, kept)
+            environ["rplx.listener"] = listener
+            return []
+        kept = _keeps_alive(environ)
         return Poll(room, listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
 
     def _waiting_room(self, environ: Environ) -> WaitingRoom:
@@ -168,15 +174,17 @@ class Application:
         return self._room
 
     def _poll_headers(self, environ: Environ, entered: Entered) -> Headers:
-        headers = self._no_store.copy()
+        """Not to be changed: by getting the same list the server knows that polls have the same head."""
         if "rplx.text" in environ:
-            return headers
-        headers.append(("X-Content-Type-Options", "nosniff"))
-        headers.append(("X-Realplexor-Cursor", entered.position))
+            return self._no_store
+        if entered.position != self._position:
+            self._position = entered.position
+            self._at_position = [*self._no_store, _NO_SNIFF, ("X-Realplexor-Cursor", entered.position)]
+        headers = self._at_position
         if entered.gaps:
-            headers.append(("X-Realplexor-Gap", ",".join(entered.gaps)))
+            headers = [*headers, ("X-Realplexor-Gap", ",".join(entered.gaps))]
         if self._origins:
-            headers += self._cors(environ)
+            headers = headers + self._cors(environ)
         return headers
 
     def _cors(self, environ: Environ) -> Headers:
@@ -225,7 +233,7 @@ class Application:
             ("Cache-Control", "public"),
         ]
         if "rplx.text" not in environ:
-            headers.append(("X-Content-Type-Options", "nosniff"))
+            headers.append(_NO_SNIFF)
             if kind == "IFRAME":
                 headers.append(("Origin-Agent-Cluster", "?0"))  # else document.domain cannot be set in today's browsers
             if self._origins:
@@ -252,33 +260,11 @@ def refuse(
     """The answer to a request that is not carried out (part 7.3), with `added` headers."""
     text = f"{error.text}\n".encode()
     headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
-    headers += [("X-Content-Type-Options", "nosniff"), *added]
+    headers += [_NO_SNIFF, *added]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", "GET, POST"))
     start_response(f"{error.status} {error.reason}", headers)
     return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]
-
-
-def park(hub: Hub, listener: Listener, kept: bool) -> Iterator[bytes]:
-    """The body of a parked listener under the standalone server: what goes out at once, then the answer.
-
-    Between the two it makes C calls only: a parked greenlet with a Python call in it maps 16 KB for its life, and
-    Event.wait() runs Python code (8.1 KB a listener against 3.1).
-    """
-    event = listener.channel_set.event
-    try:
-        yield b"" if kept else PREFIX
-        while listener.answer is None:
-            event = listener.channel_set.event
-            event.rawlink(getcurrent().switch)
-            to_hub()
-    except BaseException as error:
-        event.unlink(getcurrent().switch)
-        hub.leave(listener)
-        if not isinstance(error, PollTimeout):
-            raise
-    answer = listener.answer or b""
-    yield PREFIX + answer if kept else answer
 
 
 def _read(environ: Environ, count: int) -> bytes:

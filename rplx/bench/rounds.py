@@ -5,8 +5,10 @@ Alternating, because a machine's speed drifts by more than what is to be seen: o
 
 from __future__ import annotations
 
+import contextlib
+import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rplx.bench.servers import Target
@@ -48,16 +50,45 @@ Work = Callable[[Target, Result], Metrics]
 
 
 def alternate(
-    targets: Sequence[Target], work: Work, rounds: int, progress: Callable[[str], None] = lambda _: None
+    targets: Sequence[Target],
+    work: Work,
+    rounds: int,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    share_cpus: bool = False,
 ) -> dict[str, Result]:
-    """`rounds` times the work at each target in turn; `progress` is told what has been done."""
+    """`rounds` times the work at each target in turn; `progress` is told what has been done.
+
+    The servers have a CPU to themselves, unless the clients are to share it.
+    """
     results = {target.name: Result() for target in targets}
-    for number in range(1, rounds + 1):
-        for target in targets:
-            result = results[target.name]
-            result.rounds.append(work(target, result))
-            progress(f"{target.name}, round {number}")
+    with contextlib.nullcontext() if share_cpus else clients_apart(targets):
+        for number in range(1, rounds + 1):
+            for target in targets:
+                result = results[target.name]
+                result.rounds.append(work(target, result))
+                progress(f"{target.name}, round {number}")
     return results
+
+
+@contextlib.contextmanager
+def clients_apart(targets: Sequence[Target]) -> Iterator[None]:
+    """Puts the servers on one CPU, and this process and the clients that it starts on the others.
+
+    Where both share them, clients run on the CPU that a fast server leaves idle: the floor looks faster than it is.
+    """
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2 or not all(target.worker for target in targets):
+        yield
+        return
+    servers = {min(cpus)}
+    for target in targets:
+        os.sched_setaffinity(target.worker, servers)
+    os.sched_setaffinity(0, cpus - servers)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cpus)
 
 
 def listening(tools: Tools, crowd: Crowd) -> Work:
