@@ -19,12 +19,11 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from rplx.acceptor import BATCH, Acceptor
-from rplx.errors import BadRequest, HeadTooLarge, Refusal, RequestTimeout
+from rplx.errors import RequestTimeout
 from rplx.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
 from rplx.options import WaitOptions
-from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
-from rplx.protocol.identifiers import IdentifierParser
+from rplx.protocol.http_requests import HttpRequest, State
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
     COMES_BACK,
@@ -36,13 +35,11 @@ from rplx.wait_connection import (
     ClientGone,
     Connection,
 )
-from rplx.wait_connections import Connections
+from rplx.wait_requests import Requests
 from rplx.wsgi_environ import Response, environ_of
 
 BUSY_BATCH = 16  # connections to a phase while a message is on its way to a crowd
 LOOK = 4096  # events looked at, at once, for those who do not belong to the crowd
-READ_SIZE = 16384  # bytes read at once
-PIPELINE_MAX = 16  # requests that a client may send ahead on one connection; past it the connection ends
 SWEEP_EVERY = 1.0  # seconds between two looks at the deadlines
 DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
 
@@ -57,7 +54,7 @@ Life = Generator[None, None, None]  # what a connection's greenlet runs
 to_hub = get_hub().switch
 
 
-class WaitServer(Connections):
+class WaitServer(Requests):
     """Serves `application` on listening sockets. One to a process; `start` after construction, then `stop`."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], hub: Hub, options: WaitOptions, log: Log) -> None:
@@ -68,7 +65,6 @@ class WaitServer(Connections):
         hub.sender = self.send
         self._loop: Any = get_hub().loop
         self._gevent_hub = get_hub()
-        self._requests: deque[tuple[Connection, HttpRequest | bytes]] = deque()
         # What goes out now, what parks, and whether to linger.
         self._answers: list[tuple[Connection, bytes, Listener | None, bool]] = []
         self._last_head = b""  # polls that come together have the same head, from the same headers
@@ -80,17 +76,6 @@ class WaitServer(Connections):
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
         self._acceptors: list[Acceptor] = []
-        self.configure(options, IdentifierParser())
-
-    def configure(self, options: WaitOptions, parser: IdentifierParser) -> None:
-        """Takes new options; what is parked keeps its deadline."""
-        self.options = options
-        self._parser = parser
-        self._body_max = max(options.body_max, options.maxlen)
-        self._reader = self._new_reader()
-
-    def _new_reader(self) -> RequestReader:
-        return RequestReader(self.options.head_max, self._body_max)
 
     def start(self, sockets: Iterable[Any]) -> None:
         """Begins to accept from `sockets`, which are bound and listening."""
@@ -145,147 +130,28 @@ class WaitServer(Connections):
         """Takes newly accepted descriptors with their addresses, and reads what they sent."""
         self._work([self.add(fd, address, family) for fd, address in accepted])
 
-    # -- phase: read and parse
+    # -- phases: read and parse, call the application
 
     def _work(self, batch: Iterable[Connection]) -> None:
         """Reads, parses, calls the application, sends and parks, each for the whole batch."""
         for connection in batch:
             if connection.state == READING:
-                self._read(connection)
+                self.read(connection)
         self._run_workers()
 
     def _run_workers(self) -> None:
         self._in_batch = True
         idle = self._idle_workers
-        while self._requests:
+        while self.requests:
             # Comes back with nothing left to do, or because the application blocked: then another worker goes on.
             (idle.pop() if idle else greenlet(self._worker, self._gevent_hub)).switch()
         self._in_batch = False
         if self._answers:
             self._flush()
 
-    def _read(self, connection: Connection) -> None:
-        sock = connection.sock
-        while connection.state == READING:
-            try:
-                data = sock.recv(READ_SIZE, _DONT_WAIT)
-            except BlockingIOError:
-                self._await_more(connection)
-                return
-            except OSError:
-                self.close(connection)
-                return
-            if self.log.connections:
-                self.log.connection(connection, f"read {len(data)} bytes")
-            try:
-                if data:
-                    self._feed(connection, data)
-                else:
-                    self._end(connection)
-            except Refusal as error:
-                reader = connection.reader
-                if reader is not None and reader.state is State.TEXT:  # plain text has no refusals (part 7.3)
-                    self.log.connection_error(connection, error.text)
-                    self.close(connection)
-                else:
-                    self.refuse(connection, error)
-            if len(data) < READ_SIZE and connection.state == READING:
-                if connection.readable:  # the end of the client's sending half came with the data
-                    connection.readable = False
-                    continue
-                self._await_more(connection)
-                return
-
-    def _await_more(self, connection: Connection) -> None:
-        if not connection.deadline:
-            connection.deadline = time.monotonic() + self.options.head_timeout
-        self.watch(connection)
-
-    def _feed(self, connection: Connection, data: bytes) -> None:
-        """Errors: Refusal."""
-        reader = connection.reader
-        fresh = reader is None
-        if reader is None:
-            reader = self._reader
-        requests = reader.feed(data)
-        state = reader.state
-        if requests:
-            if reader.head_size > self.options.maxlen:
-                self._judge_whole(requests[0], reader.head_size)
-            connection.state = WORKING
-            if len(requests) > 1:
-                if len(requests) > PIPELINE_MAX:
-                    raise BadRequest(f"more than {PIPELINE_MAX} requests sent ahead")
-                self.ahead[connection] = requests[1:]
-            self._requests.append((connection, requests[0]))
-        if reader.error is not None:
-            if fresh:
-                self._reader = self._new_reader()
-            if not requests:
-                raise reader.error
-            connection.reader = reader  # those before the wrong one are answered first
-            return
-        if state is State.START or state is State.CLOSED:
-            if state is State.CLOSED:
-                reader.reset()
-            connection.reader = None
-            return
-        if fresh:
-            connection.reader = reader
-            self._reader = self._new_reader()
-            if not requests:
-                connection.deadline = time.monotonic() + self.options.head_timeout
-        if not requests:
-            self._judge_partial(connection, reader)
-            if reader.expects_continue:
-                self._go_on(connection, reader)
-
-    def _go_on(self, connection: Connection, reader: RequestReader) -> None:
-        """For a client that asks before it sends its body: curl waits a second for this (RFC 9110, 10.1.1)."""
-        reader.expects_continue = False
-        try:
-            if connection.sock.send(CONTINUE, _SEND) == len(CONTINUE):
-                return
-        except OSError:
-            pass
-        self.close(connection)  # it does not read what it asked for
-
-    def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
-        """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
-        text = reader.text
-        if reader.state is State.TEXT and self._parser.in_text(text, complete=False) is not None:
-            self._take_text(connection, text)
-        elif len(text) <= self.options.maxlen or text.startswith(b"POST "):
-            return
-        elif reader.state is State.TEXT or self._parser.in_text(text, complete=False) is None:
-            raise HeadTooLarge(f"overflow (received {len(text)} bytes total)")
-
-    def _judge_whole(self, request: HttpRequest, size: int) -> None:
-        """The same for a request whose head of `size` bytes came whole. Errors: HeadTooLarge."""
-        if request.method != "POST" and self._parser.in_target(request.target) is None:
-            raise HeadTooLarge(f"overflow (received {size} bytes total)")
-
-    def _take_text(self, connection: Connection, text: bytes) -> None:
-        connection.reader = None
-        connection.state = WORKING
-        self._requests.append((connection, text))
-
-    def _end(self, connection: Connection) -> None:
-        """The client's sending half has ended. It may have ended a plain text request; a listener it is no more."""
-        reader = connection.reader
-        if reader is not None:
-            reader.end()
-            if reader.state is State.TEXT:
-                connection.half_closed = True
-                self._take_text(connection, reader.text)
-                return
-        self.close(connection)
-
-    # -- phase: the application
-
     def _worker(self) -> None:
         """A greenlet that calls the application for one request after another."""
-        requests = self._requests
+        requests = self.requests
         response = Response()
         current = getcurrent()
         while True:
@@ -522,7 +388,7 @@ class WaitServer(Connections):
             ahead = self.ahead.pop(connection, None)
             if ahead:
                 connection.state = WORKING
-                self._requests.append((connection, ahead.pop(0)))
+                self.requests.append((connection, ahead.pop(0)))
                 if ahead:
                     self.ahead[connection] = ahead
                 self._loop.run_callback(self._run_workers)
@@ -532,7 +398,7 @@ class WaitServer(Connections):
                 self.refuse(connection, reader.error)
                 return
             if reader is not None and reader.expects_continue:
-                self._go_on(connection, reader)
+                self.go_on(connection, reader)
             if connection.readable:
                 connection.readable = False
                 self._loop.run_callback(self._work, (connection,))

@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gevent import get_hub
-
 from rplx.engines import is_shared
 from rplx.errors import (
     BadRequest,
@@ -43,8 +41,6 @@ _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
 _NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 _PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
-
-to_hub = get_hub().switch
 
 
 class Application:

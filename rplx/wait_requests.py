@@ -1,0 +1,158 @@
+"""What comes in on the WAIT line: bytes are read and cut into requests, which wait for the application."""
+
+from __future__ import annotations
+
+import _socket
+import time
+from collections import deque
+
+from rplx.errors import BadRequest, HeadTooLarge, Refusal
+from rplx.log import Log
+from rplx.options import WaitOptions
+from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
+from rplx.protocol.identifiers import IdentifierParser
+from rplx.wait_connection import READING, WORKING, Connection
+from rplx.wait_connections import Connections
+
+READ_SIZE = 16384  # bytes read at once
+PIPELINE_MAX = 16  # requests that a client may send ahead on one connection; past it the connection ends
+
+_DONT_WAIT = _socket.MSG_DONTWAIT
+_SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+
+
+class Requests(Connections):
+    """Reads connections. `requests` are those that are whole, each with its connection; `bytes` are plain text."""
+
+    def __init__(self, options: WaitOptions, log: Log) -> None:
+        super().__init__(options, log)
+        self.requests: deque[tuple[Connection, HttpRequest | bytes]] = deque()
+        self.configure(options, IdentifierParser())
+
+    def configure(self, options: WaitOptions, parser: IdentifierParser) -> None:
+        """Takes new options; what is parked keeps its deadline."""
+        self.options = options
+        self._parser = parser
+        self._body_max = max(options.body_max, options.maxlen)
+        self._reader = self._new_reader()
+
+    def _new_reader(self) -> RequestReader:
+        return RequestReader(self.options.head_max, self._body_max)
+
+    def read(self, connection: Connection) -> None:
+        """Reads what has come; what is not whole yet is waited for."""
+        sock = connection.sock
+        while connection.state == READING:
+            try:
+                data = sock.recv(READ_SIZE, _DONT_WAIT)
+            except BlockingIOError:
+                self._await_more(connection)
+                return
+            except OSError:
+                self.close(connection)
+                return
+            if self.log.connections:
+                self.log.connection(connection, f"read {len(data)} bytes")
+            try:
+                if data:
+                    self._feed(connection, data)
+                else:
+                    self._end(connection)
+            except Refusal as error:
+                reader = connection.reader
+                if reader is not None and reader.state is State.TEXT:  # plain text has no refusals (part 7.3)
+                    self.log.connection_error(connection, error.text)
+                    self.close(connection)
+                else:
+                    self.refuse(connection, error)
+            if len(data) < READ_SIZE and connection.state == READING:
+                if connection.readable:  # the end of the client's sending half came with the data
+                    connection.readable = False
+                    continue
+                self._await_more(connection)
+                return
+
+    def _await_more(self, connection: Connection) -> None:
+        if not connection.deadline:
+            connection.deadline = time.monotonic() + self.options.head_timeout
+        self.watch(connection)
+
+    def _feed(self, connection: Connection, data: bytes) -> None:
+        """Errors: Refusal."""
+        reader = connection.reader
+        fresh = reader is None
+        if reader is None:
+            reader = self._reader
+        requests = reader.feed(data)
+        state = reader.state
+        if requests:
+            if reader.head_size > self.options.maxlen:
+                self._judge_whole(requests[0], reader.head_size)
+            connection.state = WORKING
+            if len(requests) > 1:
+                if len(requests) > PIPELINE_MAX:
+                    raise BadRequest(f"more than {PIPELINE_MAX} requests sent ahead")
+                self.ahead[connection] = requests[1:]
+            self.requests.append((connection, requests[0]))
+        if reader.error is not None:
+            if fresh:
+                self._reader = self._new_reader()
+            if not requests:
+                raise reader.error
+            connection.reader = reader  # those before the wrong one are answered first
+            return
+        if state is State.START or state is State.CLOSED:
+            if state is State.CLOSED:
+                reader.reset()
+            connection.reader = None
+            return
+        if fresh:
+            connection.reader = reader
+            self._reader = self._new_reader()
+            if not requests:
+                connection.deadline = time.monotonic() + self.options.head_timeout
+        if not requests:
+            self._judge_partial(connection, reader)
+            if reader.expects_continue:
+                self.go_on(connection, reader)
+
+    def go_on(self, connection: Connection, reader: RequestReader) -> None:
+        """For a client that asks before it sends its body: curl waits a second for this (RFC 9110, 10.1.1)."""
+        reader.expects_continue = False
+        try:
+            if connection.sock.send(CONTINUE, _SEND) == len(CONTINUE):
+                return
+        except OSError:
+            pass
+        self.close(connection)  # it does not read what it asked for
+
+    def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
+        """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
+        text = reader.text
+        if reader.state is State.TEXT and self._parser.in_text(text, complete=False) is not None:
+            self._take_text(connection, text)
+        elif len(text) <= self.options.maxlen or text.startswith(b"POST "):
+            return
+        elif reader.state is State.TEXT or self._parser.in_text(text, complete=False) is None:
+            raise HeadTooLarge(f"overflow (received {len(text)} bytes total)")
+
+    def _judge_whole(self, request: HttpRequest, size: int) -> None:
+        """The same for a request whose head of `size` bytes came whole. Errors: HeadTooLarge."""
+        if request.method != "POST" and self._parser.in_target(request.target) is None:
+            raise HeadTooLarge(f"overflow (received {size} bytes total)")
+
+    def _take_text(self, connection: Connection, text: bytes) -> None:
+        connection.reader = None
+        connection.state = WORKING
+        self.requests.append((connection, text))
+
+    def _end(self, connection: Connection) -> None:
+        """The client's sending half has ended. It may have ended a plain text request; a listener it is no more."""
+        reader = connection.reader
+        if reader is not None:
+            reader.end()
+            if reader.state is State.TEXT:
+                connection.half_closed = True
+                self._take_text(connection, reader.text)
+                return
+        self.close(connection)
