@@ -272,8 +272,8 @@ class WaitServer(Requests):
         done = 0
         for listener in listeners:
             connection = listener.connection
-            if connection is None or connection.state != PARKED:
-                continue
+            if connection is None or connection.listener is not listener or connection.state != PARKED:
+                continue  # its time was up meanwhile: it has taken the message along, and may be back already
             head = connection.head
             try:
                 if head is None:

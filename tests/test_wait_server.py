@@ -15,7 +15,7 @@ from gevent.socket import socket as gevent_socket
 from greenlet import greenlet
 
 from rplx.engine.memory import MemoryEngine
-from rplx.hub import ChannelSet, Hub, Listener
+from rplx.hub import ChannelSet, Delivery, Hub, Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options import Config
@@ -218,6 +218,25 @@ def test_a_set_that_a_message_parts(server: Server) -> None:
         assert ahead.is_quiet()
         server.publish(start + 6, LONG)
         assert LONG in ahead.body()
+
+
+def test_who_has_had_the_message_before_its_turn(server: Server) -> None:
+    """A poll whose time is up while the crowd before it is served takes the message along; it does not come again."""
+    client = Client(server)
+    client.poll(1)
+    held: list[Delivery] = []
+    start, server.hub._start = server.hub._start, held.append  # type: ignore[method-assign]
+    server.publish(2, b"2")
+    server.hub._start = start  # type: ignore[method-assign]
+    (connection,) = server.connections()
+    connection.deadline = 1.0
+    assert b'"a": "2"' in client.body()
+    client.poll(2)
+    start(held[0])
+    assert client.is_quiet()
+    server.publish(3, b"3")
+    assert client.body().endswith(b'"data": 3\n  }\n]')
+    assert client.is_quiet()
 
 
 def test_hanging_up_between_two_polls(server: Server) -> None:
