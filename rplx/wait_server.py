@@ -8,6 +8,7 @@ parse and call the application for all, send all, watch all, park all), so that 
 from __future__ import annotations
 
 import _socket
+import contextlib
 import select
 import time
 from collections import deque
@@ -373,7 +374,8 @@ class WaitServer(Requests):
                     to_hub()
                 finally:
                     writable.stop()
-                data = data[connection.sock.send(data, flags) :]
+                with contextlib.suppress(BlockingIOError):  # woken in vain, by an Event that it has waited for before
+                    data = data[connection.sock.send(data, flags) :]
         finally:
             writable.close()
 

@@ -198,7 +198,9 @@ def test_woken_in_vain(server: Server) -> None:
         server.publish(number + 1, LONG)
         assert LONG in fast.body()
         fast.poll(number + 1)
-        gevent.get_hub().loop.run_callback(server.connections()[-1].greenlet.switch)
+        wake = gevent.get_hub().loop.run_callback
+        for connection in server.connections():  # the one writes, the other waits
+            wake(connection.greenlet.switch)
         assert fast.is_quiet()
         assert LONG in slow.body()
         slow.poll(number + 1)
