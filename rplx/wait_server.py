@@ -254,8 +254,10 @@ class WaitServer(Requests):
         # The frames live in the generator: a greenlet that starts in a Python function maps 16 KB for its life. It ends
         # by itself, where dropping it half done would cost an exception; the default of next() lets no StopIteration
         # reach the hub.
-        running = connection.greenlet = greenlet(next, self._gevent_hub)
-        running.switch(life, None)
+        before, connection.greenlet = connection.greenlet, greenlet(next, self._gevent_hub)
+        connection.greenlet.switch(life, None)
+        if before is not None:
+            before.switch()  # it finds that it is no longer the connection's, and ends
 
     # -- delivery
 
@@ -317,6 +319,8 @@ class WaitServer(Requests):
             else:
                 return
         except (PollTimeout, GreenletExit) as error:
+            if connection.greenlet is not me:
+                return
             if connection.event is not None:
                 connection.event.unlink(me.switch)
             if connection.listener is not None:

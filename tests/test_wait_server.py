@@ -67,8 +67,11 @@ class Client:
     def poll(self, cursor: int, lines: str = "") -> None:
         """Sends a poll and waits until it is parked."""
         parked = self._server.hub.listening
-        self.sock.send(f"GET /?identifier={cursor}:a HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode())
+        self.ask(cursor, lines)
         until(lambda: self._server.hub.listening == parked + 1)
+
+    def ask(self, cursor: int, lines: str = "") -> None:
+        self.sock.send(f"GET /?identifier={cursor}:a HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode())
 
     def body(self) -> bytes:
         """The next answer's body."""
@@ -185,6 +188,24 @@ def test_an_answer_that_the_socket_does_not_take_whole(server: Server) -> None:
         assert LONG in client.body()
         client.poll(number + 1)
         server.publish(number + 2, b"2")
+        assert client.body().endswith(b'"data": 2\n  }\n]')
+
+
+def test_an_answer_from_history_that_the_socket_does_not_take_whole(server: Server) -> None:
+    """It is written by a greenlet of its own; the one that waits for messages ends."""
+    client = Client(server)
+    for number in range(1, 8, 3):
+        client.poll(number)
+        server.publish(number + 1, b"1")
+        client.body()
+        (connection,) = server.connections()
+        waiting = connection.greenlet
+        server.publish(number + 2, LONG)
+        client.ask(number + 1)
+        assert LONG in client.body()
+        assert waiting is None or waiting.dead
+        client.poll(number + 2)
+        server.publish(number + 3, b"2")
         assert client.body().endswith(b'"data": 2\n  }\n]')
 
 
