@@ -170,6 +170,13 @@ class BackEnd:
     def close(self) -> None:
         self._sock.close()
 
+    def end(self) -> None:
+        """Ends the connection, and returns when the server has ended it, too."""
+        self._sock.shutdown(socket.SHUT_WR)
+        while self._sock.recv(65536):
+            pass
+        self._sock.close()
+
     def send_all(self, sends: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
         """Sends messages (the marker's list, the text) ahead of their receipts; gives these, id -> cursor."""
         return self.finish(self.start(sends))

@@ -251,7 +251,7 @@ class Town:
         """Polls and online ids that the server knows of."""
         back_end = BackEnd(self._in)
         stats, online = back_end.ask("STATS", "ONLINE")
-        back_end.close()
+        back_end.end()  # else the server might still have its descriptor when they are counted
         polls = stats.partition("[pairs_by_fhs]")[2].split("\n")
         return sum("=>" in line for line in polls) + online.count("\n")
 
