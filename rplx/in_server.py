@@ -113,8 +113,8 @@ class _Acceptor(StreamServer):
     def max_accept(self) -> int:  # type: ignore[override]
         """Connections taken in this turn of the loop.
 
-        One: it has its answer before the next is taken (0.85 -> 0.92 of the floor's sends). But where turns are long,
-        as others have much to do, all that have come.
+        One: it has its answer before the next is taken (plain sends 0.81 -> 0.89 of the floor's). But where turns are
+        long, as others have much to do, all that have come.
         """
         turn, self._turn = self._turn, self.loop.now()
         return 1 if self._turn - turn < LONG_TURN else ACCEPT_MAX

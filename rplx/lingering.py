@@ -50,8 +50,9 @@ class Lingering:
         self._sockets[fd] = (sock, time.monotonic() + LINGER)
 
     def wait(self) -> None:
-        """Returns when all have ended: within LINGER seconds."""
-        while self._sockets:
+        """Returns when all have ended, or have had their time."""
+        deadline = time.monotonic() + LINGER + SWEEP_EVERY
+        while self._sockets and time.monotonic() < deadline:
             gevent.sleep(WAIT_STEP)
 
     def _look(self) -> None:

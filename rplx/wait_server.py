@@ -244,7 +244,7 @@ class WaitServer(Requests):
         running = connection.greenlet
         if running is None:
             self._run(connection, self._wait(connection))
-        elif listener.answer is None:  # it waits already: making one and waking it takes a sixth of a kept cycle
+        elif listener.answer is None:  # it waits already: making one and waking it takes an eighth of a kept cycle
             connection.event = listener.channel_set.event
             connection.event.rawlink(running.switch)
         else:
