@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from gevent import monkey
@@ -15,6 +16,8 @@ NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cl
 RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
 REPEAT_AFTER = 1.0  # seconds between two lines that say the same of an ongoing trouble
 FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
+COUNT_FOR = 60.0  # seconds for which what happens often is counted before it is told again
+COUNTED_MAX = 1000  # things counted at once; with more, the oldest is told early
 
 _LINE_ENDS = (0x2028, 0x2029)  # that Unicode has beside those of ASCII
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
@@ -34,6 +37,15 @@ class LoggedConnection(Protocol):
     def peer(self) -> str: ...
 
 
+@dataclass(slots=True)
+class _Counted:
+    """Something that happens again and again: what was told of it first, when, and how often it happened since."""
+
+    text: str
+    since: float  # monotonic seconds
+    times: int = 0
+
+
 class Log:
     """Writes lines to a descriptor from a thread of its own.
 
@@ -49,6 +61,8 @@ class Log:
         self._dropped = 0
         self._repeated = ""
         self._repeated_at = 0.0
+        self._counted: dict[str, _Counted] = {}  # by kind, oldest first
+        self._troubles: dict[str, _Counted] = {}  # by kind
         self._wake = -1  # an eventfd, once there is a thread that reads it
         self._writing = False
 
@@ -77,6 +91,46 @@ class Log:
         if text != self._repeated or now - self._repeated_at >= REPEAT_AFTER:
             self._repeated, self._repeated_at = text, now
             self.message(text)
+
+    def counted(self, kind: str, text: str) -> None:
+        """A line about what clients can cause as often as they like: the first of its `kind` is written at once.
+
+        Those that follow within a minute are counted, and `sweep` writes their number and the latest text.
+        """
+        known = self._counted.get(kind)
+        if known is not None:
+            known.text, known.times = text, known.times + 1
+            return
+        if len(self._counted) >= COUNTED_MAX:
+            self._tell_count(next(iter(self._counted)))
+        self._counted[kind] = _Counted(text, time.monotonic())
+        self.message(text)
+
+    def trouble(self, kind: str, text: str) -> None:
+        """An ongoing trouble: an ERROR line when it begins; until `recovered` the same `kind` is only counted."""
+        known = self._troubles.get(kind)
+        if known is not None:
+            known.times += 1
+            return
+        self._troubles[kind] = _Counted(text, time.monotonic())
+        self.error(text)
+
+    def recovered(self, kind: str, text: str) -> None:
+        """The end of a trouble, with how long it lasted and how often it was met; nothing if there was none."""
+        known = self._troubles.pop(kind, None)
+        if known is not None:
+            seconds = time.monotonic() - known.since
+            self.message(f"{text} (after {seconds:.1f} s; met {known.times + 1} times)")
+
+    def sweep(self, now: float) -> None:
+        """Tells the counts whose minute is over; called about once a second. `now`: monotonic seconds."""
+        for kind in [kind for kind, known in self._counted.items() if now - known.since >= COUNT_FOR]:
+            self._tell_count(kind)
+
+    def _tell_count(self, kind: str) -> None:
+        known = self._counted.pop(kind)
+        if known.times:
+            self.message(f"{known.text} ({known.times} more in the last {COUNT_FOR:.0f} s)")
 
     def connection(self, connection: LoggedConnection, text: str) -> None:
         """A step of a connection; written only if `connections` is set."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -168,6 +169,7 @@ class Runtime:
         while True:
             gevent.sleep(SWEEP_EVERY)
             try:
+                self.log.sweep(time.monotonic())
                 sweep(self.engine, self.config, self.log)
             except Exception as error:  # one bad sweep must not end presence and expiry
                 self.log.error(f"{type(error).__name__} in the sweep: {error}")

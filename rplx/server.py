@@ -186,6 +186,7 @@ class Server:
                 self.log.error(f"{type(error).__name__} in the sweep: {error}")
 
     def _sweep(self) -> None:
+        self.log.sweep(time.monotonic())
         sweep(self.engine, self.config, self.log)
         self._collect()
         self._trim()

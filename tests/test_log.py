@@ -165,3 +165,37 @@ def test_it_works_under_monkey_patching() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
     assert (done.stdout, done.stderr) == ("alive\n", "")
+
+
+def test_what_happens_often_is_told_once_and_counted(pipe: tuple[int, int]) -> None:
+    log = Log(1, descriptor=pipe[1])
+    for number in range(5):
+        log.counted("full", f"connection {number} refused")
+    log.counted("slow", "a reader was dropped")
+    log.sweep(time.monotonic() + log_module.COUNT_FOR - 1)
+    assert written(pipe, log) == "connection 0 refused\na reader was dropped\n"
+    log.sweep(time.monotonic() + log_module.COUNT_FOR)
+    assert written(pipe, log) == "connection 4 refused (4 more in the last 60 s)\n"
+    log.counted("full", "connection 9 refused")
+    assert written(pipe, log) == "connection 9 refused\n"
+
+
+def test_kinds_that_are_counted_are_bounded_and_no_count_is_lost(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "COUNTED_MAX", 2)
+    log = Log(1, descriptor=pipe[1])
+    for kind in ("a", "a", "b", "c"):
+        log.counted(kind, kind)
+    assert written(pipe, log) == "a\nb\na (1 more in the last 60 s)\nc\n"
+
+
+def test_a_trouble_is_told_when_it_begins_and_when_it_ends(pipe: tuple[int, int]) -> None:
+    log = Log(1, descriptor=pipe[1])
+    log.recovered("redis", "Redis answers again")
+    for _ in range(240):
+        log.trouble("redis", "Redis does not answer")
+    log.recovered("redis", "Redis answers again")
+    log.recovered("redis", "Redis answers again")
+    expected = r"ERROR: Redis does not answer\nRedis answers again \(after 0\.\d s; met 240 times\)\n"
+    assert re.fullmatch(expected, written(pipe, log))
