@@ -19,6 +19,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from rplx.engine import Engine, Listeners
+from rplx.errors import BadRequest
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
 from rplx.protocol.replies import PREFIX, block_size, encode_blocks
@@ -31,6 +32,10 @@ SLICE = 0.008
 """Seconds for which one message is sent before other connections have their turn."""
 
 CROWD = 500  # listeners of one message that take about so long
+
+DIGITS_MAX = 40
+"""Digits before the point of a cursor that a back-end gives. Those drawn behind it (part 7.12) have to stay within
+what a poll may name (identifiers.CURSOR_MAX), however many are."""
 
 NOTHING = Decimal(-1)  # less than any cursor
 NO_MESSAGE = Message(b"", {})
@@ -245,7 +250,10 @@ class Hub:
     # -- waking
 
     def publish(self, send: Send) -> dict[str, str]:
-        """Stores a message and wakes its listeners; gives the receipt. Errors: as Engine.append."""
+        """Stores a message and wakes its listeners; gives the receipt. Errors: BadRequest, and as Engine.append."""
+        for cursor in send.identifiers.cursors.values():
+            if cursor is not None and len(cursor) > DIGITS_MAX:
+                _check_digits(cursor)
         self._position = None
         return self.engine.append(send)
 
@@ -393,6 +401,12 @@ class Hub:
             self._deliveries.append(delivery)
         if self._deliveries:
             self._turn.start(self._next)
+
+
+def _check_digits(cursor: str) -> None:
+    """Errors: BadRequest."""
+    if len(cursor.partition(".")[0].lstrip("0")) > DIGITS_MAX:
+        raise BadRequest(f"a message's cursor has more than {DIGITS_MAX} digits before its point", closes=False)
 
 
 def _kept(id: str, message: Message) -> str:

@@ -12,6 +12,7 @@ import gevent.event
 import pytest
 
 from rplx.errors import Refusal
+from rplx.protocol.identifiers import CURSOR_MAX
 from tests.engine.harness import Tested, eventually
 from tests.redis_server import AVAILABLE, Cluster, RedisServer
 
@@ -94,6 +95,28 @@ class TestCursors:
         tested.send("1", a=newest)
         assert tested.send("2", "a")["a"] == expected
         assert tested.texts(a=newest) == ["2"]
+
+    @pytest.mark.parametrize(
+        "newest", ["9" * 40, "9" * 40 + ".99999999999999999999999", "0" * 30 + "1", "0." + "0" * 61 + "1"]
+    )
+    def test_behind_whatever_cursor_the_next_is_one_that_a_poll_may_name(self, make: Make, newest: str) -> None:
+        tested = make()
+        tested.send("1", a=newest)
+        drawn = tested.send("2", "a")["a"]
+        assert len(drawn) <= CURSOR_MAX
+        assert Decimal(drawn) > Decimal(newest)
+        assert tested.texts(a=newest) == ["2"]
+        assert tested.texts(a=drawn) == []
+
+    @pytest.mark.parametrize("cursor", ["0.0000001", "0." + "0" * 61 + "1", "0.00000000", "00000000000.00000000001"])
+    def test_a_poll_from_a_tiny_cursor(self, make: Make, cursor: str) -> None:
+        """Such a number written by Python has an exponent, which no cursor has."""
+        tested = make()
+        tested.send("1", "a")
+        assert tested.texts(a=cursor) == ["1"]
+        assert tested.gaps(a=cursor) == ["a"]
+        again = make()  # another process, which has to read it
+        assert again.texts(a=cursor) == (["1"] if again.engine.history() else [])
 
     def test_one_given_in_the_future_does_not_move_the_positions_of_others(self, make: Make) -> None:
         tested = make()

@@ -337,3 +337,39 @@ class TestPipeline:
             400,
             "more than 16 requests sent ahead\n",
         )
+
+
+class TestCursors:
+    """Behind a cursor that a back-end gives the server draws its own: they stay such that a poll may name them."""
+
+    @pytest.mark.parametrize("given", ["9" * 40, "9" * 40 + "." + "9" * 23, "0" * 24 + "9" * 40, "1." + "1" * 62])
+    def test_the_longest(self, wire: Wire, prefix: str, given: str) -> None:
+        wire.send(f"{given}:{prefix}a", "1")
+        for number in "23":
+            wire.send(f"{prefix}a", number)
+        cursor = given
+        for number in "23":
+            found = wire.poll(f"{cursor}:{prefix}a")
+            cursors = re.findall(rb'"(\d+\.\d+)" }', found)
+            assert len(cursors) == 4 - int(number)
+            assert f'"data": {number}'.encode() in found
+            cursor = cursors[0].decode()
+        listener = wire.listen(f"{cursor}:{prefix}a")
+        wire.send(f"{prefix}a", "4")
+        assert b'"data": 4' in listener.rest()
+
+    @pytest.mark.parametrize("given", ["1" + "0" * 40, "9" * 58, "9" * 64, "9" * 50 + ".5"])
+    def test_one_digit_more(self, wire: Wire, prefix: str, given: str) -> None:
+        body = b"1"
+        sender = Conversation(
+            wire.in_, http(f"POST / HTTP/1.1\nHost: x\nX-Realplexor: identifier={given}:{prefix}a", body)
+        )
+        head, text = sender.answer()
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert text == b"a message's cursor has more than 40 digits before its point\n"
+        sender.close()
+        wire.send(f"{prefix}b,{given}:{prefix}a", "1")  # stored in neither of them
+        assert wire.poll(f"0:{prefix}a,0:{prefix}b") == b""
+        wire.send(f"{prefix}a", "2")
+        assert b'"data": 2' in wire.poll(f"0:{prefix}a")
+        assert wire.poll(f"{given}:{prefix}a") == b""  # a poll may

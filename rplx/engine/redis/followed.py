@@ -126,12 +126,13 @@ class Followed:
 
     def question(self) -> tuple[str, bytes, int]:
         """What to ask Redis: behind which cursor ("" for nothing), and what is known."""
+        # Written with `f`: str() writes 0.0000001 as 1E-7, which is no cursor.
         self.asked = self.losses if self.heard else NOT_HEARD
         if not self.loaded:
-            return ("" if self.wanted is None else str(self.wanted)), b"", 0
+            return ("" if self.wanted is None else f"{self.wanted:f}"), b"", 0
         if self.wanted is not None and self.wanted < self.base:
             return "0", b"", 0
-        return str(self.base), self.incarnation, self.number
+        return f"{self.base:f}", self.incarnation, self.number
 
     def outran(self, held: Held, asked: tuple[str, bytes, int]) -> bool:
         """Whether announcements came while Redis was asked, so that its answer is older than the copy."""
