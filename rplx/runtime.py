@@ -94,8 +94,7 @@ class Runtime:
         own = sockets is None
         listening = process.listen(config.in_.listen, "in.listen", browsers=False) if sockets is None else list(sockets)
         parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max)
-        server = InServer(self.hub, config.in_, parser, self._users, self.log)
-        server.max_failures = config.users.max_failures
+        server = InServer(self.hub, config, parser, self._users, self.log)
         server.start(listening)
         self._in_server = server
         if own:

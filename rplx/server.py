@@ -17,8 +17,9 @@ from rplx import process
 from rplx.engines import make_engine, sweep
 from rplx.errors import ConfigError
 from rplx.hub import Hub, Visibility
-from rplx.in_server import InServer, is_loopback
+from rplx.in_server import InServer
 from rplx.log import Log
+from rplx.logins import is_loopback
 from rplx.options import Change, Config, changed
 from rplx.perl_config import perl_text
 from rplx.protocol.identifiers import IdentifierParser
@@ -64,8 +65,7 @@ class Server:
             application = Demo(self.application, self.hub)
         self.wait_server = WaitServer(application, self.hub, config.wait, log)
         self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
-        self.in_server = InServer(self.hub, config.in_, _parser(config, config.in_.max_ids), self._users, log)
-        self.in_server.max_failures = config.users.max_failures
+        self.in_server = InServer(self.hub, config, _parser(config, config.in_.max_ids), self._users, log)
         self._warm_up()
         self._collected = time.monotonic()
         self._crowd = 0
@@ -167,8 +167,7 @@ class Server:
         self.hub.configure(config.wait.out_max, hook)
         self.application.configure(config)
         self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
-        self.in_server.configure(config.in_, _parser(config, config.in_.max_ids), users)
-        self.in_server.max_failures = config.users.max_failures
+        self.in_server.configure(config, _parser(config, config.in_.max_ids), users)
         if restart and self._supervised:
             self.log.message(f"Restarting, since {', '.join(restart)} cannot change while serving")
             self._leave(EXIT_RESTART)

@@ -1,0 +1,106 @@
+"""Carries out what back-ends ask for: a command in, the text of its answer out (protocol page, part 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rplx.errors import TooLarge
+from rplx.hub import Hub
+from rplx.in_connection import Connection
+from rplx.log import Log
+from rplx.logins import Logins
+from rplx.messages import Command, Online, Send, Stats, Watch
+from rplx.options import InOptions
+from rplx.protocol import commands, replies
+
+
+class Executor:
+    """`execute` is called in the greenlet of the connection that asks. `options` may be replaced at any time."""
+
+    def __init__(self, hub: Hub, options: InOptions, logins: Logins, log: Log) -> None:
+        self._hub = hub
+        self.options = options
+        self._logins = logins
+        self._log = log
+
+    def execute(self, connection: Connection, command: Command) -> bytes:
+        """Carries a command out; gives the text of its answer. Errors: Refusal."""
+        if isinstance(command, Send):
+            return self._send(connection, command)
+        credentials = command.credentials
+        self._logins.admit(connection.host, credentials)
+        login = credentials.login if credentials else None
+        if isinstance(command, Online):
+            return self._online(connection, command, login)
+        if isinstance(command, Watch):
+            return self._watch(connection, command, login)
+        assert isinstance(command, Stats)
+        self._received(connection, "STATS", ())
+        self._log.connection(connection, "sending stats")
+        return b"" if login else replies.stats(self._hub.stats())
+
+    def _send(self, connection: Connection, command: Send) -> bytes:
+        identifiers = command.identifiers
+        credentials = identifiers.credentials
+        self._logins.admit(connection.host, credentials)
+        log = self._log
+        if log.connections:
+            limits = f"; limiters are ({', '.join(identifiers.limiters)})" if identifiers.limiters else ""
+            login = f'; login is "{credentials.login}"' if credentials else ""
+            log.connection(connection, f"parsed IDs{limits}{login}")
+        if self.options.check_json:
+            commands.check_json(command.data)
+        if credentials is not None:
+            users = self._logins.users
+            for id in [id for id in identifiers.cursors if not users.owns(credentials.login, id)]:
+                log.connection(connection, f"skipping not owned [{id}] for login {credentials.login}")
+                del identifiers.cursors[id]
+            if not identifiers.cursors:
+                return b""
+        if log.connections:
+            log.connection(connection, f"added data for [{','.join(identifiers.cursors)}]")
+        return replies.receipt(self._hub.publish(command))
+
+    def _online(self, connection: Connection, command: Online, login: str | None) -> bytes:
+        self._received(connection, "ONLINE", command.prefixes)
+        prefixes = self._owned(login, command.prefixes)
+        if prefixes is None:
+            return b""
+        online = self._hub.engine.online(prefixes)
+        if len(online) > self.options.max_online:
+            raise TooLarge(f"more than {self.options.max_online} ids are online; ask for those of a prefix")
+        self._log.connection(connection, f"sending {len(online)} online identifiers")
+        return replies.online(online)
+
+    def _watch(self, connection: Connection, command: Watch, login: str | None) -> bytes:
+        arguments = () if command.position is None else (command.position, *command.prefixes)
+        self._received(connection, "WATCH", arguments)
+        engine = self._hub.engine
+        newest = engine.position()
+        position = _whole(command.position)
+        if not position or position > newest:
+            self._log.connection(connection, "sending 1 events")
+            return replies.fake_event(newest)
+        prefixes = self._owned(login, command.prefixes)
+        if prefixes is None:
+            return b""
+        events = engine.events(position, prefixes)
+        self._log.connection(connection, f"sending {len(events)} events")
+        return replies.events(events)
+
+    def _received(self, connection: Connection, name: str, arguments: Iterable[str]) -> None:
+        if self._log.connections:
+            self._log.connection(connection, f"received aux command: {' '.join([name, *arguments])}")
+
+    def _owned(self, login: str | None, prefixes: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The prefixes that the login may ask about; None if it may ask about none of them."""
+        if login is None:
+            return prefixes
+        return tuple([prefix for prefix in prefixes if self._logins.users.owns(login, prefix)]) or None
+
+
+def _whole(text: str | None) -> int | None:
+    """A position's number; None if it is not one."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 18:
+        return None
+    return int(text)

@@ -1,0 +1,72 @@
+"""A back-end's connection on the IN line."""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+from typing import Any
+
+from gevent.socket import wait_read, wait_write
+
+from rplx.protocol.http_requests import RequestReader, State
+
+READ_SIZE = 65536  # bytes read at once
+
+_SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+
+
+class Connection:
+    """A back-end's connection: its socket, read and written by its greenlet, which waits only where it must.
+
+    The bare socket and a watcher when it would block: gevent's own socket object took 60 µs of the 200 of a send.
+    """
+
+    __slots__ = ("_sock", "_timeout", "host", "lingers", "port", "reader")
+    line = "IN"
+
+    def __init__(self, sock: _socket.socket, address: Any, timeout: float) -> None:
+        self._sock = sock
+        self._timeout = timeout
+        self.host: str = address[0]
+        self.port: int = address[1]
+        self.reader: RequestReader | None = None
+        self.lingers = False  # whether its client may still send when it ends
+
+    @property
+    def peer(self) -> str:
+        """HOST:PORT, for the log."""
+        return f"{self.host}:{self.port}"
+
+    def receive(self) -> bytes:
+        """What has come, empty at the end of the client's sending half. Errors: OSError, TimeoutError."""
+        while True:
+            try:
+                return self._sock.recv(READ_SIZE, _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                wait_read(self._sock.fileno(), self._timeout, TimeoutError())
+
+    def send(self, data: bytes, flags: int = _SEND) -> None:
+        """Sends all of `data`. Errors: OSError, TimeoutError."""
+        while data:
+            try:
+                data = data[self._sock.send(data, flags) :]
+            except BlockingIOError:
+                wait_write(self._sock.fileno(), self._timeout, TimeoutError())
+
+    def end_if_idle(self) -> None:
+        """Between two requests, makes the next thing received the end; one that has come is answered before it."""
+        if self.reader is None or self.reader.state is State.START:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(_socket.SHUT_RD)
+
+    def send_last(self, data: bytes) -> None:
+        """Sends all of `data`, so that it goes out together with the end: a fifth of a send's time saved.
+
+        `lingers` tells how to end: by closing where the client has ended its half, as Realplexor's clients do behind a
+        send; else unread bytes would turn the end into a reset. Errors: OSError, TimeoutError.
+        """
+        try:
+            self.lingers = bool(self._sock.recv(READ_SIZE, _socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            self.lingers = True
+        self.send(data, _SEND | _socket.MSG_MORE)
