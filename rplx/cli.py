@@ -6,6 +6,7 @@ gevent, the server and the client are imported by the commands that need them, s
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `rplx` with these arguments (None: the process's) and gives its exit status; errors go to stderr."""
+    _print_whatever_comes()
     try:
         args = _parser().parse_args(argv)
     except SystemExit as end:  # argparse has printed why
@@ -161,6 +163,12 @@ def main(argv: list[str] | None = None) -> int:
         # Whoever read our output has seen enough; keep Python from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+
+
+def _print_whatever_comes() -> None:
+    """Characters that stdout has no bytes for (ASCII, lone surrogates) come out escaped instead of as a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(command: str, error: Exception, status: int) -> int:

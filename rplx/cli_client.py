@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from rplx.checks import parse_address
 
 if TYPE_CHECKING:
-    from rplx.client import Event, Message, Realplexor
+    from rplx.client import Event, Message, Realplexor, Unreadable
 
 IN_VARIABLE, WAIT_VARIABLE, PASSWORD_VARIABLE = "RPLX_IN", "RPLX_WAIT", "RPLX_PASSWORD"
 CLIENT_VARIABLES = frozenset((IN_VARIABLE, WAIT_VARIABLE, PASSWORD_VARIABLE))
 DEFAULT_IN = "127.0.0.1:10010"
 DEFAULT_WAIT = "http://127.0.0.1:8088/"
 TIMEOUT = 5.0  # seconds for one question to the server
+UNREADABLE_SHOWN = 200  # bytes of a message that cannot be read, in the line that says so
 
 
 class UsageError(Exception):
@@ -165,19 +166,51 @@ def listen(args: argparse.Namespace) -> int:
 
 
 def _print_message(message: Message, as_json: bool) -> None:
+    """One line on stdout; on stderr a line that says why, if the message cannot be read."""
+    from rplx.client import Unreadable
+
+    items = ",".join(f"{cursor}:{id}" for id, cursor in message.ids.items())
+    try:
+        if isinstance(message.data, Unreadable):
+            _print_unreadable(items, message, message.data, as_json)
+        elif as_json:
+            _print_json({"ids": message.ids, "data": message.data})
+        else:
+            print(items, _json(message.data), flush=True)
+    except RecursionError:  # read with the last frame of the stack, and written with one more
+        _warn(f"the message at {items} is nested too deeply to be printed")
+
+
+def _print_unreadable(items: str, message: Message, data: Unreadable, as_json: bool) -> None:
+    """Plain: on stderr alone, since a line on stdout holds a JSON value. With --json its text as a string."""
     if as_json:
-        _print_json({"ids": message.ids, "data": message.data})
+        raw = data.raw.decode("utf-8", "replace")
+        _print_json({"ids": message.ids, "unreadable": data.reason, "raw": raw})
     else:
-        items = ",".join(f"{cursor}:{id}" for id, cursor in message.ids.items())
-        print(items, json.dumps(message.data, ensure_ascii=False), flush=True)
+        shown = data.raw[:UNREADABLE_SHOWN].decode("utf-8", "replace")
+        _warn(f"the message at {items} cannot be read: {data.reason}: {json.dumps(shown, ensure_ascii=False)}")
 
 
 def _print_gap(ids: list[str]) -> None:
-    print(f"rplx listen: messages may have been missed in {','.join(ids)}", file=sys.stderr)
+    _warn(f"messages may have been missed in {','.join(ids)}")
+
+
+def _warn(text: str) -> None:
+    print(f"rplx listen: {text}", file=sys.stderr, flush=True)
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(_json(value), flush=True)
+
+
+def _json(value: Any) -> str:
+    """As JSON: what stdout's encoding has no bytes for, lone surrogates among it, is escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def _add_back_end_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ client.send(["alpha", "beta"], {"text": "hello"})
 """
 
 from rplx.client.answers import Event, Message
+from rplx.client.blocks import Unreadable
 from rplx.client.errors import (
     BrokenResponse,
     ConnectionFailed,
@@ -38,4 +39,5 @@ __all__ = [
     "Refused",
     "SendManyError",
     "Timeout",
+    "Unreadable",
 ]

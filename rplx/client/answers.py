@@ -6,8 +6,10 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from rplx.client.blocks import read_one_by_one
 from rplx.client.errors import BrokenResponse
 
+_CURSOR = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _RECEIPT_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]+(?:\.[0-9]+)?)")
 _ONLINE_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]{1,18})")
 _WATCH_LINE = re.compile(r"(\w+) ([0-9]+):(\w+)")
@@ -23,7 +25,10 @@ class Event(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message that a listener received: `ids` are its cursors in those of the listener's channels that it reached."""
+    """A message that a listener received: `ids` are its cursors in those of the listener's channels that it reached.
+
+    `data` is what `json` makes of it, or an `Unreadable` with its raw text where Python cannot read it.
+    """
 
     data: Any
     ids: dict[str, str]
@@ -72,17 +77,30 @@ def stats(text: str) -> dict[str, dict[str, str]]:
 
 
 def poll(body: bytes) -> list[Message]:
-    """The messages of a WAIT answer; none for the empty one (part 2, steps 3 and 4)."""
+    """The messages of a WAIT answer; none for the empty one (part 2, steps 3 and 4).
+
+    A message that cannot be read has an Unreadable as its data; only what is no list of messages is a BrokenResponse.
+    """
     text = body.strip()
     if not text:
         return []
     try:
-        return [Message(block["data"], _cursors(block["ids"])) for block in json.loads(text)]
+        return [Message(data, _cursors(ids)) for ids, data in _blocks(text)]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BrokenResponse(f"not the body of a WAIT answer: {error}") from error
 
 
+def _blocks(text: bytes) -> list[tuple[Any, Any]]:
+    """The ids and the data of each block."""
+    try:
+        blocks = json.loads(text)
+    except (ValueError, RecursionError):
+        # One message spoils the whole: each is read by itself, at a cost that only such answers have.
+        return list(read_one_by_one(text))
+    return [(block["ids"], block["data"]) for block in blocks]
+
+
 def _cursors(ids: dict[str, Any]) -> dict[str, str]:
-    if not all(isinstance(cursor, str) for cursor in ids.values()):
-        raise TypeError("a cursor is a string")
+    if not all(isinstance(cursor, str) and _CURSOR.fullmatch(cursor) for cursor in ids.values()):
+        raise TypeError("a cursor is a decimal number in a string")
     return ids
