@@ -51,9 +51,11 @@ http {{
   server {{ listen {hasty_in}; location / {{ proxy_pass http://in; }} }}
 }}
 """
+# One thread: of two that log to standard output at the same moment, one may drop its line.
 HAPROXY = """
 global
   maxconn 512
+  nbthread 1
   log stdout format raw local0
 defaults
   mode http
