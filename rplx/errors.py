@@ -35,6 +35,13 @@ class BadRequest(Refusal):
     pass
 
 
+class TlsHandshake(BadRequest):
+    """The client speaks TLS, where there is none. It can read no answer, so its connection is closed (part 7.15)."""
+
+    def __init__(self) -> None:
+        super().__init__("a TLS handshake on a port without TLS: https needs a proxy in front that ends it")
+
+
 class AccessDenied(Refusal):
     """Credentials refused. The reason phrase is spelt so on the wire, and clients compare it (part 3)."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httptools
 
-from rplx.errors import BadRequest, HeadTooLarge, Refusal, TooLarge
+from rplx.errors import BadRequest, HeadTooLarge, Refusal, TlsHandshake, TooLarge
 
 _VERSIONS = ("1.1", "1.0")
 # What a method is made of (RFC 9110, 5.6.2): a browser may send any. The longest that IANA lists has 17 characters.
@@ -27,6 +27,7 @@ _OFTEN = {b"GET ": "GET", b"POST": "POST"}  # how nearly every request begins, a
 _HTTP = {b" HTTP/1.1": "1.1", b" HTTP/1.0": "1.0"}
 _CHECKED = frozenset((b"host", b"content-length", b"connection", b"proxy-connection", b"transfer-encoding", b"expect"))
 _CHUNKED_END = b"\r\n\r\n"  # the last chunk or the trailers end so, and nothing else ends a chunked body
+_HANDSHAKE = b"\x16\x03"  # how every TLS connection begins (RFC 8446, 5.1), and nothing that is meant for us
 _LENGTH_DIGITS = 18  # of a Content-Length
 CHUNK_OVERHEAD = 16  # bytes around each byte of a chunked body, beside head_max for extensions and trailers
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # for a client that waits for it before it sends its body
@@ -147,8 +148,8 @@ class RequestReader:
     def feed(self, data: bytes) -> list[HttpRequest]:
         """The requests that are whole now.
 
-        One that is refused is found in `error` (BadRequest, HeadTooLarge, TooLarge), behind those that came before it;
-        it ends the connection.
+        One that is refused is found in `error` (BadRequest, HeadTooLarge, TooLarge; TlsHandshake, which is to be closed
+        without an answer), behind those that came before it; it ends the connection.
         """
         requests: list[HttpRequest] = []
         if self.state is State.START and self._feed_whole(data, requests):
@@ -221,7 +222,7 @@ class RequestReader:
         if state is State.BODY:
             return self._body(data, requests)
         if state is State.TEXT:
-            self.text += data
+            self._grow_text(self.text + data)
         elif state is State.UNTIL_END:
             self._collector.on_body(data)
             if self._collector.body_size > self.body_max:
@@ -242,8 +243,14 @@ class RequestReader:
         if line_end >= 0 and _REQUEST_LINE.match(line):
             return self._head(data, requests)
         self.state = State.TEXT
-        self.text = data
+        self._grow_text(data)
         return b""
+
+    def _grow_text(self, text: bytes) -> None:
+        """Errors: TlsHandshake."""
+        self.text = text
+        if text.startswith(_HANDSHAKE):
+            raise TlsHandshake
 
     def _head(self, data: bytes, requests: list[HttpRequest]) -> bytes:
         end = data.find(b"\n\r\n") + 3
