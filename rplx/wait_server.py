@@ -400,11 +400,13 @@ class WaitServer(Requests):
                 self._loop.run_callback(self._run_workers)
                 return
             reader = connection.reader
-            if reader is not None and reader.error is not None:
-                self.refuse(connection, reader.error)
-                return
-            if reader is not None and reader.expects_continue:
-                self.go_on(connection, reader)
+            if reader is not None:  # the next request has begun, so it is that which has to come whole
+                if reader.error is not None:
+                    self.give_up(connection, reader.error)
+                    return
+                connection.deadline = time.monotonic() + self.options.head_timeout
+                if reader.expects_continue:
+                    self.go_on(connection, reader)
             if connection.readable:
                 connection.readable = False
                 self._loop.run_callback(self._work, (connection,))
