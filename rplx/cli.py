@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import rplx
-from rplx import cli_client
+from rplx import cli_client, standard_streams
 from rplx.bench import command as bench
 from rplx.cli_client import CLIENT_VARIABLES, UsageError
 from rplx.errors import ConfigError, RplxError
@@ -141,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `rplx` with these arguments (None: the process's) and gives its exit status; errors go to stderr."""
+    standard_streams.fill()
     _print_whatever_comes()
     try:
         args = _parser().parse_args(argv)

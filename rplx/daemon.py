@@ -20,7 +20,8 @@ from rplx.supervisor import Loader, Supervisor
 def serve(load: Callable[[], Config]) -> int:
     """`rplx serve`: runs until a signal ends it; gives the exit status. Errors: ConfigError before anything serves."""
     status = _run(lambda: (load(), []), None, supervised=False)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # a hook may have printed to somebody who has gone
+        sys.stdout.flush()
     os._exit(status)  # the interpreter's own end would walk through every listener that is still parked
 
 
@@ -45,7 +46,7 @@ def _run(load: Loader, pidfile: str | None, *, supervised: bool) -> int:
             if supervised or config.server.max_mem_mb or config.server.workers > 1:
                 return Supervisor(load, config, log, bind, serve_in_this_process).run()
             (sockets,) = bind(config, log)
-            ready = partial(process.notify, "READY=1")
+            ready = partial(process.notify, "READY=1", log)
             return serve_in_this_process(config, load, sockets, log, ready=ready, supervised=False)
     finally:
         log.flush()

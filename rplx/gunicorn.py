@@ -13,7 +13,7 @@ import signal
 import socket
 from typing import Any
 
-from rplx import process
+from rplx import process, standard_streams
 from rplx.engines import check_engine, check_installed, is_shared
 from rplx.environment import configuration
 from rplx.errors import ConfigError
@@ -47,6 +47,7 @@ _sockets: list[Any] = []
 
 def on_starting(server: Any) -> None:
     """In the master: checks the options and binds the IN line. Errors: RuntimeError, which gunicorn prints and ends."""
+    standard_streams.fill()
     try:
         config = configuration()
         if "gevent" not in server.cfg.worker_class_str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rplx
+from rplx import standard_streams
 from rplx.config_text import to_toml
 from rplx.errors import ConfigError
 from rplx.legacy_names import HOOK_KEY, HOOK_PROBLEM, KEYS, OLD_CONFIG, READ_BY_NOTHING, from_legacy
@@ -144,6 +145,7 @@ def parse_command_line(argv: list[str]) -> CommandLine:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the server as the old command did. Gives the exit status: 1 if the configuration is wrong."""
+    standard_streams.fill()
     command_line = parse_command_line(sys.argv[1:] if argv is None else argv)
     from rplx.daemon import run_legacy  # brings gevent with it, which --help and a wrong command line need not wait for
 

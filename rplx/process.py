@@ -9,6 +9,7 @@ import pwd
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from setproctitle import setproctitle
 
 from rplx.checks import parse_address
 from rplx.errors import ConfigError
+from rplx.log import Log
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
 DEFER_ACCEPT = 5  # seconds that a silent new connection stays in the kernel: 48 -> 37.5 µs to enter
@@ -23,6 +25,12 @@ USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
 UNSENT_MAX = 131_072  # bytes that the kernel takes beyond what a listener reads: else megabytes, and no write_timeout
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
 HANDLED_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+IGNORED_SIGNALS = {
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+}  # log rotation's among them: we hold no log file open
+NOTIFY_TIMEOUT = 0.1  # seconds that a full NOTIFY_SOCKET may hold up who tells it something
 _PR_SET_PDEATHSIG = 1
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -116,7 +124,9 @@ def check_user(user: str) -> None:
 
 
 def hold_signals() -> None:
-    """Signals that a server handles wait from now on, in this process and those forked from it."""
+    """Signals that a server handles wait from now on, in this process and those forked from it; others end nobody."""
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
 
 
@@ -165,14 +175,28 @@ def set_title(title: str) -> None:
     setproctitle(title)
 
 
-def notify(state: str) -> None:
-    """Tells systemd, if it started us (sd_notify(3)): READY=1, RELOADING=1, STOPPING=1."""
+def notify(state: str, log: Log) -> None:
+    """Tells systemd, if it started us (sd_notify(3)): READY=1, RELOADING=1, STOPPING=1.
+
+    One that cannot be reached changes nothing for us: `log` is told once.
+    """
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + path[1:] if path.startswith("@") else path)
-        sock.send(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(NOTIFY_TIMEOUT)
+            sock.connect("\0" + path[1:] if path.startswith("@") else path)
+            sock.send(state.encode())
+    except OSError as error:
+        log.trouble("notify", f"systemd is not told how we are, NOTIFY_SOCKET={path}: {error.strerror or error}")
+    else:
+        log.recovered("notify", "systemd is told again how we are")
+
+
+def reloading() -> str:
+    """What systemd is told when a reload begins."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
 
 
 def trim_memory() -> None:

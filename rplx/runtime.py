@@ -12,7 +12,7 @@ import gevent
 from gevent import get_hub, monkey
 from gevent.lock import BoundedSemaphore
 
-from rplx import process
+from rplx import process, standard_streams
 from rplx.client.errors import InvalidArgument, Refused, Timeout
 from rplx.client.names import Ids, cursors_by_id, encode
 from rplx.engines import make_engine, sweep
@@ -63,6 +63,7 @@ class Runtime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.process = os.getpid()
+        standard_streams.fill()
         self.log = Log(config.log.verbosity, config.log.connections, STDERR)
         self._users = load_users(config, self.log)
         self.engine = make_engine(config, self.log)

@@ -33,6 +33,7 @@ COLLECT_WHEN_BELOW = 1000  # listeners: with fewer, a full collection is short
 COLLECT_FROM = 10_000  # new objects that are worth a collection
 COLLECT_AT_LEAST_EVERY = 600.0  # seconds between full collections, whatever the crowd
 LAST_REQUESTS = 1.0  # seconds that sends under way have at least when the server ends
+END_TIMEOUT = 4.0  # seconds beyond the drain after which the server ends, whatever still hangs
 TRIM_CROWD = 1000  # connections that must have left before memory is given back
 
 
@@ -50,6 +51,7 @@ class Server:
         self._sockets = sockets
         self.log = log
         self._supervised = supervised
+        self._leaving = False  # told to end, or to be started again
         self._ended = Event()
         self._status = EXIT_OK
         self._users = load_users(config, log)
@@ -95,9 +97,16 @@ class Server:
         sweeper = gevent.spawn(self._sweep_forever)
         self._ended.wait()
         sweeper.kill()
-        self.engine.close()
+        self._close_engine()
         self.log.flush()
         return self._status
+
+    def _close_engine(self) -> None:
+        try:
+            with gevent.Timeout.start_new(END_TIMEOUT):
+                self.engine.close()
+        except (Exception, gevent.Timeout) as error:  # it must not keep us from ending
+            self.log.error(f"{type(error).__name__} while the engine was closed: {error}")
 
     def _warn_of_guests(self) -> None:
         everywhere = [sock for sock in self._sockets.in_ if not is_loopback(sock.getsockname()[0])]
@@ -120,32 +129,46 @@ class Server:
 
     def _terminate(self) -> None:
         self.log.message(f"SIGTERM received, answering {self.hub.listening} waiting polls and exiting")
+        if not self._supervised:
+            process.notify("STOPPING=1", self.log)
         self._leave(EXIT_OK)
 
     def _leave(self, status: int) -> None:
-        """Drains both lines, then ends with `status`."""
-        if not self._supervised:
-            process.notify("STOPPING=1")
+        """Drains both lines, then ends with `status`, whatever goes wrong meanwhile."""
         self._status = status
+        self._leaving = True
+        gevent.spawn_later(self.config.server.drain + END_TIMEOUT, self._ended.set)
+        try:
+            self._drain()
+        except Exception as error:
+            self.log.error(f"{type(error).__name__} while polls were answered at the end: {error}")
+        finally:
+            self._ended.set()
+
+    def _drain(self) -> None:
         begin = time.monotonic()
         self.in_server.stop_accepting()
         self.wait_server.drain(self.config.server.drain)
         left = begin + self.config.server.drain - time.monotonic()
         self.in_server.stop(timeout=max(left, LAST_REQUESTS))
-        self._ended.set()
 
     def _hang_up(self) -> None:
         self.log.message("SIGHUP received, reloading the config")
+        if self._leaving:
+            return
         if not self._supervised:
-            process.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            process.notify(process.reloading(), self.log)
         try:
             self._reload()
         except ConfigError as error:
             for problem in error.problems:
-                self.log.error(f"{problem}")
+                self.log.error(problem)
             self.log.error("the old configuration stays in force")
-        if not self._supervised:
-            process.notify("READY=1")
+        except Exception as error:
+            self.log.error(f"{type(error).__name__} while the configuration was reloaded: {error}")
+        finally:
+            if not self._supervised:
+                process.notify("READY=1", self.log)
 
     def _reload(self) -> None:
         """Takes the options that may change while serving. Errors: ConfigError; then nothing has changed."""
@@ -223,8 +246,9 @@ def load_hook(name: str) -> Visibility | None:
     module, _, attribute = name.partition(":")
     try:
         hook = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError([f"hooks.check_visibility: cannot load {name}: {error}"]) from None
+    except (Exception, SystemExit) as error:  # what runs here is somebody's module
+        why = str(error) or type(error).__name__
+        raise ConfigError([f"hooks.check_visibility: cannot load {name}: {why}"]) from None
     if not callable(hook):
         raise ConfigError([f"hooks.check_visibility: {name} is not a function"])
     found: Visibility = hook

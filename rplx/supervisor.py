@@ -84,22 +84,33 @@ class Supervisor:
         for worker in self._workers:
             self._start(worker)
         while not self._ending or any(worker.pid for worker in self._workers):
-            self._look_for_ready()
             caught = signal.sigtimedwait(_HANDLED, READY_LOOK_EVERY if self._awaited else LOOK_EVERY)
-            if caught is not None and caught.si_signo != signal.SIGCHLD:
-                self._pass_on(signal.Signals(caught.si_signo))
-            self._reap()
-            for worker in self._workers:
-                self._look_after(worker)
-            self._look_at_memory()
+            try:
+                self._look_around(caught.si_signo if caught is not None else signal.SIGCHLD)
+            except Exception as error:  # who supervises outlives what goes wrong, above all to end others when told
+                self._log.rarely(f"ERROR: {type(error).__name__} in the supervisor: {error}")
         return self._status
+
+    def _look_around(self, caught: int) -> None:
+        if caught != signal.SIGCHLD:
+            self._pass_on(signal.Signals(caught))
+        self._look_for_ready()
+        self._reap()
+        for worker in self._workers:
+            self._look_after(worker)
+        self._look_at_memory()
 
     def _start(self, worker: Worker) -> None:
         self._log.flush()
         worker.started = time.monotonic()
         worker.kill_at = 0.0
         parent = os.getpid()
-        worker.pid = os.fork()
+        try:
+            worker.pid = os.fork()
+        except OSError as error:
+            self._log.error(f"cannot start a worker: {error.strerror}")
+            self._died(worker, 1)
+            return
         if worker.pid:
             return
         status = 1
@@ -107,9 +118,9 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             process.die_with_parent(parent)
             status = self._work(worker)
-        finally:
             self._tell_ready()  # if it did not get so far, nobody must wait for it
             sys.stdout.flush()
+        finally:
             os._exit(status)
 
     def _work(self, worker: Worker) -> int:
@@ -140,7 +151,7 @@ class Supervisor:
             self._awaited -= len(os.read(self._ready_from, self._awaited))
         if not self._awaited:
             self._look_at = time.monotonic() + LOOK_EVERY
-            process.notify("READY=1")
+            process.notify("READY=1", self._log)
 
     def _tell_ready(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -149,16 +160,16 @@ class Supervisor:
     def _pass_on(self, caught: signal.Signals) -> None:
         if caught in (signal.SIGINT, signal.SIGTERM):
             self._ending = True
-            process.notify("STOPPING=1")
+            process.notify("STOPPING=1", self._log)
         else:
-            process.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            process.notify(process.reloading(), self._log)
         for worker in self._workers:
             if worker.pid:
                 if self._ending:
                     worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
                 os.kill(worker.pid, caught)
         if not self._ending:
-            process.notify("READY=1")
+            process.notify("READY=1", self._log)
 
     def _reap(self) -> None:
         """Takes note of the workers that have ended."""
@@ -177,8 +188,8 @@ class Supervisor:
             else:
                 self._died(worker, code)
         if self._renewing and not any(worker.pid for worker in self._workers):
-            self._renewing = False
             self._take_new_config()
+            self._renewing = False  # where not even the old addresses can be had, this is tried again
 
     def _renew(self) -> None:
         """A worker has ended for the sake of new options: those that drain still follow it, and none begins before."""
@@ -204,6 +215,9 @@ class Supervisor:
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error(problem)
+            return
+        except Exception as error:
+            self._log.error(f"{type(error).__name__} while the configuration was loaded: {error}")
             return
         where = (config.wait.listen, config.in_.listen, config.server.workers)
         if where != (old.wait.listen, old.in_.listen, old.server.workers):
