@@ -50,7 +50,7 @@ class Address:
         """InvalidArgument for a host or port that nothing can listen on."""
         try:
             host.encode("idna")
-        except UnicodeError as error:
+        except (UnicodeError, AttributeError) as error:
             raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given') from error
         if not host or not host.isprintable() or set(host) & set(" /@"):
             raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given')
@@ -247,8 +247,7 @@ class Connection:
             body += self._exactly(size, deadline)
             self._line(deadline)
             self._size(str(len(body)), 10)
-        while self._line(deadline):
-            pass
+        self._headers(deadline)
         return bytes(body)
 
 

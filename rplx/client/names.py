@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,9 +17,16 @@ Ids = str | int | Mapping[str, Cursor | None] | Iterable[str | int]
 Prefixes = str | Iterable[str] | None
 
 _ID = re.compile(r"[A-Za-z0-9_]+")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # as the server's option pages.identifier
 _CURSOR = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _POSITION = re.compile(r"[0-9]+")
-_PASSWORD = re.compile(r"[^@\s]*")
+_PASSWORD = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]*")
+_NUMBERS = (
+    bytes,
+    bytearray,
+    memoryview,
+    array,
+)  # an iteration over these gives numbers, and 99 is an id like any other
 
 
 def checked_id(value: object) -> str:
@@ -45,9 +53,19 @@ def checked_position(value: object) -> str:
     return text
 
 
+def checked_marker_word(word: object) -> str:
+    """The word before `=` in the marker; InvalidArgument unless it can stand in a header's value (part 1)."""
+    if not isinstance(word, str) or not _WORD.fullmatch(word):
+        raise InvalidArgument(f'The marker\'s word must be alphanumeric, "{word}" given')
+    return word
+
+
 def cursors_by_id(ids: Ids) -> dict[str, str | None]:
-    """Each id once, with its cursor's text or None. An id alone, several, or a mapping id -> cursor."""
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
+    """Each id once, with its cursor's text or None. An id alone, several, or a mapping id -> cursor.
+
+    Bytes are no text, and no list of numbers either: InvalidArgument.
+    """
+    if isinstance(ids, (str, *_NUMBERS)) or not isinstance(ids, Iterable):
         return {checked_id(ids): None}
     if isinstance(ids, Mapping):
         return {checked_id(id): None if cursor is None else checked_cursor(cursor) for id, cursor in ids.items()}
@@ -62,14 +80,16 @@ def encode(data: Any) -> bytes:
         raise InvalidArgument(f"data has no JSON form: {error}") from error
 
 
-def checked_json(text: str | bytes) -> bytes:
+def checked_json(text: str | bytes | bytearray | memoryview) -> bytes:
     """`text` in UTF-8, without white space around it; InvalidArgument unless it is one strict JSON text (RFC 8259)."""
+    if not isinstance(text, (str, bytes, bytearray, memoryview)):
+        raise InvalidArgument(f"not JSON: neither text nor bytes, but {type(text).__name__}")
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no JSON value")
 
     try:
-        decoded = (text.decode() if isinstance(text, bytes) else text).strip(" \t\r\n")
+        decoded = (text if isinstance(text, str) else bytes(text).decode()).strip(" \t\r\n")
         # Numbers stay text here: they are sent as they stand, however long.
         json.loads(decoded, parse_constant=refuse, parse_int=str, parse_float=str)
         return decoded.encode()
@@ -87,13 +107,13 @@ class Names:
     @classmethod
     def of(cls, namespace: str | None, login: str | None, password: str | None) -> Names:
         """InvalidArgument for a namespace, login or password that the marker could not carry (part 1)."""
-        namespace = checked_id(namespace) if namespace else ""
-        if not login:
+        namespace = "" if namespace is None or namespace == "" else checked_id(namespace)
+        if login is None or login == "":
             return cls(namespace, "")
-        if not _ID.fullmatch(login):
+        if not isinstance(login, str) or not _ID.fullmatch(login):
             raise InvalidArgument(f'Login must be alphanumeric, "{login}" given')
-        if not _PASSWORD.fullmatch(password or ""):
-            raise InvalidArgument('Password must have no "@" and no white space')
+        if not isinstance(password, str | None) or not _PASSWORD.fullmatch(password or ""):
+            raise InvalidArgument('Password must be text without "@", white space and control characters')
         return cls(f"{login}_{namespace}", f"{login}:{password or ''}@")
 
     def full(self, id: str) -> str:
@@ -117,5 +137,7 @@ class Names:
         """Full prefixes for ONLINE and WATCH; no prefix means all ids of the namespace."""
         if prefixes is None or isinstance(prefixes, str):
             prefixes = [prefixes or ""]
-        full = [self.prefix + (checked_id(prefix) if prefix else "") for prefix in prefixes] or [self.prefix]
+        elif isinstance(prefixes, _NUMBERS) or not isinstance(prefixes, Iterable):
+            prefixes = [checked_id(prefixes)]
+        full = [self.prefix + ("" if prefix == "" else checked_id(prefix)) for prefix in prefixes] or [self.prefix]
         return [] if "" in full else full

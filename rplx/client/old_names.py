@@ -1,6 +1,7 @@
 """The class and method names of the old Python module, for scripts that use them (protocol page, part 6).
 
-Requests go out as the old module sent them: a connection each, half-closed behind the request, read to its end.
+Requests go out as the old module sent them: a connection each, half-closed behind the request, read to its end, within
+limits of bytes and time.
 """
 
 from __future__ import annotations
@@ -10,9 +11,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rplx.client import answers
-from rplx.client.connection import Address
+from rplx.client.connection import Address, Deadline
 from rplx.client.errors import BrokenResponse, InvalidArgument
-from rplx.client.names import Cursor, Ids, Names, Prefixes, checked_position, cursors_by_id, encode
+from rplx.client.names import (
+    Cursor,
+    Ids,
+    Names,
+    Prefixes,
+    checked_marker_word,
+    checked_position,
+    cursors_by_id,
+    encode,
+)
 
 TLS_PORT = 443
 
@@ -29,16 +39,18 @@ class Dklab_Realplexor:
     """
 
     timeout = 5.0  # seconds for connecting, and for each wait for bytes
+    call_timeout = 60.0  # seconds for one whole call
+    answer_max = 64 * 1024 * 1024  # bytes of an answer: ONLINE of a million ids fits
 
     def __init__(
         self, host: str, port: int | str, namespace: str | None = None, identifier: str = "identifier"
     ) -> None:
         self._namespace = namespace
-        self._identifier = identifier
         try:
+            self._identifier = checked_marker_word(identifier)
             self._names = Names.of(namespace, None, None)
             self._address = Address.of(host, int(port), int(port) == TLS_PORT)
-        except (InvalidArgument, ValueError) as error:
+        except (ValueError, TypeError) as error:
             raise Dklab_Realplexor_Exception(str(error)) from error
 
     def logon(self, login: str, password: str) -> None:
@@ -100,22 +112,34 @@ class Dklab_Realplexor:
         )
         try:
             return self._exchange(head.encode() + body)
+        except BrokenResponse as error:
+            raise Dklab_Realplexor_Exception(str(error)) from error
         except OSError as error:
             text = error.strerror or str(error) or "timed out"
             raise Dklab_Realplexor_Exception(f"Error #{error.errno or 0}: {text}") from error
 
     def _exchange(self, request: bytes) -> bytes:
-        tls = self._address.tls
-        with socket.create_connection((self._address.host, self._address.port), self.timeout) as plain:
-            connection = tls.wrap_socket(plain, server_hostname=self._address.host) if tls else plain
+        """Errors: OSError, BrokenResponse for an answer past the limit."""
+        address, tls = self._address, self._address.tls
+        deadline = Deadline(self.call_timeout)
+        with socket.create_connection((address.host, address.port), self.timeout) as plain:
+            connection = tls.wrap_socket(plain, server_hostname=address.host) if tls else plain
             with connection:
+                connection.settimeout(deadline.left())
                 connection.sendall(request)
                 if not tls:
                     connection.shutdown(socket.SHUT_WR)
                 received = bytearray()
-                while data := connection.recv(65_536):
+                while data := self._receive(connection, deadline):
                     received += data
+                    if len(received) > self.answer_max:
+                        raise BrokenResponse(f"Answer is longer than {self.answer_max} bytes")
         return bytes(received)
+
+    def _receive(self, connection: socket.socket, deadline: Deadline) -> bytes:
+        left = deadline.left()
+        connection.settimeout(self.timeout if left is None else min(left, self.timeout))
+        return connection.recv(65_536)
 
 
 def _checked(answer: bytes) -> bytes:

@@ -23,7 +23,16 @@ from rplx.client.errors import (
     Timeout,
 )
 from rplx.client.listener import POLL_TIMEOUT, Listener, Retry, is_passing
-from rplx.client.names import Ids, Names, Prefixes, checked_json, checked_position, cursors_by_id, encode
+from rplx.client.names import (
+    Ids,
+    Names,
+    Prefixes,
+    checked_json,
+    checked_marker_word,
+    checked_position,
+    cursors_by_id,
+    encode,
+)
 
 TIMEOUT = 5.0  # seconds for one call: connect, send, answer
 IDLE_MAX = 4  # idle connections that are kept; as many threads send at once without a new one
@@ -62,7 +71,7 @@ class Realplexor:
         self.timeout = timeout
         self.address = Address.of(host, port, tls)
         self._names = Names.of(namespace, login, password)
-        self._identifier = identifier
+        self._identifier = checked_marker_word(identifier)
         self._idle: list[Connection] = []  # list's append and pop are atomic: no lock is needed
         self._process = os.getpid()
 
@@ -75,7 +84,9 @@ class Realplexor:
         """
         return self._send(ids, encode(data), limit_to)
 
-    def send_json(self, ids: Ids, text: str | bytes, limit_to: Ids | None = None) -> dict[str, str]:
+    def send_json(
+        self, ids: Ids, text: str | bytes | bytearray | memoryview, limit_to: Ids | None = None
+    ) -> dict[str, str]:
         """`send` for data that is JSON text already; it is checked, and sent as it stands."""
         return self._send(ids, checked_json(text), limit_to)
 

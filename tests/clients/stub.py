@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -97,3 +98,23 @@ def answering(*bodies: str | bytes) -> Callable[[StubConnection, int], None]:
             connection.answer(bodies[min(turn, len(bodies) - 1)])
 
     return conversation
+
+
+def receipts(connection: StubConnection, number: int) -> None:
+    """Answers each send as part 7.1 says: `ID CURSOR` for each id of the marker."""
+    for turn in range(100_000):
+        connection.answer(receipt_for(connection.read(), turn))
+
+
+def receipt_for(request: bytes, turn: int) -> str:
+    items = marker(request).rpartition("@")[2].split(",")
+    return "".join(f"{item.rpartition(':')[2]} {1000 + turn}.5\n" for item in items if not item.startswith("*"))
+
+
+def marker(request: bytes) -> str:
+    match = re.search(rb"identifier=(\S*)", request)
+    return match[1].decode() if match else ""
+
+
+def body(request: bytes) -> bytes:
+    return request.partition(b"\r\n\r\n")[2]
