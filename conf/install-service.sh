@@ -39,7 +39,11 @@ tar -C "$SOURCE" --exclude=./.git --exclude=./.venv --exclude=node_modules --exc
 "$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build${EXTRAS:-}"
 
 install -d -m 755 "$DESTDIR/etc/rplx"
-[ -e "$DESTDIR/etc/rplx/rplx.toml" ] || install -m 644 "$SOURCE/conf/rplx.toml" "$DESTDIR/etc/rplx/rplx.toml"
+if [ ! -e "$DESTDIR/etc/rplx/rplx.toml" ]; then
+    # IN listens on the loopback address alone, so nobody needs to call it by another name.
+    sed 's/^#hosts = .*/hosts = ["localhost", "127.0.0.1", "[::1]"]/' "$SOURCE/conf/rplx.toml" >"$build/installed.toml"
+    install -m 644 "$build/installed.toml" "$DESTDIR/etc/rplx/rplx.toml"
+fi
 
 if [ -z "$DESTDIR" ]; then
     id rplx >/dev/null 2>&1 ||

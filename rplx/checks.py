@@ -65,6 +65,14 @@ def origin(text: str) -> str:
     return f'"{text}" is not an origin such as "https://example.com" (no path, no / at the end), nor "*"'
 
 
+def host(text: str) -> str:
+    """A host as it stands in a Host header, without a port: a name, or an address, an IPv6 one in brackets or not."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if _is_ip(bare, ipaddress.IPv6Address) or (bare == text and _HOST_NAME.fullmatch(text)):
+        return ""
+    return f'"{text}" is not a host such as "localhost" or "[::1]" (no port)'
+
+
 def charset(text: str) -> str:
     # It is copied into a header, so nothing but the characters of a charset's name (RFC 2978, section 2.3).
     return _form(text, r"[A-Za-z0-9][A-Za-z0-9!#$%&'+^_`{}~.:-]*", 'the name of a charset, such as "utf-8"')

@@ -50,6 +50,8 @@ class Executor:
             log.connection(connection, f"parsed IDs{limits}{login}")
         if self.options.check_json:
             commands.check_json(command.data)
+        elif not command.data:
+            raise commands.EmptyBody("passed empty HTTP body, ignored", closes=False)
         if credentials is not None:
             users = self._logins.users
             for id in [id for id in identifiers.cursors if not users.owns(credentials.login, id)]:

@@ -6,7 +6,7 @@ import _socket
 from collections.abc import Iterable
 from typing import Any
 
-from rplx.errors import AccessDenied, MethodNotAllowed, Refusal, TooLarge
+from rplx.errors import AccessDenied, Refusal, TlsHandshake, TooLarge
 from rplx.hub import Hub
 from rplx.in_acceptor import Acceptor
 from rplx.in_commands import Executor
@@ -17,7 +17,9 @@ from rplx.log import Log
 from rplx.logins import Logins
 from rplx.messages import Command, Send
 from rplx.options import Config
+from rplx.process import show_address
 from rplx.protocol import commands, replies
+from rplx.protocol.door import Door
 from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.users import Users
@@ -28,7 +30,17 @@ EARLY_COMMAND_MAX = 16384  # bytes of a plain text command that is carried out b
 class InServer:
     """Serves back-ends on bound and listening sockets. `start` after construction, then `stop`."""
 
-    def __init__(self, hub: Hub, config: Config, parser: IdentifierParser, users: Users, log: Log) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        config: Config,
+        parser: IdentifierParser,
+        users: Users,
+        log: Log,
+        *,
+        wait_line: str = "where the application is served",
+    ) -> None:
+        """`wait_line` says where listeners go who are lost here."""
         self._hub = hub
         self.log = log
         self.pool = ReusingPool(config.in_.max_connections)
@@ -36,6 +48,8 @@ class InServer:
         self._connections: set[Connection] = set()
         self._lingering = Lingering()
         self._stopping = False
+        self._wait_line = wait_line
+        self._own: set[str] = set()  # the addresses at which it listens
         self._logins = Logins(users, config)
         self._executor = Executor(hub, config.in_, self._logins, log)
         self.configure(config, parser, users)
@@ -46,8 +60,12 @@ class InServer:
         self.parser = parser
         self._logins.configure(users, config)
         self._executor.options = config.in_
+        self._door = Door(config.in_.hosts, self._own, self._wait_line)
 
     def start(self, sockets: Iterable[Any]) -> None:
+        sockets = list(sockets)
+        self._own.update(map(show_address, sockets))
+        self._door = Door(self.options.hosts, self._own, self._wait_line)
         for listening in sockets:
             server = Acceptor(listening, self._serve, self.pool, self.log)
             server.start()
@@ -112,11 +130,15 @@ class InServer:
                 if reader.state is State.TEXT:
                     if self._talk_text(connection, reader.text):
                         return
-                elif reader.state is State.UNTIL_END:
-                    self._check_open_body(reader.head())
+                elif reader.state is State.UNTIL_END or (reader.state is State.BODY and reader.head().method != "POST"):
+                    has_length = reader.state is State.BODY
+                    commands.check_head(reader.head(), self.parser, self._door, has_length=has_length)
                 elif reader.expects_continue:  # curl waits a second for it before a longer body (RFC 9110, 10.1.1)
                     reader.expects_continue = False
                     connection.send(CONTINUE)
+            except TlsHandshake as error:
+                log.counted("IN: TLS", f"IN: {connection.host}: {error.text}")
+                return
             except Refusal as error:
                 log.connection_error(connection, error.text)
                 # Plain text has no refusals but those of a login (parts 3 and 7.3).
@@ -153,11 +175,6 @@ class InServer:
         if not isinstance(command, Send):
             connection.send(replies.answer(text, keep_alive=False))
 
-    def _check_open_body(self, request: HttpRequest) -> None:
-        """An HTTP request whose body goes on to the end of the sending half. Errors: Refusal."""
-        if commands.marker_of_head(request, self.parser) is None and request.method in ("GET", "HEAD"):
-            raise MethodNotAllowed("send by POST, with a Content-Length and X-Realplexor: identifier=ID,ID")
-
     def _answer_all(self, connection: Connection, requests: list[HttpRequest]) -> bool:
         """Answers requests in their order; False if the connection ends with one, and nothing behind it is done."""
         answers = []
@@ -173,7 +190,7 @@ class InServer:
     def _answer(self, connection: Connection, request: HttpRequest) -> tuple[bytes, bool]:
         """The answer to an HTTP request, and whether the connection is kept."""
         try:
-            text = self._executor.execute(connection, commands.command_of_http(request, self.parser))
+            text = self._executor.execute(connection, commands.command_of_http(request, self.parser, self._door))
             return replies.answer(text, keep_alive=request.keep_alive), request.keep_alive
         except Refusal as error:
             self.log.connection_error(connection, error.text)

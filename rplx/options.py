@@ -110,6 +110,12 @@ class InOptions:
     max_ids: int = option(10_000, "channels that one send may name; past it 413", at_least=1)
     max_online: int = option(1_000_000, "ids in one answer to ONLINE; past it 413, so ask by prefix", at_least=1)
     check_json: bool = option(True, "refuse messages that are not strict JSON")
+    hosts: tuple[str, ...] = option(
+        (),
+        'names that a Host header may have, without ports, such as "localhost"; others get 403, so no name that is '
+        "turned to this machine (DNS rebinding) lets a browser in; empty: any",
+        check=checks.host,
+    )
     guests_loopback_only: bool = option(True, "without a users file, only the machine itself may publish")
 
 

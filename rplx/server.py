@@ -67,7 +67,9 @@ class Server:
             application = Demo(self.application, self.hub)
         self.wait_server = WaitServer(application, self.hub, config.wait, log)
         self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
-        self.in_server = InServer(self.hub, config, _parser(config, config.in_.max_ids), self._users, log)
+        wait_line = ", ".join(map(process.show_address, sockets.wait)) + " (wait.listen)"
+        parser = _parser(config, config.in_.max_ids)
+        self.in_server = InServer(self.hub, config, parser, self._users, log, wait_line=wait_line)
         self._warm_up()
         self._collected = time.monotonic()
         self._crowd = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import re
 import shutil
@@ -12,6 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from rplx.config import load
+from rplx.options import Config
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -56,6 +60,19 @@ def test_the_unit_has_what_it_promises() -> None:
 def test_scripts_are_plain_sh(script: str) -> None:
     assert (CONF / script).stat().st_mode & 0o111
     subprocess.run(["sh", "-n", CONF / script], check=True)
+
+
+def test_the_installed_configuration_bounds_the_host_on_in(tmp_path: Path) -> None:
+    """The file as the installer makes it, loaded by the server's own loader."""
+    line = next(
+        line.strip() for line in (CONF / "install-service.sh").read_text().splitlines() if " 's/^#hosts" in line
+    )
+    command = line.partition(">")[0].replace("$SOURCE", str(ROOT))
+    text = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "rplx.toml").write_text(text)
+    config = load(str(tmp_path / "rplx.toml"), {}, [])
+    assert config.in_.hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert dataclasses.replace(config, in_=dataclasses.replace(config.in_, hosts=())) == Config()
 
 
 @pytest.mark.skipif(not shutil.which("start-stop-daemon"), reason="start-stop-daemon is not installed")

@@ -6,8 +6,9 @@ import json
 import re
 from typing import NoReturn
 
-from rplx.errors import BadRequest, Forbidden
+from rplx.errors import BadRequest
 from rplx.messages import Command, Credentials, Identifiers, Online, Send, Stats, Watch
+from rplx.protocol.door import MARKER, OPEN, Door
 from rplx.protocol.http_requests import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
 
@@ -16,43 +17,65 @@ _COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?(?:\r?\n
 _WHOLE_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?\r?\n\r?\n")
 _BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")
 _NO_CHANNEL = "no channel given, and no command (ONLINE, WATCH or STATS)"
-_TELLING_HEADERS = frozenset((b"x-realplexor", b"origin", b"referer"))
 
 
 class EmptyBody(BadRequest):
     """A send without a blank line, so without a body: ignored (part 3)."""
 
 
-def command_of_http(request: HttpRequest, parser: IdentifierParser) -> Command:
-    """What an HTTP request asks for.
+def command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door = OPEN) -> Command:
+    """What a whole HTTP request asks for.
 
     The marker counts in `X-Realplexor`, else in the request target, else in the body's own plain text head
-    (part 7.6). Errors: Forbidden from a browser (part 7.7), BadRequest with neither channels nor a command.
+    (part 7.6). Errors: Forbidden from a browser, MethodNotAllowed (part 7.7), BadRequest with neither channels nor a
+    command.
     """
-    identifiers = marker_of_head(request, parser)
+    identifiers = marker_of_head(request, parser, door)
+    if request.method == "POST":
+        return _command_of_body(request.body, identifiers, parser)
+    door.check_method(request.method, whole=True)
+    command = _command_of_body(request.body, identifiers, parser)
+    if isinstance(command, Send) and request.method == "GET":
+        raise door.listener()
+    return command
+
+
+def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, has_length: bool) -> None:
+    """Judges a request by its head alone, whose body has a length or goes on to the end of the sending half.
+
+    Errors: as `command_of_http`. Who asks by GET without a length never half-closes, so it is told at once.
+    """
+    identifiers = marker_of_head(request, parser, door)
+    door.check_method(request.method, whole=has_length)
+    if request.method == "GET" and (bool(identifiers.cursors) if identifiers else not has_length):
+        raise door.listener()
+
+
+def _command_of_body(body: bytes, identifiers: Identifiers | None, parser: IdentifierParser) -> Command:
     if identifiers is not None:
-        return _command(request.body, identifiers)
+        return _command(body, identifiers)
     try:
-        return command_of_text(request.body, parser)
+        return command_of_text(body, parser)
     except EmptyBody:
-        if parser.in_data(request.body):
+        if parser.in_data(body):
             raise
         raise BadRequest(_NO_CHANNEL) from None
 
 
-def marker_of_head(request: HttpRequest, parser: IdentifierParser) -> Identifiers | None:
+def marker_of_head(request: HttpRequest, parser: IdentifierParser, door: Door = OPEN) -> Identifiers | None:
     """The marker of a request's head, None if there is none.
 
     Errors: Forbidden if a header tells that a browser sent this (part 7.7), those of the parser.
     """
     marker = None
+    watched = door.watched
     for name, value in request.headers:
-        if name not in _TELLING_HEADERS and name[:10] != b"sec-fetch-":
+        if name not in watched:
             continue
-        if name == b"x-realplexor":
+        if name == MARKER:
             marker = marker or value
         else:
-            raise Forbidden("this address is for back-ends, not for browsers")
+            door.check_header(name, value, request)
     identifiers = None if marker is None else parser.in_data(marker)
     return identifiers or parser.in_target(request.target)
 

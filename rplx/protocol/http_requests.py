@@ -16,7 +16,9 @@ from rplx.errors import BadRequest, HeadTooLarge, Refusal, TlsHandshake, TooLarg
 _VERSIONS = ("1.1", "1.0")
 # What a method is made of (RFC 9110, 5.6.2): a browser may send any. The longest that IANA lists has 17 characters.
 _METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}"
-_REQUEST_LINE = re.compile(_METHOD + rb"[ \t][^\n]*HTTP/")
+# A whole first line that ends as HTTP's does is HTTP, whatever its method: what no browser may do by HTTP it may not do
+# by calling it plain text either.
+_REQUEST_LINE = re.compile(_METHOD + rb"[ \t][^\n]*HTTP/|[^\n]*[ \t]HTTP/[0-9]+(?:\.[0-9]+)?[ \t]*\r?\Z")
 _MAY_BECOME_HTTP = re.compile(_METHOD + rb"(?:[ \t][^\n]*)?\Z")  # all that the former may begin with, and no more
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
@@ -109,6 +111,7 @@ class RequestReader:
         "_head_count",
         "_host",
         "_keep_alive",
+        "_line_open",
         "_parser",
         "_remaining",
         "_version",
@@ -130,6 +133,7 @@ class RequestReader:
         self.need_host = need_host
         self.state = State.START
         self.text = b""
+        self._line_open = False  # whether the first line of plain text goes on
         self._remaining: int | None = None  # bytes of the body still to come; None: it is chunked
         self._version = ""
         self._host = b""  # the last that was found right
@@ -222,8 +226,8 @@ class RequestReader:
         if state is State.BODY:
             return self._body(data, requests)
         if state is State.TEXT:
-            self._grow_text(self.text + data)
-        elif state is State.UNTIL_END:
+            return self._more_text(data, requests)
+        if state is State.UNTIL_END:
             self._collector.on_body(data)
             if self._collector.body_size > self.body_max:
                 raise TooLarge(f"body longer than {self.body_max} bytes")
@@ -243,6 +247,7 @@ class RequestReader:
         if line_end >= 0 and _REQUEST_LINE.match(line):
             return self._head(data, requests)
         self.state = State.TEXT
+        self._line_open = line_end < 0
         self._grow_text(data)
         return b""
 
@@ -251,6 +256,18 @@ class RequestReader:
         self.text = text
         if text.startswith(_HANDSHAKE):
             raise TlsHandshake
+
+    def _more_text(self, data: bytes, requests: list[HttpRequest]) -> bytes:
+        """Plain text goes on, unless the end of its first line shows that it is none. Errors: TlsHandshake."""
+        before = len(self.text)
+        self._grow_text(self.text + data)
+        if not self._line_open or b"\n" not in data:
+            return b""
+        self._line_open = False
+        if not _REQUEST_LINE.match(self.text[: self.text.index(b"\n", before)]):
+            return b""
+        data, self.text = self.text, b""
+        return self._head(data, requests)
 
     def _head(self, data: bytes, requests: list[HttpRequest]) -> bytes:
         end = data.find(b"\n\r\n") + 3

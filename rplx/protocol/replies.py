@@ -61,7 +61,8 @@ def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:
     version = "1.1" if keep_alive else "1.0"
     text = f"{error.text}\n".encode()
     status = f"HTTP/{version} {error.status} {error.reason}\r\n"
-    head = f"{status}Content-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
+    allow = "Allow: GET, POST\r\n" if error.status == 405 else ""  # RFC 9110, 15.5.6
+    head = f"{status}{allow}Content-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
     return head.encode("latin-1") + text
 
 

@@ -72,6 +72,22 @@ def test_the_json_check_can_be_turned_off() -> None:
         assert wire.on_in(http("POST /?identifier=6:a HTTP/1.1\nHost: h", b"\xff{")).answer()[1] == b"a 6\n"
 
 
+def test_no_body_is_no_message_even_without_the_check() -> None:
+    """Nor is what a page's image or script asks for."""
+    with LiveServer("--set", "in.check_json=false") as server:
+        wire = Wire(server)
+        for method in ("GET", "HEAD"):
+            for length in ("", "Content-Length: 0\n"):
+                answer = wire.ask(f"{method} /?identifier=5:a HTTP/1.1\nHost: h\n{length}\n".encode())
+                assert b" 405 Method Not Allowed\r\n" in answer
+        assert b" 405 " in wire.ask(http("GET /?identifier=5:a HTTP/1.1\nHost: h", b"{}"))
+        for request in ("POST /?identifier=5:a HTTP/1.1\nHost: h\nContent-Length: 0", "POST /?identifier=5:a HTTP/1.0"):
+            assert b" 400 Bad Request\r\n" in wire.ask(http(request, length=False))
+        assert wire.ask(b"identifier=5:a\n\n") == b""
+        assert wire.poll("1:a") == b""
+        server.wait_for("passed empty HTTP body, ignored")
+
+
 class TestAllowedOrigins:
     @pytest.fixture
     def wire(self):

@@ -138,6 +138,69 @@ ON_IN: list[tuple[str, bytes, bytes, str]] = [
     ),
     ("GET of nothing", http("GET / HTTP/1.1\nHost: h"), b"405 Method Not Allowed", "send by POST, .*"),
     (
+        "a listener",
+        http("GET /?identifier=~a HTTP/1.1\nHost: h"),
+        b"405 Method Not Allowed",
+        r"send by POST, .*: listeners poll the WAIT line, 127\.0\.0\.1:\d+ \(wait\.listen\)",
+    ),
+    (
+        "a listener's position",
+        http("GET /?identifier=~a&position HTTP/1.1\nHost: h\nContent-Length: 0"),
+        b"405 Method Not Allowed",
+        r"send by POST, .*",
+    ),
+    ("HEAD", http("HEAD /?identifier=~a HTTP/1.0"), b"405 Method Not Allowed", "send by POST, .*"),
+    *[
+        (
+            method,
+            f"{method} {target} HTTP/1.1\r\nHost: h\r\n{length}\r\n".encode(),
+            b"405 Method Not Allowed",
+            f"{method} is not served here; send by POST",
+        )
+        for method in ("OPTIONS", "DELETE", "TRACE", "PATCH", "PROPFIND")
+        for target in ("/", "/?identifier=~a", "/?identifier=me:pw@")
+        for length in ("", "Content-Length: 2\r\n")
+    ],
+    *[
+        (
+            f"PUT without length to {target}",
+            http(f"PUT {target} HTTP/1.1\nHost: h"),
+            b"405 Method Not Allowed",
+            "PUT is not served here; send by POST",
+        )
+        for target in ("/", "/?identifier=~a")
+    ],
+    (
+        "GET with a message",
+        http("GET /?identifier=~a HTTP/1.1\nHost: h", b"{}"),
+        b"405 Method Not Allowed",
+        "send by POST, .*",
+    ),
+    (
+        "GET with a message and its own head",
+        http("GET / HTTP/1.1\nHost: h", b"identifier=~a\n\n{}"),
+        b"405 Method Not Allowed",
+        "send by POST, .*",
+    ),
+    (
+        "a method of a browser's own, longer than any",
+        http(f"{'X' * 33} /?identifier=~a HTTP/1.1\nHost: h\nOrigin: http://x", b"{}"),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+    (
+        "and with a command",
+        http(f"{'A' * 5000} / HTTP/1.1\nHost: h", b"STATS\n\n"),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+    (
+        "no token at all",
+        http("=?= / HTTP/1.0", b"STATS\n\n"),
+        b"400 Bad Request",
+        "malformed HTTP request: .*",
+    ),
+    (
         "a bad header",
         http("POST /?identifier=~a HTTP/1.1\nHost: h\nno header", b"{}"),
         b"400 Bad Request",
@@ -163,6 +226,32 @@ def test_on_wait(wire: Wire, prefix: str, request_: bytes, status: bytes, reason
 def test_on_in(wire: Wire, prefix: str, request_: bytes, status: bytes, reason: str) -> None:
     check(wire.on_in(own(request_, prefix), end=True).rest(), status, reason, rb"1\.[01]")
     assert wire.poll(f"1:{prefix}a") == b""
+
+
+@pytest.mark.parametrize(
+    "request_", [row[1] for row in ON_IN if b"405" in row[2]], ids=[row[0] for row in ON_IN if b"405" in row[2]]
+)
+def test_what_is_not_allowed_is_told_at_once(wire: Wire, prefix: str, request_: bytes) -> None:
+    """Without a half-close, and in portions."""
+    request_ = own(request_, prefix)
+    client = wire.on_in(request_[:20])
+    client.send(request_[20:])
+    assert b" 405 Method Not Allowed\r\n" in client.rest()
+    assert wire.poll(f"1:{prefix}a") == b""
+
+
+@pytest.mark.parametrize("sign", ["", "\nOrigin: null", "\nSec-Fetch-Site: same-origin"])
+@pytest.mark.parametrize("length", [32, 33, 100, 20_000])
+@pytest.mark.parametrize("portion", [7, 1 << 20])
+def test_no_method_is_plain_text(wire: Wire, length: int, portion: int, sign: str) -> None:
+    """A browser may send any, and what it asks is never carried out as plain text, which has no headers to judge."""
+    request = http(f"{'M' * length} / HTTP/1.1\nHost: h{sign}\nContent-Type: text/plain", b"STATS\n\n")
+    client = wire.on_in()
+    for begin in range(0, len(request), portion):
+        client.send(request[begin : begin + portion])
+    answer = client.rest()
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"data_to_send" not in answer
 
 
 def check(answer: bytes, status: bytes, reason: str, version: bytes) -> None:

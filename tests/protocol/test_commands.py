@@ -119,7 +119,7 @@ class TestHttp:
             http(head, b"{}")
 
     @pytest.mark.parametrize(
-        "head", ["Origin: http://h", "Referer: http://h", "Sec-Fetch-Mode: cors", "sec-fetch-site: x"]
+        "head", ["Origin: http://h", "Referer: http://h", "origin: null", "sec-fetch-site: x", "Sec-Fetch-Site: none"]
     )
     def test_a_browser_is_no_back_end(self, head: str) -> None:
         with pytest.raises(Forbidden):

@@ -143,6 +143,21 @@ test('IN: a page whose name is turned to our address (DNS rebinding) is refused 
   await nothingPublished('rebound');
 });
 
+test('IN: a method of its own, longer than any, does not turn a rebound page\'s request into plain text', async () => {
+  await page.route(`${inUrl}own`, (route) => route.fulfill({ contentType: 'text/html', body: '<!DOCTYPE html>' }));
+  await page.goto(`${inUrl}own`);
+  for (const length of [32, 33, 64]) {
+    const texts = await page.evaluate(async (length) => {
+      const method = 'M'.repeat(length);
+      const bodies = ['STATS\n\n', 'identifier=rebound\n\n"x"'];
+      const read = bodies.map((body) => fetch('/', { method, body, referrerPolicy: 'no-referrer' }).then((r) => r.text()));
+      return (await Promise.allSettled(read)).map(({ value }) => value ?? '');
+    }, length);
+    for (const text of texts) assert.doesNotMatch(text, /data_to_send|rebound/);
+  }
+  await nothingPublished('rebound');
+});
+
 test('WAIT: fetch reads nothing, with CORS and without', async () => {
   await server.send('secret', 'for our pages');
   const url = `${server.url}?identifier=1:secret`;
