@@ -114,3 +114,16 @@ class TestHosts:
 
 def test_any_host_by_default(wire: Wire) -> None:
     assert answer(wire, "Host: whatever.example").endswith(b"\r\n\r\na 5\n")
+
+
+def test_a_tls_handshake_is_closed_at_once_and_counted() -> None:
+    with LiveServer() as server:
+        wire = Wire(server)
+        for portions in ([b"\x16\x03\x01\x02\x00\x01"], [b"\x16", b"\x03\x01"]):
+            client = wire.on_in(portions[0])
+            for portion in portions[1:]:
+                client.send(portion)
+            assert client.rest() == b""
+        server.wait_for(r"^IN: 127\.0\.0\.1: a TLS handshake on a port without TLS")
+        wire.send("5:a", "1")
+        assert sum("TLS handshake" in line for line in server.log) == 1
