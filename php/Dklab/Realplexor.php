@@ -74,9 +74,10 @@ class Dklab_Realplexor
     }
 
     /**
-     * Sends a message.
+     * Sends a message. An empty list sends nothing, and says nothing.
      *
-     * @param mixed $idsAndCursors  an id, a list of ids or a map id => cursor, mixed
+     * @param mixed $idsAndCursors  an id, a list of ids or a map id => cursor, mixed. An id whose cursor is a number,
+     *     but none that the wire has (-5, INF), is left out without a word, as it always has been
      * @param mixed $data           anything that json_encode takes
      * @param mixed $showOnlyForIds null, or ids: only listeners that also listen to one of them see the message. An
      *     empty array means everybody here, as it always has
@@ -85,7 +86,8 @@ class Dklab_Realplexor
      */
     public function send($idsAndCursors, $data, $showOnlyForIds = null)
     {
-        $this->call('send', [$idsAndCursors, $data, $showOnlyForIds === [] ? null : $showOnlyForIds]);
+        $sendable = self::withoutForeignCursors($idsAndCursors);
+        $this->call('send', [$sendable, $data, $showOnlyForIds === [] ? null : $showOnlyForIds]);
         return true;
     }
 
@@ -105,12 +107,12 @@ class Dklab_Realplexor
      * Ids that are online now, and how many connections listen to each.
      *
      * @param mixed $idPrefixes null, or beginnings of ids
-     * @return array<int|string, int> id => count
+     * @return array<int|string, string> id => count, as text and in the order in which the server has them
      * @throws Dklab_Realplexor_Exception
      */
     public function cmdOnlineWithCounters($idPrefixes = null)
     {
-        return $this->call('onlineWithCounters', [$idPrefixes]);
+        return array_map('strval', $this->call('onlineWithCounters', [$idPrefixes]));
     }
 
     /**
@@ -135,6 +137,24 @@ class Dklab_Realplexor
     }
 
     /**
+     * @param mixed $idsAndCursors
+     * @return mixed
+     */
+    private static function withoutForeignCursors($idsAndCursors)
+    {
+        if ($idsAndCursors instanceof Traversable) {
+            $idsAndCursors = iterator_to_array($idsAndCursors);
+        }
+        return !is_array($idsAndCursors) ? $idsAndCursors : array_filter(
+            $idsAndCursors,
+            static function ($cursor, $id) {
+                return is_int($id) || !is_numeric($cursor) || Rplx\Marker::isCursor($cursor);
+            },
+            ARRAY_FILTER_USE_BOTH
+        );
+    }
+
+    /**
      * @return void
      */
     private function connect()
@@ -142,7 +162,7 @@ class Dklab_Realplexor
         try {
             $this->client = new Rplx\Client($this->host, $this->port, $this->options);
         } catch (Rplx\Exception $error) {
-            throw new Dklab_Realplexor_Exception($error->getMessage(), $error->getCode(), $error);
+            throw self::translated($error);
         }
     }
 
@@ -156,7 +176,18 @@ class Dklab_Realplexor
         try {
             return $this->client->$method(...$arguments);
         } catch (Rplx\Exception $error) {
-            throw new Dklab_Realplexor_Exception($error->getMessage(), $error->getCode(), $error);
+            throw self::translated($error);
         }
+    }
+
+    /**
+     * With the old text, which names neither host nor port.
+     *
+     * @return Dklab_Realplexor_Exception
+     */
+    private static function translated(Rplx\Exception $error)
+    {
+        $text = $error instanceof Rplx\ConnectionException ? $error->detail() : $error->getMessage();
+        return new Dklab_Realplexor_Exception($text, $error->getCode(), $error);
     }
 }

@@ -33,8 +33,12 @@ final class Connection
      */
     public function __construct(string $host, int $port, Options $options)
     {
-        if ($host === '' || $port < 1 || $port > 65535) {
-            throw new InputException("Host and a port from 1 to 65535 are needed, \"$host:$port\" given");
+        // It stands in the request's head, too: nothing that could end a line of it.
+        if (!preg_match('/\A(\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\s\x00-\x1f\x7f\/?#@\[\]]+)\z/', $host)) {
+            throw new InputException("Host must be a name or an IP address, \"$host\" given");
+        }
+        if ($port < 1 || $port > 65535) {
+            throw new InputException("Port must be 1 to 65535, \"$port\" given");
         }
         $this->host = strpos($host, ':') !== false && $host[0] !== '[' ? "[$host]" : $host;
         $this->port = $port;
@@ -105,7 +109,7 @@ final class Connection
             }
             $answer = $this->receive($complete && !$this->options->keepAlive, $deadline);
             if ($answer === null && ($this->options->keepAlive || !$complete)) {
-                throw new ConnectionException(
+                throw $this->broken(
                     'Connection closed without an answer, ' . ($complete ? 'all' : $sent) . ' of '
                     . strlen($request) . ' bytes sent'
                 );
@@ -174,7 +178,7 @@ final class Connection
         $this->received .= (string)$chunk;
         $this->ended = feof($socket);
         if ($chunk === false && $this->ended && $this->received === '') {
-            throw new ConnectionException('Connection broke before an answer came' . ($warning ? ": $warning" : ''));
+            throw $this->broken('Connection broke before an answer came' . ($warning ? ": $warning" : ''));
         }
         if (strlen($this->received) > $this->options->answerMax) {
             throw new ProtocolException("Answer is longer than {$this->options->answerMax} bytes (option answerMax)");
@@ -190,7 +194,7 @@ final class Connection
             $left = $deadline - self::now();
             if ($left <= 0) {
                 $limit = $this->options->timeout;
-                throw new ConnectionException("No answer within $limit seconds (option timeout)", self::TIMED_OUT);
+                throw $this->broken("No answer within $limit seconds (option timeout)", self::TIMED_OUT);
             }
             $read = [$this->socket];
             $write = $forWriting ? [$this->socket] : [];
@@ -203,7 +207,7 @@ final class Connection
             }
             // A signal that came meanwhile is no error.
             if ($count === false && stripos($warning, 'interrupted') === false) {
-                throw new ConnectionException("Waiting for the server failed: $warning");
+                throw $this->broken("Waiting for the server failed: $warning");
             }
         }
     }
@@ -244,7 +248,7 @@ final class Connection
             );
         });
         if ($socket === false) {
-            throw new ConnectionException("Error #$errno: " . ($error !== '' ? $error : $warning), $errno);
+            throw $this->broken("Error #$errno: " . ($error !== '' ? $error : $warning), $errno);
         }
         $this->socket = $socket;
         $this->owner = (int)getmypid();
@@ -273,8 +277,13 @@ final class Connection
         });
         if ($done !== true) {
             $this->close();
-            throw new ConnectionException('Error #0: TLS: ' . ($warning !== '' ? $warning : 'handshake failed'));
+            throw $this->broken('Error #0: TLS: ' . ($warning !== '' ? $warning : 'handshake failed'));
         }
+    }
+
+    private function broken(string $detail, int $errno = 0): ConnectionException
+    {
+        return new ConnectionException("$this->host:$this->port", $detail, $errno);
     }
 
     private static function now(): float

@@ -106,6 +106,16 @@ final class Marker
     }
 
     /**
+     * Whether the wire has a form for this cursor.
+     *
+     * @param mixed $cursor
+     */
+    public static function isCursor($cursor): bool
+    {
+        return !is_bool($cursor) && preg_match('/\A\d+(\.\d+)?\z/', self::cursorText($cursor)) === 1;
+    }
+
+    /**
      * @param mixed $cursor
      */
     private static function cursor($cursor): string
@@ -113,13 +123,20 @@ final class Marker
         if ($cursor === null) {
             return '';
         }
-        // Six decimals are what microtime(true) has; %F knows no decimal comma and no exponent.
-        $text = is_float($cursor) ? rtrim(sprintf('%.6F', $cursor), '0') : self::text($cursor);
-        $text = is_float($cursor) ? rtrim($text, '.') : $text;
-        if (is_bool($cursor) || !preg_match('/\A\d+(\.\d+)?\z/', $text)) {
+        $text = self::cursorText($cursor);
+        if (!self::isCursor($cursor)) {
             throw new InputException("Cursor must be numeric, \"$text\" given");
         }
         return "$text:";
+    }
+
+    /**
+     * @param mixed $cursor
+     */
+    private static function cursorText($cursor): string
+    {
+        // Six decimals are what microtime(true) has; %F knows no decimal comma and no exponent.
+        return is_float($cursor) ? rtrim(rtrim(sprintf('%.6F', $cursor), '0'), '.') : self::text($cursor);
     }
 
     /**

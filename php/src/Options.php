@@ -77,7 +77,7 @@ final class Options
         if (!preg_match('/\A[A-Za-z0-9_]*\z/', $this->namespace)) {
             throw new InputException("Identifier must be alphanumeric, \"$this->namespace\" given");
         }
-        if (!preg_match('/\A\w+\z/', $this->identifier)) {
+        if (!preg_match('/\A\w[\w.-]*\z/', $this->identifier)) {
             throw new InputException("Option \"identifier\" must be a word, \"$this->identifier\" given");
         }
         if ($this->login !== null && !preg_match('/\A[A-Za-z0-9]+\z/', $this->login)) {

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Rplx\Tests;
 
 use Dklab_Realplexor;
+use Dklab_Realplexor_Exception;
 use PHPUnit\Framework\TestCase;
 use Rplx\Client;
 use Rplx\ConnectionException;
@@ -64,7 +65,7 @@ final class ConnectionTest extends TestCase
         self::assertSame(['abc' => 1], $client->onlineWithCounters());
         self::assertSame(['abc' => 1], $client->onlineWithCounters());
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessage('Connection closed without an answer');
+        $this->expectExceptionMessage("127.0.0.1:$stub->port: Connection closed without an answer");
         $client->send('abc', 1);
     }
 
@@ -94,17 +95,28 @@ final class ConnectionTest extends TestCase
 
     public function testServerDown(): void
     {
-        $client = new Client('127.0.0.1', Stub::deadPort());
+        $port = Stub::deadPort();
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessageMatches('/\AError #111: Connection refused\z/');
+        $this->expectExceptionMessageMatches("/\A127\.0\.0\.1:$port: Error #111: Connection refused\z/");
         $this->expectExceptionCode(111);
-        $client->send('abc', 1);
+        (new Client('127.0.0.1', $port))->send('abc', 1);
+    }
+
+    public function testTheOldClassKeepsItsText(): void
+    {
+        try {
+            (new Dklab_Realplexor('127.0.0.1', Stub::deadPort()))->send('abc', 1);
+            self::fail('no exception');
+        } catch (Dklab_Realplexor_Exception $error) {
+            self::assertSame(['Error #111: Connection refused', 111], [$error->getMessage(), $error->getCode()]);
+            self::assertStringStartsWith('127.0.0.1:', $error->getPrevious()->getMessage());
+        }
     }
 
     public function testNameIsUnknown(): void
     {
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessageMatches('/\AError #0: .*getaddrinfo/i');
+        $this->expectExceptionMessageMatches('/\Ano-such-host\.invalid:10010: Error #0: .*getaddrinfo/i');
         (new Client('no-such-host.invalid'))->online();
     }
 
@@ -121,7 +133,8 @@ final class ConnectionTest extends TestCase
             $client->send('abc', str_repeat('x', 20000000));
             self::fail('no exception');
         } catch (ConnectionException $error) {
-            self::assertSame('No answer within 0.3 seconds (option timeout)', $error->getMessage());
+            self::assertSame('No answer within 0.3 seconds (option timeout)', $error->detail());
+            self::assertSame("127.0.0.1:$stub->port: {$error->detail()}", $error->getMessage());
             self::assertSame(110, $error->getCode());
         }
         self::assertEqualsWithDelta(0.3, microtime(true) - $start, 0.25);
@@ -148,6 +161,46 @@ final class ConnectionTest extends TestCase
     {
         $client = new Client('127.0.0.1', Stub::deadPort());
         self::assertSame([], $client->send([], 1));
+        self::assertSame([], $client->send([], 1, 'x'));
+    }
+
+    /**
+     * @param mixed $channels
+     * @dataProvider nobody
+     */
+    public function testTheOldClassSaysNothingWhereNoItemIsLeft($channels): void
+    {
+        $realplexor = new Dklab_Realplexor('127.0.0.1', Stub::deadPort());
+        self::assertTrue($realplexor->send($channels, 1));
+        self::assertTrue($realplexor->send($channels, 1, ['x']));
+    }
+
+    /**
+     * @return iterable<array{mixed}>
+     */
+    public function nobody(): iterable
+    {
+        yield [[]];
+        yield [['a' => -5]];
+        yield [['a' => '-5', 'b' => '1e3', 'c' => INF, 'd' => -0.5, 'e' => '+5', 'f' => '.5', 'g' => '5.']];
+        yield [['a' => "\r\n5", 'b' => "\n5", 'c' => ' 5']];
+        yield [new \ArrayIterator(['a' => -5])];
+    }
+
+    public function testTheOldClassLeavesOutThatItemAlone(): void
+    {
+        $stub = new Stub([[''], 'eof']);
+        $channels = ['a' => -5, 'b', 'c' => 7, 'd' => '1e3', 'e' => null];
+        (new Dklab_Realplexor('127.0.0.1', $stub->port))->send($channels, 1);
+        self::assertStringContainsString("\r\nX-Realplexor: identifier=b,7:c,e\r\n", $stub->request());
+    }
+
+    public function testTheOldClassHasCountsAsTextInTheServersOrder(): void
+    {
+        $body = "ns_b 2\nns_10 0\nns_a 13\nns_9 1\n";
+        $stub = new Stub([["HTTP/1.0 200 OK\r\nContent-Length: " . strlen($body) . "\r\n\r\n$body"], 'eof']);
+        $realplexor = new Dklab_Realplexor('127.0.0.1', $stub->port, 'ns_');
+        self::assertSame(['b' => '2', 10 => '0', 'a' => '13', 9 => '1'], $realplexor->cmdOnlineWithCounters());
     }
 
     public function testTheSitesErrorHandlerSeesNothing(): void

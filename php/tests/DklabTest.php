@@ -60,8 +60,8 @@ final class DklabTest extends TestCase
         self::assertSame(['FAKE', 'FAKE'], [$start[0]['event'], $start[0]['id']]);
         self::assertEquals($start, $realplexor->cmdWatch(null));
         $listener = new Listener("{$namespace}a,{$namespace}b");
-        self::assertSame(['a' => 1, 'b' => 1], $realplexor->cmdOnlineWithCounters());
-        self::assertSame(['b' => 1], $realplexor->cmdOnlineWithCounters(['b']));
+        self::assertSame(['a' => '1', 'b' => '1'], $realplexor->cmdOnlineWithCounters());
+        self::assertSame("array (\n  'b' => '1',\n)", var_export($realplexor->cmdOnlineWithCounters(['b']), true));
         self::assertSame(['a', 'b'], $realplexor->cmdOnline());
         self::assertSame(['a'], $realplexor->cmdOnline('a'));
         $events = $realplexor->cmdWatch($start[0]['pos'], ['b']);

@@ -49,7 +49,7 @@ final class LoginTest extends TestCase
         $bob = self::realplexor('bob', 'p:w');
         $listener = new Listener("bob_ns_$id", 'RPLX_USERS_WAIT');
         self::assertContains($id, $bob->cmdOnline());
-        self::assertSame([$id => 1], $bob->cmdOnlineWithCounters($id));
+        self::assertSame([$id => '1'], $bob->cmdOnlineWithCounters($id));
         self::assertNotContains($id, self::realplexor('ann', 'secret')->cmdOnline());
         $bob->send($id, 'for bob');
         self::assertSame(['for bob'], $listener->data());

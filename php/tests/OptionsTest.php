@@ -40,6 +40,8 @@ final class OptionsTest extends TestCase
         yield ['Option "timeout" has a wrong type: string', ['timeout' => 'soon']];
         yield ['Option "timeout" must be greater than 0', ['timeout' => 0]];
         yield ['Option "identifier" must be a word, "a=" given', ['identifier' => 'a=']];
+        yield ['Option "identifier" must be a word', ['identifier' => "a\r\nX: y"]];
+        yield ['Option "identifier" must be a word', ['identifier' => "a\n"]];
         yield ['Option "tls" must be true, false or an array', ['tls' => 'yes']];
         yield ['Identifier must be alphanumeric, "a-" given', ['namespace' => 'a-']];
         yield ['Login must be alphanumeric, "a:b" given', ['login' => 'a:b']];
@@ -47,10 +49,37 @@ final class OptionsTest extends TestCase
         yield ['Password must not hold "@"', ['login' => 'a', 'password' => "b\r\nX: y"]];
     }
 
-    public function testNoAddress(): void
+    public function testNoPort(): void
     {
         $this->expectException(InputException::class);
-        $this->expectExceptionMessage('Host and a port from 1 to 65535 are needed, "localhost:0" given');
+        $this->expectExceptionMessage('Port must be 1 to 65535, "0" given');
         new Client('localhost', 0);
+    }
+
+    /**
+     * @dataProvider hosts
+     */
+    public function testNoHost(string $host): void
+    {
+        $this->expectException(InputException::class);
+        $this->expectExceptionMessage("Host must be a name or an IP address, \"$host\" given");
+        new Client($host);
+    }
+
+    /**
+     * @return iterable<array{string}>
+     */
+    public function hosts(): iterable
+    {
+        foreach (['', 'a b', "h\r\nX: y", "h\n", "127.0.0.1 \r\nX: y", "h\0", 'a/b', 'u@h', '[::1', '[x]'] as $host) {
+            yield [$host];
+        }
+    }
+
+    public function testHosts(): void
+    {
+        foreach (['localhost', '127.0.0.1', '::1', '[::1]', 'fe80::1%eth0', '[fe80::1%eth0]', 'a_b.example'] as $host) {
+            self::assertInstanceOf(Client::class, new Client($host));
+        }
     }
 }

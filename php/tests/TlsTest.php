@@ -62,14 +62,14 @@ final class TlsTest extends TestCase
     public function testUnknownAuthority(): void
     {
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessageMatches('/\AError #0: TLS: .*certificate verify failed/s');
+        $this->expectExceptionMessageMatches('/\A[\w.]+:\d+: Error #0: TLS: .*certificate verify failed/s');
         self::client(['tls' => true])->send('abc', 1);
     }
 
     public function testCertificateOfAnotherName(): void
     {
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessageMatches('/\AError #0: TLS: .*did not match expected/s');
+        $this->expectExceptionMessageMatches('/\A[\w.]+:\d+: Error #0: TLS: .*did not match expected/s');
         self::client(['tls' => ['cafile' => self::authority()]], '127.0.0.1')->send('abc', 1);
     }
 
@@ -77,7 +77,7 @@ final class TlsTest extends TestCase
     {
         [$host, $port] = Live::address('RPLX_IN');
         $this->expectException(ConnectionException::class);
-        $this->expectExceptionMessageMatches('/\AError #0: TLS: /');
+        $this->expectExceptionMessageMatches('/\A[\w.]+:\d+: Error #0: TLS: /');
         (new Client($host, $port, ['tls' => true, 'connectTimeout' => 1]))->send('abc', 1);
     }
 
@@ -89,7 +89,7 @@ final class TlsTest extends TestCase
             (new Client('127.0.0.1', $stub->port, ['tls' => true, 'connectTimeout' => 0.3]))->send('abc', 1);
             self::fail('no exception');
         } catch (ConnectionException $error) {
-            self::assertStringStartsWith('Error #0: TLS: ', $error->getMessage());
+            self::assertStringStartsWith('Error #0: TLS: ', $error->detail());
         }
         self::assertEqualsWithDelta(0.3, microtime(true) - $start, 0.25);
     }

@@ -39,10 +39,18 @@ def checked_id(value: object) -> str:
 
 def checked_cursor(value: object) -> str:
     """The cursor's text, a string's as it is; InvalidArgument unless it reads `\\d+(\\.\\d+)?`."""
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)
-    if isinstance(value, bool) or not _CURSOR.fullmatch(text):
-        raise InvalidArgument(f'Cursor must be numeric, "{text}" given')
-    return text
+    if not is_cursor(value):
+        raise InvalidArgument(f'Cursor must be numeric, "{_cursor_text(value)}" given')
+    return _cursor_text(value)
+
+
+def is_cursor(value: object) -> bool:
+    """Whether the wire has a form for it."""
+    return not isinstance(value, bool) and _CURSOR.fullmatch(_cursor_text(value)) is not None
+
+
+def _cursor_text(value: object) -> str:
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def checked_position(value: object) -> str:

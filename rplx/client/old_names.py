@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from rplx.client import answers
@@ -22,6 +23,7 @@ from rplx.client.names import (
     checked_position,
     cursors_by_id,
     encode,
+    is_cursor,
 )
 
 TLS_PORT = 443
@@ -68,10 +70,11 @@ class Dklab_Realplexor:
     ) -> None:
         """Sends `data` as JSON to an id, a list of ids or a mapping id -> cursor, limited to `showOnlyForIds`.
 
-        No id: nothing is sent.
+        No id: nothing is sent. An id whose cursor is a number, but none that the wire has (-5, 1e3), is left out
+        without a word, as it always has been.
         """
         try:
-            items = self._names.items(cursors_by_id(idsAndCursors))
+            items = self._names.items(cursors_by_id(_without_foreign_cursors(idsAndCursors)))
             limiters = self._names.limiters(cursors_by_id(showOnlyForIds)) if showOnlyForIds else ""
             body = encode(data)
         except InvalidArgument as error:
@@ -140,6 +143,22 @@ class Dklab_Realplexor:
         left = deadline.left()
         connection.settimeout(self.timeout if left is None else min(left, self.timeout))
         return connection.recv(65_536)
+
+
+def _without_foreign_cursors(ids: Any) -> Any:
+    if not isinstance(ids, Mapping):
+        return ids
+    return {id: cursor for id, cursor in ids.items() if not _is_number(cursor) or is_cursor(cursor)}
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        return False
+    try:
+        float(value)
+    except (ValueError, OverflowError):
+        return isinstance(value, int)
+    return True
 
 
 def _checked(answer: bytes) -> bytes:

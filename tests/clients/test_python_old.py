@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from rplx.client import (
     Dklab_Realplexor,
     Dklab_Realplexor_Exception,
 )
-from tests.clients.stub import StubConnection, StubServer, body
+from tests.clients.stub import StubConnection, StubServer, body, marker
 
 
 class TestOldNames:
@@ -37,10 +38,20 @@ class TestOldNames:
             b"",
         ]
 
-    def test_send_to_nobody(self) -> None:
+    @pytest.mark.parametrize(
+        "ids",
+        [[], {}, {"a": -5}, {"a": "-5", "b": "1e3", "c": float("inf"), "d": " 5", "e": "\r\n5", "f": Decimal("-1")}],
+    )
+    def test_send_to_nobody(self, ids: Any) -> None:
         with StubServer(answering_once("")) as server:
-            Dklab_Realplexor(*server.address).send([], 1)
+            Dklab_Realplexor(*server.address).send(ids, 1)
+            Dklab_Realplexor(*server.address).send(ids, 1, ["x"])
             assert not server.connections
+
+    def test_a_cursor_that_the_wire_has_not_leaves_out_that_id_alone(self) -> None:
+        with StubServer(answering_once("")) as server:
+            Dklab_Realplexor(*server.address).send({"a": -5, "b": None, "c": 7, "d": "1e3"}, 1)
+        assert marker(server.requests[0]) == "b,7:c"
 
     def test_commands(self) -> None:
         with StubServer(answering_once("n_abc 2\n")) as server:
