@@ -33,7 +33,6 @@ __all__ = (
     "worker_int",
 )
 
-worker_class = "gevent"
 worker_connections = 10_000  # polls and other connections that a worker holds; gunicorn's own default is 1000
 keepalive = 10  # seconds that a kept connection may idle between two polls, and hold up a worker's end; default 2
 limit_request_line = 8190  # bytes: a poll of many channels, the most that gunicorn can be set to
@@ -43,6 +42,15 @@ GRACE = 1.0  # seconds of gunicorn's graceful_timeout that are left for the last
 SOCKETS_VARIABLE = "GUNICORN_RPLX_IN"  # descriptors of the IN line that a new master takes over (SIGUSR2)
 
 _sockets: list[Any] = []
+
+
+def worker_class() -> str:
+    """gunicorn asks for it while it reads this configuration. Errors: SystemExit, if such a worker cannot be loaded."""
+    try:
+        importlib.import_module("gunicorn.workers.ggevent")  # as gunicorn itself is about to
+    except ImportError as error:
+        raise SystemExit(f"rplx: gunicorn's gevent workers need more: pip install 'rplx[gunicorn]' ({error})") from None
+    return "gevent"
 
 
 def on_starting(server: Any) -> None:

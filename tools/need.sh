@@ -14,6 +14,7 @@ python=$2
 need python3-venv "$python" -c 'import ensurepip, venv'
 if [ "$1" = test ]; then
     need apache2-utils command -v htpasswd
+    need composer command -v composer
     need chromium command -v chromium
     need nginx-light command -v nginx
     need haproxy test -x /usr/sbin/haproxy

@@ -24,6 +24,10 @@ address() { # the address that the server logs for a line
     return 1
 }
 
+waits() { # until a channel has its listener
+    until "$RPLX" online --in "$in_line" | grep -q "^$1 $2"; do sleep 0.1; done
+}
+
 show "rplx serve"
 PYTHONUNBUFFERED=1 "$RPLX" serve --wait 127.0.0.1:0 --in 127.0.0.1:0 >"$work/log" 2>&1 &
 pids+=($!)
@@ -39,10 +43,11 @@ sleep 1
 show "curl 'http://$wait_line/?identifier=alpha,beta' &"
 curl -sN "http://$wait_line/?identifier=alpha,beta" >"$work/first" &
 first=$!
+waits alpha 1
 show "curl 'http://$wait_line/?identifier=beta' &"
 curl -sN "http://$wait_line/?identifier=beta" >"$work/second" &
 second=$!
-sleep 1
+waits beta 2
 
 show "rplx online"
 "$RPLX" online --in "$in_line"
@@ -71,4 +76,5 @@ show "rplx stats"
 "$RPLX" stats --in "$in_line"
 
 show "# what rplx watch printed"
+until grep -q beta "$work/watch"; do sleep 0.1; done
 cat "$work/watch"

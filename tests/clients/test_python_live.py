@@ -6,7 +6,6 @@ import base64
 import hashlib
 import itertools
 import os
-import re
 import shutil
 import signal
 import ssl
@@ -251,19 +250,6 @@ def test_after_a_fork(client: Realplexor) -> None:
     for number in range(20):
         assert list(client.send("fork", number)) == ["fork"]
     assert os.waitpid(child, 0)[1] == 0
-
-
-def test_examples_of_the_page() -> None:
-    """The code in docs/python.md runs as it stands there, but for the ports."""
-    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 5
-    with LiveServer() as server:
-        code = "\n".join(blocks).replace("10010", str(server.in_[1])).replace("8088", str(server.wait[1]))
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.startswith(b"{'alpha': '")
-    assert b"\nhello {'beta': '" in done.stdout
 
 
 GEVENT_PROGRAM = """

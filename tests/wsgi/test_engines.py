@@ -20,5 +20,5 @@ def test_memory() -> None:
 def test_redis_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     config = load(None, {"RPLX_ENGINE_URL": "redis://127.0.0.1:1/0"}, [])
-    with pytest.raises(ConfigError, match=r"pip install rplx\[redis\]"):
+    with pytest.raises(ConfigError, match=r"pip install 'rplx\[redis\]'"):
         make_engine(config, Log(0))

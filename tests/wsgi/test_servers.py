@@ -148,6 +148,23 @@ def test_the_hooks_refuse_at_start(arguments: list[str], options: dict[str, str]
     assert not [line for line in child.log if "Traceback" in line or "Booting worker" in line]
 
 
+WITHOUT_PACKAGING = """
+import sys
+sys.modules["packaging"] = None
+from gunicorn.app.wsgiapp import run
+run()
+"""
+
+
+def test_the_hooks_name_what_is_not_installed() -> None:
+    command = [sys.executable, "-c", WITHOUT_PACKAGING, *gunicorn_command(*HOOKS)[2:]]
+    child = Child(command, wait=None, in_=None)
+    assert child.process.wait(20) == 1
+    child.stop()
+    assert "rplx: gunicorn's gevent workers need more: pip install 'rplx[gunicorn]'" in "\n".join(child.log)
+    assert "Traceback" not in "\n".join(child.log)
+
+
 @pytest.mark.parametrize(("arguments", "options", "text"), REFUSED_AT_START[1:3])
 def test_the_application_refuses_at_start_without_hooks(
     arguments: list[str], options: dict[str, str], text: str
