@@ -22,8 +22,10 @@ from rplx.protocol import commands, replies
 from rplx.protocol.door import Door
 from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
+from rplx.turns import Turns
 from rplx.users import Users
 
+ANSWERS_MAX = 65536  # bytes of answers to requests that came together after which they are sent; one may be longer
 EARLY_COMMAND_MAX = 16384  # bytes of a plain text command that is carried out before its connection half-closes
 
 
@@ -47,6 +49,7 @@ class InServer:
         self._servers: list[Acceptor] = []
         self._connections: set[Connection] = set()
         self._lingering = Lingering()
+        self._turns = Turns()
         self._stopping = False
         self._wait_line = wait_line
         self._own: set[str] = set()  # the addresses at which it listens
@@ -177,14 +180,18 @@ class InServer:
 
     def _answer_all(self, connection: Connection, requests: list[HttpRequest]) -> bool:
         """Answers requests in their order; False if the connection ends with one, and nothing behind it is done."""
-        answers = []
+        answers = b""
         for request in requests:
             answer, keep_alive = self._answer(connection, request)
-            answers.append(answer)
+            answers = answers + answer if answers else answer
             if not keep_alive:
-                connection.send_last(b"".join(answers))
+                connection.send_last(answers)
                 return False
-        connection.send(b"".join(answers))
+            self._turns.pause()
+            if len(answers) >= ANSWERS_MAX:
+                connection.send(answers)
+                answers = b""
+        connection.send(answers)
         return True
 
     def _answer(self, connection: Connection, request: HttpRequest) -> tuple[bytes, bool]:

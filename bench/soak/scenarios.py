@@ -13,6 +13,7 @@ from bench.soak import (
     draining,
     dying_publishers,
     gaps,
+    greedy,
     half_open,
     kills,
     log_targets,
@@ -134,6 +135,11 @@ SCENARIOS = {
         "Parked listeners send what they may, and one byte more",
         partial(chatter.run, listeners=3000),
         partial(chatter.run, listeners=90),
+    ),
+    "greedy": Scenario(
+        "Polls beside a back-end that sends ahead without a pause",
+        partial(greedy.run, seconds=20.0, promised_ms=50.0),
+        partial(greedy.run, seconds=1.0, promised_ms=8000.0),  # on a busy machine: they are answered at all
     ),
     "logins": Scenario(
         "Wrong passwords for known and unknown logins: does the time tell which?",
