@@ -48,6 +48,8 @@ class Executor:
             limits = f"; limiters are ({', '.join(identifiers.limiters)})" if identifiers.limiters else ""
             login = f'; login is "{credentials.login}"' if credentials else ""
             log.connection(connection, f"parsed IDs{limits}{login}")
+        if not identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
+            return b""
         if self.options.check_json:
             commands.check_json(command.data)
         elif not command.data:

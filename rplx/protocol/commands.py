@@ -32,9 +32,9 @@ def command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door =
     """
     identifiers = marker_of_head(request, parser, door)
     if request.method == "POST":
-        return _command_of_body(request.body, identifiers, parser)
+        return _command_of_body(request, identifiers, parser)
     door.check_method(request.method, whole=True)
-    command = _command_of_body(request.body, identifiers, parser)
+    command = _command_of_body(request, identifiers, parser)
     if isinstance(command, Send) and request.method == "GET":
         raise door.listener()
     return command
@@ -51,9 +51,10 @@ def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, ha
         raise door.listener()
 
 
-def _command_of_body(body: bytes, identifiers: Identifiers | None, parser: IdentifierParser) -> Command:
+def _command_of_body(request: HttpRequest, identifiers: Identifiers | None, parser: IdentifierParser) -> Command:
+    body = request.body
     if identifiers is not None:
-        return _command(body, identifiers)
+        return _command(body, identifiers, old_form=not identifiers.cursors and request.header(MARKER) is not None)
     try:
         return command_of_text(body, parser)
     except EmptyBody:
@@ -90,10 +91,10 @@ def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
         return _make(at_start, None)
     blank = _BLANK_LINE.search(data)
     head, body = (data, None) if blank is None else (data[: blank.start()], data[blank.end() :])
-    identifiers = parser.in_text(head, complete=True) or Identifiers({})
+    identifiers = parser.in_text(head, complete=True)
     if body is None:
         raise EmptyBody("passed empty HTTP body, ignored")
-    return _command(body, identifiers)
+    return _command(body, identifiers or Identifiers({}), old_form=identifiers is not None)
 
 
 def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
@@ -111,16 +112,19 @@ def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
     return _make(behind, None if identifiers is None else identifiers.credentials)
 
 
-def _command(body: bytes, identifiers: Identifiers) -> Command:
+def _command(body: bytes, identifiers: Identifiers, *, old_form: bool) -> Command:
+    """`old_form`: the marker is there, and where old clients put it: an empty list is a send to nobody (part 7.9)."""
     # With channels it is a send, whatever the body says: a message is never taken for a command (part 7.9).
     if identifiers.cursors:
         return Send(identifiers, body)
     match = _COMMAND.match(body)
     if match is not None:
         return _make(match, identifiers.credentials)
-    if body.strip():
-        raise BadRequest(_NO_CHANNEL)
-    raise BadRequest("no channel given")
+    if not body.strip():
+        raise BadRequest("no channel given")
+    if old_form:
+        return Send(identifiers, body)
+    raise BadRequest(_NO_CHANNEL)
 
 
 def _make(match: re.Match[bytes], credentials: Credentials | None) -> Command:

@@ -57,6 +57,34 @@ def test_plain_text_byte_by_byte(wire: Wire, prefix: str, data: bytes, stored: b
     assert wire.poll(f"1:{prefix}a") == own(stored, prefix)
 
 
+EMPTY = "HTTP/1.%d 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("message", ["{}", "hello"])
+@pytest.mark.parametrize("list_", ["", "*~a", "-5:~a", "1e3:~a", "~a.b", ",,"])
+class TestAnEmptyList:
+    """What an old back-end sends that has nobody to send to: it stores nothing and is no error (part 7.9)."""
+
+    def test_plain_text(self, wire: Wire, prefix: str, list_: str, message: str) -> None:
+        self.is_silent(wire, prefix, own(f"identifier={list_}\n\n{message}".encode(), prefix), b"")
+
+    def test_the_old_php_class(self, wire: Wire, prefix: str, list_: str, message: str) -> None:
+        """With a length and a half-close, and takes an answer of 200 or none for success."""
+        head = f"POST / HTTP/1.1\nHost: h\nX-Realplexor: identifier={list_}"
+        self.is_silent(wire, prefix, own(http(head, message.encode()), prefix), (EMPTY % 1).encode())
+
+    def test_without_a_length(self, wire: Wire, prefix: str, list_: str, message: str) -> None:
+        head = f"POST / HTTP/1.0\nX-Realplexor: identifier={list_}"
+        request = own(http(head, message.encode(), length=False), prefix)
+        self.is_silent(wire, prefix, request, (EMPTY % 0).encode())
+
+    def is_silent(self, wire: Wire, prefix: str, request: bytes, answer: bytes) -> None:
+        stored = wire.command("STATS").partition("[connected_fhs]")[0]
+        assert wire.ask(request) == answer
+        assert wire.poll(f"1:{prefix}a") == b""
+        assert wire.command("STATS").partition("[connected_fhs]")[0] == stored
+
+
 RECEIPT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
 CLOSING_RECEIPT = RECEIPT.replace(b"1.1", b"1.0")
 

@@ -84,7 +84,8 @@ def test_what_is_early_stays_what_it_is(text: str, more: str) -> None:
         (b"identifier=abc\n", EmptyBody, "passed empty HTTP body, ignored"),
         (b"hello", EmptyBody, "passed empty HTTP body, ignored"),
         (b"ONLINES", EmptyBody, "passed empty HTTP body, ignored"),
-        (b"identifier=\n\n{}", BadRequest, "no channel given, and no command (ONLINE, WATCH or STATS)"),
+        (b"identifier=\n\n", BadRequest, "no channel given"),
+        (b"{}\n\n{}", BadRequest, "no channel given, and no command (ONLINE, WATCH or STATS)"),
         (b"X: y\n\nONLINES\n\n", BadRequest, "no channel given, and no command (ONLINE, WATCH or STATS)"),
         (b"X: y\n\n", BadRequest, "no channel given"),
         (b"Referer: identifier=a\n\n{}", BadRequest, "no channel given, and no command (ONLINE, WATCH or STATS)"),
@@ -112,6 +113,22 @@ class TestHttp:
         assert http("", b"{}", "/?identifier=5:a") == expected
         assert http("", b"identifier=5:a\n\n{}") == expected
         assert http("X-Realplexor: identifier=5:a", b"{}", "/?identifier=b") == expected
+
+    @pytest.mark.parametrize("list_", ["", "*a", "-5:a", "x:a", ",", "dk:p@"])
+    def test_an_empty_list_in_the_old_place_is_a_send_to_nobody(self, list_: str) -> None:
+        for command in (
+            http(f"X-Realplexor: identifier={list_}", b"hello"),
+            command_of_text(f"identifier={list_}\n\nhello".encode(), PARSER),
+            command_of_text(f"X-Realplexor: identifier={list_}\r\n\r\nhello".encode(), PARSER),
+        ):
+            assert isinstance(command, Send)
+            assert command.identifiers.cursors == {}
+            assert command.data == b"hello"
+
+    @pytest.mark.parametrize("list_", ["", "*a", "-5:a", "dk:p@"])
+    def test_elsewhere_it_is_a_mistake(self, list_: str) -> None:
+        with pytest.raises(BadRequest, match="no channel given, and no command"):
+            http("", b"{}", f"/?identifier={list_}")
 
     @pytest.mark.parametrize("head", ["Cookie: identifier=a", "X-Other: identifier=a", "Host: identifier=a"])
     def test_where_it_does_not(self, head: str) -> None:
