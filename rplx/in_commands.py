@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rplx import listings
 from rplx.errors import TooLarge
 from rplx.hub import Hub
 from rplx.in_connection import Connection
@@ -25,6 +26,7 @@ class Executor:
 
     def execute(self, connection: Connection, command: Command) -> bytes:
         """Carries a command out; gives the text of its answer. Errors: Refusal."""
+        self._hub.turns.rest()  # a long list has been read for it
         if isinstance(command, Send):
             return self._send(connection, command)
         credentials = command.credentials
@@ -37,7 +39,7 @@ class Executor:
         assert isinstance(command, Stats)
         self._received(connection, "STATS", ())
         self._log.connection(connection, "sending stats")
-        return b"" if login else replies.stats(self._hub.stats())
+        return b"" if login else self._hub.stats()
 
     def _send(self, connection: Connection, command: Send) -> bytes:
         identifiers = command.identifiers
@@ -52,6 +54,7 @@ class Executor:
             return b""
         if self.options.check_json:
             commands.check_json(command.data)
+            self._hub.turns.rest()
         elif not command.data:
             raise commands.EmptyBody("passed empty HTTP body, ignored", closes=False)
         if credentials is not None:
@@ -59,6 +62,7 @@ class Executor:
             for id in [id for id in identifiers.cursors if not users.owns(credentials.login, id)]:
                 log.connection(connection, f"skipping not owned [{id}] for login {credentials.login}")
                 del identifiers.cursors[id]
+                self._hub.turns.rest()
             if not identifiers.cursors:
                 return b""
         if log.connections:
@@ -74,7 +78,7 @@ class Executor:
         if len(online) > self.options.max_online:
             raise TooLarge(f"more than {self.options.max_online} ids are online; ask for those of a prefix")
         self._log.connection(connection, f"sending {len(online)} online identifiers")
-        return replies.online(online)
+        return listings.online(online, self._hub.turns.rest)
 
     def _watch(self, connection: Connection, command: Watch, login: str | None) -> bytes:
         arguments = () if command.position is None else (command.position, *command.prefixes)

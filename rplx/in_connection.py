@@ -47,9 +47,10 @@ class Connection:
 
     def send(self, data: bytes, flags: int = _SEND) -> None:
         """Sends all of `data`. Errors: OSError, TimeoutError."""
-        while data:
+        left = memoryview(data)  # what is left of a long answer is not copied at each step
+        while left:
             try:
-                data = data[self._sock.send(data, flags) :]
+                left = left[self._sock.send(left, flags) :]
             except BlockingIOError:
                 wait_write(self._sock.fileno(), self._timeout, TimeoutError())
 

@@ -22,7 +22,6 @@ from rplx.protocol import commands, replies
 from rplx.protocol.door import Door
 from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
-from rplx.turns import Turns
 from rplx.users import Users
 
 ANSWERS_MAX = 65536  # bytes of answers to requests that came together after which they are sent; one may be longer
@@ -49,7 +48,7 @@ class InServer:
         self._servers: list[Acceptor] = []
         self._connections: set[Connection] = set()
         self._lingering = Lingering()
-        self._turns = Turns()
+        self._turns = hub.turns
         self._stopping = False
         self._wait_line = wait_line
         self._own: set[str] = set()  # the addresses at which it listens
@@ -187,7 +186,7 @@ class InServer:
             if not keep_alive:
                 connection.send_last(answers)
                 return False
-            self._turns.pause()
+            self._turns.rest()
             if len(answers) >= ANSWERS_MAX:
                 connection.send(answers)
                 answers = b""

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
+_AROUND_BLOCK = 37  # bytes of a block, and of what parts it from the next, beside its ids and its message
+_AROUND_ID = 8
+
 CURSOR_CACHE = 4096  # texts whose numbers are remembered: after a message a whole crowd comes back with the same cursor
 
 
@@ -14,6 +17,11 @@ CURSOR_CACHE = 4096  # texts whose numbers are remembered: after a message a who
 def cursor_value(cursor: str) -> Decimal:
     """The number that a cursor's text stands for, exact to the last digit (protocol page, "Words")."""
     return Decimal(cursor)
+
+
+def size_of_id(id: str, cursor: str) -> int:
+    """Bytes that an id and its cursor take in a block of a poll's body (part 2.3)."""
+    return len(id) + len(cursor) + _AROUND_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class Message:
     data: bytes
     cursors: dict[str, str]
     limiters: frozenset[str] = frozenset()
+    weight: int = field(default=0, compare=False, repr=False, kw_only=True)
+    """Bytes of memory that it takes in each of its channels, once the history has counted them."""
 
     def visible_to(self, names: Sequence[str]) -> bool:
         """Whether a listener of `names` may see this message (part 2, "Which messages are due")."""
@@ -111,6 +121,11 @@ class Due:
     def of(cls, message: Message, ids: dict[str, str]) -> Due:
         """`ids` is not empty."""
         return cls(message, ids, min(map(cursor_value, ids.values())))
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a poll's body (part 2.3)."""
+        return len(self.message.data) + sum([size_of_id(id, cursor) for id, cursor in self.ids.items()]) + _AROUND_BLOCK
 
     def add(self, id: str, cursor: str, value: Decimal) -> None:
         """One channel more by which it is due, where `ids` is its own."""

@@ -29,10 +29,31 @@ ONLY: dict[str, set[str]] = {
     "config_text": {"options"},
     "config": {"errors", "checks", "options", "config_text", "toml_lines"},
     "legacy_names": {"config", "options", "perl_config"},
-    "hub": {"engine", "protocol", "messages", "errors", "log"},
+    "turns": set(),
+    "visibility": {"messages", "log"},
+    "channel_sets": {"engine", "messages"},
+    "delivery": {"channel_sets", "engine", "log", "messages", "protocol", "turns", "visibility"},
+    "listings": {"engine", "messages"},
+    "hub": {
+        "channel_sets",
+        "delivery",
+        "engine",
+        "errors",
+        "listings",
+        "log",
+        "messages",
+        "protocol",
+        "turns",
+        "visibility",
+    },
     "client": {""},  # the version
 }
-WITHOUT_GEVENT = set(ONLY) - {"hub", "log"} | {"cli", "cli_client", "legacy", "environment"}
+WITHOUT_GEVENT = set(ONLY) - {"hub", "channel_sets", "delivery", "turns", "visibility", "log"} | {
+    "cli",
+    "cli_client",
+    "legacy",
+    "environment",
+}
 ELSEWHERE = "rplx.engine.redis"  # talks to a server, so it waits and has a clock: part of the engine, but not pure
 WIRING = {"server", "daemon", "supervisor", "runtime", "gunicorn", "middleware", "legacy", "cli", "cli_client"}
 LINES = {"wsgi", "wait_server", "in_server"}

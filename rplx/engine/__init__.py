@@ -31,6 +31,8 @@ class Engine(Protocol):
     recall: Recall
     listeners: Callable[[], Listeners]
     """Asked for this process's listeners."""
+    rest: Callable[[], None]
+    """Called between two pieces of long work, so that others go on; comes back when the next piece's turn has come."""
 
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller limits apply to a channel with its next message."""
@@ -47,10 +49,11 @@ class Engine(Protocol):
         Errors: InsufficientStorage when history is full, Unavailable.
         """
 
-    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
+    def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:
         """The messages newer than `cursors`, one for each of `names`, that are visible to a listener of all `names`.
 
-        In any order; one message that is due in several channels is one Due.
+        In any order; one message that is due in several channels is one Due. Of more than `limit` bytes (of Due.size)
+        the first by their greatest cursor, one at least (part 7.11). What is sent while others go on is not among them.
         """
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:

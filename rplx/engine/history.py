@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from decimal import Decimal
 
 from rplx.messages import Message
@@ -16,10 +15,11 @@ LIMITER_OVERHEAD = 110  # what a limiter of a message costs beside its name
 
 def weight(message: Message) -> int:
     """Bytes that a kept message takes in each of its channels."""
-    limiters = message.limiters
-    if not limiters:
-        return len(message.data) + OVERHEAD
-    return len(message.data) + OVERHEAD + LIMITER_OVERHEAD * len(limiters) + sum(map(len, limiters))
+    if not message.weight:  # counted once: both its channels and its limiters may be thousands
+        limiters = message.limiters
+        around = LIMITER_OVERHEAD * len(limiters) + sum(map(len, limiters)) if limiters else 0
+        message.weight = len(message.data) + OVERHEAD + around
+    return message.weight
 
 
 class ChannelHistory:
@@ -76,10 +76,10 @@ class ChannelHistory:
         if not self._values:
             self.newest = self.floor
 
-    def since(self, value: Decimal) -> Iterator[tuple[Decimal, Message]]:
-        """The messages whose cursor is greater than `value`, oldest first, each behind its cursor."""
+    def since(self, value: Decimal) -> tuple[list[Decimal], list[Message]]:
+        """The cursors that are greater than `value`, oldest first, and their messages."""
         index = bisect_right(self._values, value)
-        return zip(self._values[index:], self._messages[index:], strict=True)
+        return self._values[index:], self._messages[index:]
 
     def newest_first(self) -> list[Message]:
         return self._messages[::-1]

@@ -10,11 +10,13 @@ from rplx.engine import Listeners
 from rplx.engine.cursors import CursorClock, behind
 from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
 from rplx.engine.presence import EventLog, Presence
+from rplx.engine.selection import Stream, collect
 from rplx.errors import InsufficientStorage
 from rplx.messages import Due, Event, Message, Send, cursor_value
 from rplx.options import HistoryOptions, PresenceOptions
 
 identity = id  # the built-in; below, `id` is a channel's
+STEPS = 200  # channels between two rests
 
 
 class MemoryEngine:
@@ -33,6 +35,7 @@ class MemoryEngine:
         self.announce: Callable[[Message], None] = lambda message: None
         self.recall: Callable[[Sequence[str]], None] = lambda ids: None  # never called: nothing is lost in here
         self.listeners: Callable[[], Listeners] = list  # never called: nobody else is there
+        self.rest: Callable[[], None] = lambda: None
         self._wall = wall
         self._monotonic = monotonic
         self._clock = CursorClock()
@@ -108,29 +111,18 @@ class MemoryEngine:
         channel = self._channels.get(id)
         return self._floors.get(id, self._beginning) if channel is None else channel.reached
 
-    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
+    def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:
         if len(names) == 1:  # what nearly every poll finds: it has all there is
             channel = self._channels.get(names[0])
             if channel is None or channel.newest <= cursor_value(cursors[0]):
                 return []
-        dues: list[Due] = []
-        several: dict[int, Due] = {}  # of messages that are in several channels
+        # Copied before the first rest: what is sent meanwhile is not among it, and due to the next poll.
+        streams: list[Stream] = []
         for id, cursor in zip(names, cursors, strict=True):
             channel = self._channels.get(id)
-            if channel is None:
-                continue
-            value = cursor_value(cursor)
-            if channel.newest <= value:
-                continue
-            for at, message in channel.since(value):
-                if not message.visible_to(names):
-                    continue
-                if len(message.cursors) == 1:
-                    dues.append(Due(message, message.cursors, at))
-                    continue
-                due = several.setdefault(identity(message), Due(message, {}, at))
-                due.add(id, message.cursors[id], at)
-        return [*dues, *several.values()]
+            if channel is not None and channel.newest > cursor_value(cursor):
+                streams.append((id, *channel.since(cursor_value(cursor))))
+        return collect(streams, names, _key, limit, self.rest) if streams else []
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         if len(names) == 1:
@@ -150,7 +142,7 @@ class MemoryEngine:
         self._presence.leave(names, count, self._monotonic())
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
-        return self._presence.online(prefixes)
+        return self._presence.online(prefixes, self.rest)
 
     def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
         return self._presence.log.after(after, prefixes)
@@ -161,17 +153,23 @@ class MemoryEngine:
     def sweep(self) -> tuple[list[str], list[str]]:
         now = self._monotonic()
         presence = self.presence_options
-        offline = self._presence.sweep(now, presence.offline_timeout, presence.max_in_grace)
-        cleaned = []
-        for id, channel in self._channels.items():
+        offline = self._presence.sweep(now, presence.offline_timeout, presence.max_in_grace, self.rest)
+        return offline, self._clean(now)
+
+    def _clean(self, now: float) -> list[str]:
+        """Empties the channels into which nothing was sent for long; gives their ids."""
+        cleaned: list[str] = []
+        while self._channels:
+            id, channel = next(iter(self._channels.items()))
             if channel.changed + self.history_options.expire_after > now:
                 break
-            cleaned.append(id)
-        for id in cleaned:
-            channel = self._channels.pop(id)
+            del self._channels[id]
             self._size -= channel.size
             self._remember_floor(id, channel.reached)
-        return offline, cleaned
+            cleaned.append(id)
+            if len(cleaned) % STEPS == 0:
+                self.rest()
+        return cleaned
 
     def _remember_floor(self, id: str, floor: Decimal) -> None:
         self._floors[id] = floor
@@ -181,7 +179,15 @@ class MemoryEngine:
             self._beginning = max(self._beginning, oldest)
 
     def history(self) -> dict[str, list[Message]]:
-        return {id: channel.newest_first() for id, channel in self._channels.items()}
+        found: dict[str, list[Message]] = {}
+        ids = list(self._channels)
+        for at in range(0, len(ids), STEPS):
+            for id in ids[at : at + STEPS]:
+                channel = self._channels.get(id)
+                if channel is not None:
+                    found[id] = channel.newest_first()
+            self.rest()
+        return found
 
     def elsewhere(self) -> list[Listeners]:
         return []
@@ -193,3 +199,8 @@ class MemoryEngine:
             "cleanup_timers": len(self._channels),
             "events": len(self._presence.log),
         }
+
+
+def _key(message: Message) -> int | None:
+    """Tells a message of several channels; it is one object."""
+    return identity(message) if len(message.cursors) > 1 else None

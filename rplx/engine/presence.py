@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from rplx.engine.prefixes import Prefixes
 from rplx.messages import Event
+
+Rest = Callable[[], None]
+
+STEPS = 500  # ids between two rests
 
 FIRST_POSITION = 11  # of the first event (part 3, WATCH)
 BLOCKS = 3  # the newest blocks of events are kept
@@ -31,12 +36,12 @@ class EventLog:
     def after(self, position: int, prefixes: Sequence[str] = ()) -> list[Event]:
         """The latest change of each id after `position`, oldest first."""
         latest: dict[str, Event] = {}
-        starts = tuple(prefixes)
+        begins = Prefixes(prefixes)
         for block in reversed(self._blocks):
             for event in reversed(block):
                 if event.position <= position:
                     return list(latest.values())[::-1]
-                if event.id not in latest and (not starts or event.id.startswith(starts)):
+                if event.id not in latest and begins.match(event.id):
                     latest[event.id] = event
         return list(latest.values())[::-1]
 
@@ -74,28 +79,39 @@ class Presence:
             if not left:
                 self._left[id] = now
 
-    def sweep(self, now: float, offline_timeout: float, max_in_grace: int) -> list[str]:
+    def sweep(self, now: float, offline_timeout: float, max_in_grace: int, rest: Rest) -> list[str]:
         """The ids whose grace time of `offline_timeout` seconds has passed: they are offline from now on.
 
         No more than `max_in_grace` stay in theirs: one client that polls ever other ids must not fill the memory.
+        `rest` is called now and then.
         """
         gone: list[str] = []
-        excess = len(self._left) - max_in_grace
-        for id, left in self._left.items():
-            if left + offline_timeout > now and len(gone) >= excess:
+        while self._left:
+            id, left = next(iter(self._left.items()))
+            if left + offline_timeout > now and len(self._left) <= max_in_grace:
                 break
-            gone.append(id)
-        for id in gone:
             del self._left[id], self._counts[id]
             self.log.add("offline", id)
+            gone.append(id)
+            if len(gone) % STEPS == 0:
+                rest()
         return gone
 
-    def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
-        """Online ids that begin with one of `prefixes` (all, if none) and how many connections listen to each now."""
-        if not prefixes:
-            return dict(self._counts)
-        starts = tuple(prefixes)
-        return {id: count for id, count in self._counts.items() if id.startswith(starts)}
+    def online(self, prefixes: Sequence[str], rest: Rest) -> dict[str, int]:
+        """Online ids that begin with one of `prefixes` (all, if none) and how many connections listen to each now.
+
+        `rest` is called now and then; who comes or goes meanwhile may be in it or not.
+        """
+        begins = Prefixes(prefixes)
+        found: dict[str, int] = {}
+        ids = list(self._counts)
+        for at in range(0, len(ids), STEPS):
+            for id in ids[at : at + STEPS]:
+                count = self._counts.get(id)
+                if count is not None and begins.match(id):
+                    found[id] = count
+            rest()
+        return found
 
     def in_grace(self) -> int:
         """How many ids wait for their grace time to pass."""

@@ -75,7 +75,7 @@ class IdentifierParser:
         login, password, items = match.groups()
         cursors: dict[str, str | None] = {}
         limiters: dict[str, str | None] = {}
-        for item in items.split(b","):
+        for item in dict.fromkeys(items.split(b",")):  # the same item any number of times is one
             parts = _ITEM.fullmatch(item)
             if parts is None:
                 continue
@@ -100,8 +100,15 @@ def _unescaped(data: bytes) -> bytes:
 def _keep_smaller(cursors: dict[str, str | None], id: str, cursor: str | None) -> None:
     """Each id once, at the smaller cursor (part 7.8); a cursor that was named beats none."""
     known = cursors.get(id)
-    if known is None or (cursor is not None and cursor_value(cursor) < cursor_value(known)):
+    if known is None or (cursor is not None and _is_below(cursor, known)):
         cursors[id] = cursor
+
+
+def _is_below(a: str, b: str) -> bool:
+    """Whether cursor `a` is the smaller; mostly told without making numbers of them."""
+    if len(a) == len(b) and a.find(".") == b.find("."):
+        return a < b
+    return cursor_value(a) < cursor_value(b)
 
 
 def listened_to(identifiers: Identifiers) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, eq
 
 from rplx.errors import Refusal
@@ -10,14 +10,48 @@ from rplx.messages import Due, Event
 
 _LINE_FEED = 10  # as a number: it is found in half the time
 PREFIX = b" \r\n"  # what a poll's body begins with, before any block (part 2.1)
+CHUNK = 500  # blocks, or lines, that are made without a rest
+
+Rest = Callable[[], None]
 
 
-def encode_blocks(dues: Iterable[Due]) -> bytes:
-    """The blocks of a poll's body (part 2.3), sorted by their smallest cursor, then by the message's bytes."""
+def _go_on() -> None:
+    """No rest."""
+
+
+def encode_blocks(dues: Iterable[Due], rest: Rest = _go_on) -> bytes:
+    """The blocks of a poll's body (part 2.3), sorted by their smallest cursor, then by the message's bytes.
+
+    `rest` is called now and then, so that others can go on.
+    """
     ordered = sorted(dues, key=_value)
     if any(map(eq, map(_value, ordered), map(_value, ordered[1:]))):  # rare, and sorting by both takes twice the time
         ordered.sort(key=_place)
-    return b"[\n" + b",\n".join(map(_block, ordered)) + b"\n]"
+    if len(ordered) <= CHUNK:
+        return b"[\n" + b",\n".join(map(_block, ordered)) + b"\n]"
+    parts = []
+    for at in range(0, len(ordered), CHUNK):
+        parts.append(b",\n".join(map(_block, ordered[at : at + CHUNK])))
+        rest()
+    return b"[\n" + b",\n".join(parts) + b"\n]"
+
+
+class Pairs(dict[str, str]):
+    """The text `"ID": "CURSOR"` for each id of a message, made when it is first asked for."""
+
+    def __init__(self, cursors: Mapping[str, str]) -> None:
+        self._cursors = cursors
+
+    def __missing__(self, id: str) -> str:
+        pair = self[id] = f'"{id}": "{self._cursors[id]}"'
+        return pair
+
+
+def encode_one(data: bytes, pairs: Pairs, ids: Iterable[str]) -> bytes:
+    """A poll's body of one message (part 2.3), by `ids`, which are sorted."""
+    gap = "\n" if _LINE_FEED in data else " "
+    head = f'[\n  {{\n    "ids": {{ {", ".join(map(pairs.__getitem__, ids))} }},\n    "data":{gap}'
+    return head.encode("ascii") + data + b"\n  }\n]"
 
 
 _value = attrgetter("value")
@@ -34,16 +68,6 @@ def _block(due: Due) -> bytes:
         ids = ", ".join([f'"{id}": "{cursor}"' for id, cursor in sorted(due.ids.items())])
         head = f'  {{\n    "ids": {{ {ids} }},\n    "data":{gap}'
     return head.encode("ascii") + data + b"\n  }"  # half the time of a format of bytes
-
-
-_AROUND_BLOCK = 37  # bytes of a block, and of what parts it from the next, beside its ids and its message
-_AROUND_ID = 8
-
-
-def block_size(due: Due) -> int:
-    """Bytes that a message takes in a poll's body."""
-    around = [len(id) + len(cursor) + _AROUND_ID for id, cursor in due.ids.items()]
-    return len(due.message.data) + sum(around) + _AROUND_BLOCK
 
 
 def answer(text: bytes, *, keep_alive: bool) -> bytes:
@@ -71,11 +95,6 @@ def receipt(cursors: Mapping[str, str]) -> bytes:
     return "".join([f"{id} {cursor}\n" for id, cursor in cursors.items()]).encode("ascii")
 
 
-def online(counts: Mapping[str, int]) -> bytes:
-    """A line `ID COUNT` for each online id, sorted (part 3, ONLINE)."""
-    return "".join([f"{id} {counts[id]}\n" for id in sorted(counts)]).encode("ascii")
-
-
 def events(events: Iterable[Event]) -> bytes:
     """A line `online POS:ID` or `offline POS:ID` for each event (part 3, WATCH)."""
     return "".join([f"{event.kind} {event.position}:{event.id}\n" for event in events]).encode("ascii")
@@ -84,11 +103,3 @@ def events(events: Iterable[Event]) -> bytes:
 def fake_event(position: int) -> bytes:
     """Where a watcher starts (part 3, WATCH)."""
     return b"FAKE %d:FAKE\n" % position
-
-
-def stats(sections: Mapping[str, Mapping[str, str]]) -> bytes:
-    """Sections `[name]`, a line `KEY => VALUE` for each entry, sorted by key, a blank line between (part 3, STATS)."""
-    parts = []
-    for name, lines in sections.items():
-        parts.append("\n".join([f"[{name}]", *(f"{key} => {lines[key]}" for key in sorted(lines))]) + "\n")
-    return "\n".join(parts).encode("utf-8")

@@ -189,7 +189,7 @@ class TestFollowed:
         return channel
 
     def texts(self, channel: Followed) -> list[str]:
-        return [message.data.decode() for _, message in channel.history.since(Decimal(0))]
+        return [message.data.decode() for message in channel.history.since(Decimal(0))[1]]
 
     def test_what_is_announced(self) -> None:
         channel = self.loaded()

@@ -51,7 +51,6 @@ def test_answers() -> None:
     )
     assert replies.answer(b"", keep_alive=True).startswith(b"HTTP/1.1 200 OK\r\n")
     assert replies.receipt({"b": "5", "a": "1795346940.571800"}) == b"b 5\na 1795346940.571800\n"
-    assert replies.online({"b": 0, "a": 12, "B": 1}) == b"B 1\na 12\nb 0\n"
     assert replies.events([Event(11, "online", "a"), Event(14, "offline", "b")]) == b"online 11:a\noffline 14:b\n"
     assert replies.fake_event(10) == b"FAKE 10:FAKE\n"
 
@@ -63,13 +62,13 @@ def test_refusals() -> None:
     assert replies.refusal(BadRequest("no"), keep_alive=True).startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
-def test_stats_has_a_blank_line_between_its_sections() -> None:
-    assert replies.stats({"one": {"b": "2", "a": "1"}, "two": {}, "three": {"x": "y"}}) == (
-        b"[one]\na => 1\nb => 2\n\n[two]\n\n[three]\nx => y\n"
-    )
-
-
 def test_the_size_of_a_block() -> None:
     dues = [due(b"1", a="5"), due(b"{\n}", abc="21.5", b="7"), due(b"", x="1")]
     for count in (1, 2, 3):
-        assert len(replies.encode_blocks(dues[:count])) == 2 + sum(map(replies.block_size, dues[:count]))
+        assert len(replies.encode_blocks(dues[:count])) == 2 + sum(due.size for due in dues[:count])
+
+
+def test_one_message_is_encoded_as_among_others() -> None:
+    for data, cursors in ((b"1", {"a": "5"}), (b"{\n}", {"b": "7", "abc": "21.5", "c": "8"})):
+        found = due(data, **cursors)
+        assert replies.encode_one(data, replies.Pairs(cursors), sorted(cursors)) == replies.encode_blocks([found])

@@ -205,9 +205,8 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def nothing_but_listeners_is_held(self) -> None:
-        stats = self.hub.stats()
-        assert len(stats["pairs_by_fhs"]) == self.hub.listening
-        assert set(stats["connected_fhs"]) == {id for client in self.clients if client.parked for id in client.cursors}
+        assert len(self.hub.listeners()) == self.hub.listening
+        assert set(self.hub.channels) == {id for client in self.clients if client.parked for id in client.cursors}
 
     # -- a client's side
 

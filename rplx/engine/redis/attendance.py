@@ -14,6 +14,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from rplx.engine import Listeners
+from rplx.engine.prefixes import Prefixes
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.crowd import Change, Crowd
 from rplx.engine.redis.link import Call
@@ -32,6 +33,7 @@ CHUNK = 1000  # ids told, taken offline or buried by one call
 SCAN = 2000  # ids looked at by one call for ONLINE
 TOLD_TIMEOUT = 2.5  # seconds that the others have to tell their listeners: they see at their next beat who asks
 TOLD_LOOK_EVERY = 0.02  # seconds between two looks at whether all have
+TOLD_CHUNK = 200  # listeners written without a rest
 TOLD_KEPT = 10  # seconds that Redis keeps a question and its answers, should nobody fetch them
 
 Submit = Callable[[str, str, tuple[Any, ...]], Call]
@@ -47,6 +49,7 @@ class Attendance:
         self.known_online = 0  # ids online and events kept, over all processes, as of the last sweep
         self.known_events = 0
         self.listeners: Callable[[], Listeners] = list
+        self.rest: Callable[[], None] = lambda: None
         self._questions = itertools.count(1)
         self._answered: set[bytes] = set()
         self._names = names
@@ -145,7 +148,7 @@ class Attendance:
         self._answered = set(asked)
         for question in new:
             key = self._names.presence(f"told:{question.decode()}")
-            self._submit(TAG, "", ("RPUSH", key, ujson.dumps(self.listeners()))).get()
+            self._submit(TAG, "", ("RPUSH", key, self._written(self.listeners()))).get()
             self._submit(TAG, "", ("EXPIRE", key, TOLD_KEPT)).get()
 
     def elsewhere(self) -> list[Listeners]:
@@ -164,7 +167,22 @@ class Attendance:
         self._submit(TAG, "", ("SREM", asked, question)).get()
         answers = self._submit(TAG, "", ("LRANGE", told, 0, -1)).get()
         self._submit(TAG, "", ("DEL", told)).get()
-        return [ujson.loads(answer) for answer in answers]
+        return [self._read(answer) for answer in answers]
+
+    def _written(self, listeners: Listeners) -> bytes:
+        """Lists of listeners, one a line. Others may go on meanwhile."""
+        lines = []
+        for at in range(0, len(listeners) or 1, TOLD_CHUNK):
+            lines.append(ujson.dumps(listeners[at : at + TOLD_CHUNK]).encode())
+            self.rest()
+        return b"\n".join(lines)
+
+    def _read(self, answer: bytes) -> Listeners:
+        found: Listeners = []
+        for line in answer.split(b"\n"):
+            found += ujson.loads(line)
+            self.rest()
+        return found
 
     # -- what time brings
 
@@ -203,7 +221,7 @@ class Attendance:
         """Errors: Unavailable."""
         self._tell_now()
         match = f"{prefixes[0]}*" if len(prefixes) == 1 and prefixes[0].isidentifier() else "*"
-        starts = tuple(prefixes)
+        begins = Prefixes(prefixes)
         found: dict[str, int] = {}
         cursor = b"0"
         while True:
@@ -211,8 +229,9 @@ class Attendance:
             cursor, pairs = self._submit(TAG, "", arguments).get()
             for id, count in zip(pairs[::2], pairs[1::2], strict=True):
                 name = id.decode()
-                if not starts or name.startswith(starts):
+                if begins.match(name):
                     found[name] = int(count)
+            self.rest()
             if cursor == b"0":
                 return found
 
@@ -221,11 +240,11 @@ class Attendance:
         self._tell_now()
         keys = (self._names.presence("events"), self._names.presence("position"))
         first, texts = self._submit(TAG, "watch", (2, *keys, after)).get()
-        starts = tuple(prefixes)
+        begins = Prefixes(prefixes)
         latest: dict[str, PresenceEvent] = {}
         for position, text in zip(range(first + len(texts) - 1, first - 1, -1), reversed(texts), strict=True):
             id = text[1:].decode()
-            if id not in latest and (not starts or id.startswith(starts)):
+            if id not in latest and begins.match(id):
                 latest[id] = PresenceEvent(position, "online" if text[:1] == b"+" else "offline", id)
         return list(latest.values())[::-1]
 

@@ -24,7 +24,7 @@ from rplx.engine.redis.scripts import load
 from rplx.engine.redis.servers import ClusterServers, servers
 from rplx.engine.redis.wire import LOST, RedisError
 from rplx.errors import Unavailable
-from rplx.messages import Event, Message, Send
+from rplx.messages import Due, Event, Message, Send
 from rplx.options import Config, HistoryOptions, PresenceOptions
 
 CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
@@ -79,6 +79,14 @@ class RedisEngine:
     @listeners.setter
     def listeners(self, listeners: Callable[[], Listeners]) -> None:
         self._attendance.listeners = listeners
+
+    @property
+    def rest(self) -> Callable[[], None]:
+        return self._follower.rest
+
+    @rest.setter
+    def rest(self, rest: Callable[[], None]) -> None:
+        self._follower.rest = self._attendance.rest = rest
 
     def start(self) -> None:
         """Connects, and waits for Redis a moment; one that is away is no error. Does nothing if it has been started."""
@@ -246,8 +254,8 @@ class RedisEngine:
         self._clock.saw(int(drawn))
         return Announced(int(drawn), parts, body)
 
-    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Any]:
-        return self._follower.due(names, cursors)
+    def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:
+        return self._follower.due(names, cursors, limit)
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         return self._follower.gaps(names, cursors)

@@ -25,6 +25,7 @@ from rplx.engine.redis.names import Names
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.subscriber import Subscriber
 from rplx.engine.redis.wire import LOST, RedisError
+from rplx.engine.selection import Stream, collect
 from rplx.errors import Unavailable
 from rplx.messages import Due, Message, cursor_value
 from rplx.options import HistoryOptions
@@ -58,6 +59,7 @@ class Follower:
     ) -> None:
         self.announce: Callable[[Message], None] = lambda message: None
         self.recall: Callable[[Sequence[str]], None] = lambda ids: None
+        self.rest: Callable[[], None] = lambda: None
         self.options = options
         self._servers = servers
         self._names = names
@@ -85,8 +87,8 @@ class Follower:
 
     # -- asked by polls
 
-    def due(self, names: Sequence[str], cursors: Sequence[str]) -> list[Due]:
-        found: dict[bytes, Due] = {}
+    def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None) -> list[Due]:
+        streams: list[Stream] = []
         for id, cursor in zip(names, cursors, strict=True):
             value = cursor_value(cursor)
             channel = self._channels.get(id)
@@ -94,14 +96,9 @@ class Follower:
                 self._look(names, cursors)
                 channel = self._channels[id]
             history = channel.history
-            if history.newest <= value:
-                continue
-            for at, message in history.since(value):
-                assert isinstance(message, StoredMessage)
-                if message.visible_to(names):
-                    due = found.setdefault(message.id, Due(message, {}, at))
-                    due.add(id, message.cursors[id], at)
-        return list(found.values())
+            if history.newest > value:
+                streams.append((id, *history.since(value)))
+        return collect(streams, names, _key, limit, self.rest) if streams else []
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         missing = []
@@ -408,3 +405,9 @@ class Follower:
         pending, channel.pending = channel.pending, []
         for part, body, drawn in pending:
             self.take(Announced(drawn, [part], body))
+
+
+def _key(message: Message) -> bytes:
+    """Tells a message of several channels; each may have a copy of it."""
+    assert isinstance(message, StoredMessage)
+    return message.id

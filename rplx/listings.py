@@ -1,0 +1,95 @@
+"""The answers to STATS and ONLINE (protocol page, part 3), which may be long: written in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from heapq import merge
+from itertools import islice
+
+from rplx.engine import Engine, Listeners
+from rplx.messages import Message
+
+STEPS = 200  # lines between two rests
+SORTED = 10_000  # texts that are sorted at once
+MERGED = 2_000  # texts that are merged between two rests
+
+Rest = Callable[[], None]
+
+
+def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> bytes:
+    """The answer to STATS: its five sections. `here` gives this process's listeners, `rest` is called now and then.
+
+    Errors: Unavailable.
+    """
+    history = engine.history()
+    online = engine.online()
+    handles: dict[str, list[str]] = {}
+    pairs: dict[str, str] = {}
+    for process, listeners in enumerate([here(), *engine.elsewhere()]):
+        for number, names, cursors in listeners:
+            handle = f"({process << 48 | number:#x})"  # addresses have 48 bits
+            pairs[handle] = ", ".join([f"{cursor}:{name}" for cursor, name in zip(cursors, names, strict=True)])
+            for name in names:
+                handles.setdefault(name, []).append(handle)
+            rest()
+    limits: dict[frozenset[str], str] = {}
+    sections: list[tuple[str, Mapping[str, object], Callable[[str], str]]] = [
+        ("data_to_send", history, lambda id: ", ".join([_kept(id, message, limits) for message in history[id]])),
+        ("connected_fhs", handles, lambda id: ", ".join(handles[id])),
+        ("online_timers", online, lambda id: "assigned"),
+        ("cleanup_timers", history, lambda id: "assigned"),
+        ("pairs_by_fhs", pairs, lambda handle: pairs[handle]),
+    ]
+    return b"\n".join([_section(name, lines, text, rest) for name, lines, text in sections])
+
+
+def online(counts: Mapping[str, int], rest: Rest) -> bytes:
+    """The answer to ONLINE: a line `ID COUNT` for each online id, sorted. `rest` is called now and then."""
+    parts = []
+    lines = []
+    for id in _in_order(counts, rest):
+        lines.append(f"{id} {counts[id]}\n")
+        if len(lines) >= MERGED:
+            parts.append("".join(lines).encode("ascii"))
+            lines = []
+            rest()
+    return b"".join([*parts, "".join(lines).encode("ascii")])
+
+
+def _in_order(texts: Mapping[str, object], rest: Rest) -> Iterator[str]:
+    """The keys, sorted. `rest` is called now and then."""
+    keys = list(texts)
+    parts = []
+    for at in range(0, len(keys), SORTED):
+        parts.append(sorted(keys[at : at + SORTED]))
+        rest()
+    if len(parts) == 1:
+        yield from parts[0]
+        return
+    merged = merge(*parts)
+    while some := list(islice(merged, MERGED)):
+        rest()
+        yield from some
+
+
+def _section(name: str, lines: Mapping[str, object], text: Callable[[str], str], rest: Rest) -> bytes:
+    """A line `KEY => VALUE` for each key, sorted, below `[name]`."""
+    parts = [f"[{name}]\n"]
+    encoded = []
+    for key in _in_order(lines, rest):
+        parts.append(f"{key} => {text(key)}\n")
+        if len(parts) >= STEPS:
+            encoded.append("".join(parts).encode())
+            parts = []
+            rest()
+    encoded.append("".join(parts).encode())
+    return b"".join(encoded)
+
+
+def _kept(id: str, message: Message, limits: dict[frozenset[str], str]) -> str:
+    """A kept message; `limits` remembers how long lists of limiters are written, as one message is in many channels."""
+    limiters = message.limiters
+    text = limits.get(limiters) if limiters else ""
+    if text is None:
+        text = limits[limiters] = f", limited by ({', '.join(sorted(limiters))})"
+    return f"[{message.cursors[id]}: {len(message.data)}b{text}]"
