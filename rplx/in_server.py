@@ -130,7 +130,7 @@ class InServer:
                 if reader.error is not None:
                     raise reader.error
                 if reader.state is State.TEXT:
-                    if self._talk_text(connection, reader.text):
+                    if self._talk_text(connection, reader):
                         return
                 elif reader.state is State.UNTIL_END or (reader.state is State.BODY and reader.head().method != "POST"):
                     has_length = reader.state is State.BODY
@@ -154,22 +154,23 @@ class InServer:
         if request is not None:
             connection.send(self._answer(connection, request)[0])
         elif reader.state is State.TEXT:
-            text = self._limited(reader.text)
-            self._answer_text(connection, commands.command_of_text(text, self.parser))
+            self._limit(reader)
+            self._answer_text(connection, commands.command_of_text(reader.text, self.parser))
 
-    def _talk_text(self, connection: Connection, text: bytes) -> bool:
+    def _talk_text(self, connection: Connection, reader: RequestReader) -> bool:
         """A plain text request has grown; True if it was a whole command. Errors: Refusal."""
-        self._limited(text)
-        command = commands.early_command(text, self.parser) if len(text) <= EARLY_COMMAND_MAX else None
+        self._limit(reader)
+        early = reader.text_size <= EARLY_COMMAND_MAX
+        command = commands.early_command(reader.text, self.parser) if early else None
         if command is None:
             return False
         self._answer_text(connection, command)
         return True
 
-    def _limited(self, text: bytes) -> bytes:
-        if len(text) > self.options.maxlen:
-            raise TooLarge(f"overflow (received {len(text)} bytes total)")
-        return text
+    def _limit(self, reader: RequestReader) -> None:
+        """Errors: TooLarge."""
+        if reader.text_size > self.options.maxlen:
+            raise TooLarge(f"overflow (received {reader.text_size} bytes total)")
 
     def _answer_text(self, connection: Connection, command: Command) -> None:
         """Plain text: a send is silent, a command has its answer. Errors: Refusal."""

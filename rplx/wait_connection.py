@@ -19,7 +19,7 @@ FINISHING = 3  # its greenlet writes what the socket did not take at once
 CLOSED = 4
 
 COMES_BACK = 1  # its poll was answered together with a crowd's, which polls again all at once
-QUEUED = 2  # so others are looked at before it
+QUEUED = 2  # so, or as it has had its turn, others are looked at before it
 
 
 class ClientGone(GreenletExit):

@@ -15,6 +15,7 @@ from rplx.wait_connection import READING, WORKING, Connection
 from rplx.wait_connections import Connections
 
 READ_SIZE = 16384  # bytes read at once
+READ_TURN = 4  # times that a connection is read before others have their turn
 PIPELINE_MAX = 16  # requests that a client may send ahead on one connection; past it the connection ends
 
 _DONT_WAIT = _socket.MSG_DONTWAIT
@@ -40,9 +41,9 @@ class Requests(Connections):
         return RequestReader(self.options.head_max, self._body_max)
 
     def read(self, connection: Connection) -> None:
-        """Reads what has come; what is not whole yet is waited for."""
+        """Reads what has come, for a turn; what is not whole yet is waited for."""
         sock = connection.sock
-        while connection.state == READING:
+        for _ in range(READ_TURN):
             try:
                 data = sock.recv(READ_SIZE, _DONT_WAIT)
             except BlockingIOError:
@@ -60,17 +61,27 @@ class Requests(Connections):
                     self._end(connection)
             except Refusal as error:
                 self.give_up(connection, error)
-            if len(data) < READ_SIZE and connection.state == READING:
-                if connection.readable:  # the end of the client's sending half came with the data
-                    connection.readable = False
-                    continue
-                self._await_more(connection)
+            if connection.state != READING:
                 return
+            if len(data) < READ_SIZE:
+                if not connection.readable:
+                    self._await_more(connection)
+                    return
+                connection.readable = False  # the end of the client's sending half came with the data
+        self._start_clock(connection)
+        self.read_later(connection)
+
+    def read_later(self, connection: Connection) -> None:
+        """Has the connection read again when others have had their turn."""
+        raise NotImplementedError
 
     def _await_more(self, connection: Connection) -> None:
+        self._start_clock(connection)
+        self.watch(connection)
+
+    def _start_clock(self, connection: Connection) -> None:
         if not connection.deadline:
             connection.deadline = time.monotonic() + self.options.head_timeout
-        self.watch(connection)
 
     def give_up(self, connection: Connection, error: Refusal) -> None:
         """Ends a connection that sent what is no request: plain text without a word, HTTP with a refusal (part 7.3)."""
@@ -146,13 +157,15 @@ class Requests(Connections):
 
     def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
         """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
-        text = reader.text
-        if reader.state is State.TEXT and self._parser.in_text(text, complete=False) is not None:
-            self._take_text(connection, text)
-        elif len(text) <= self.options.maxlen or text.startswith(b"POST "):
+        is_text = reader.state is State.TEXT
+        too_long = reader.text_size > self.options.maxlen
+        if not is_text and (not too_long or reader.is_post):
             return
-        elif reader.state is State.TEXT or self._parser.in_text(text, complete=False) is None:
-            raise HeadTooLarge(f"overflow (received {len(text)} bytes total)")
+        if reader.has_marker(self._parser.word):
+            if is_text:
+                self._take_text(connection, reader.text)
+        elif too_long:
+            raise HeadTooLarge(f"overflow (received {reader.text_size} bytes total)")
 
     def _judge_whole(self, request: HttpRequest, size: int) -> None:
         """The same for a request whose head of `size` bytes came whole. Errors: HeadTooLarge."""

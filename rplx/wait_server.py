@@ -72,7 +72,9 @@ class WaitServer(Requests):
         self._last_headers: list[tuple[str, str]] = []
         self._last_kept = False
         self._last_body = self._last_tail = b""
-        self._coming_back: deque[Connection] = deque()  # a crowd's next polls, behind those of all others
+        self._coming_back: deque[Connection] = (
+            deque()
+        )  # they are read behind all others: a crowd's next polls, long ones
         self._turn = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
@@ -457,6 +459,11 @@ class WaitServer(Requests):
             self._work(batch)
         if self._coming_back:
             self._turn.start(self._on_events)
+
+    def read_later(self, connection: Connection) -> None:
+        connection.turn = QUEUED
+        self._coming_back.append(connection)
+        self._turn.start(self._on_events)
 
     def _look_at_parked(self, connection: Connection) -> None:
         """A parked client sent something. On a kept connection it is the next request, and stays where it is."""

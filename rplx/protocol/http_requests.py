@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httptools
 
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TlsHandshake, TooLarge
+from rplx.protocol.marker_scan import MarkerScan
 
 _VERSIONS = ("1.1", "1.0")
 # What a method is made of (RFC 9110, 5.6.2): a browser may send any. The longest that IANA lists has 17 characters.
@@ -20,6 +21,7 @@ _METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}"
 # by calling it plain text either.
 _REQUEST_LINE = re.compile(_METHOD + rb"[ \t][^\n]*HTTP/|[^\n]*[ \t]HTTP/[0-9]+(?:\.[0-9]+)?[ \t]*\r?\Z")
 _MAY_BECOME_HTTP = re.compile(_METHOD + rb"(?:[ \t][^\n]*)?\Z")  # all that the former may begin with, and no more
+_METHOD_SIZE = 34  # bytes of a line of which it tells that: what follows a method and a blank is free
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding):")
@@ -59,7 +61,7 @@ class State(enum.Enum):
 
     START = "nothing of the next request has come"
     FIRST_LINE = "its first line is not whole yet"
-    TEXT = "it is plain text: `text` grows until the caller takes it"
+    TEXT = "it is plain text: `text` grows until the caller takes it, who bounds it by `text_size`"
     HEAD = "its HTTP head is not whole yet"
     BODY = "its body has a length, or is chunked"
     UNTIL_END = "its body ends where the client's sending half ends"
@@ -69,7 +71,7 @@ class State(enum.Enum):
 class _Collector:
     """What llhttp's callbacks gather of one request."""
 
-    __slots__ = ("begun", "body", "body_size", "complete", "headers", "target")
+    __slots__ = ("begun", "body", "complete", "headers", "target")
 
     def __init__(self) -> None:
         self.begun = 0  # requests
@@ -78,8 +80,7 @@ class _Collector:
         self.begun += 1
         self.target = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.body: list[bytes] = []
-        self.body_size = 0
+        self.body: bytes | bytearray = b""
         self.complete = False
 
     def on_url(self, url: bytes) -> None:
@@ -89,8 +90,12 @@ class _Collector:
         self.headers.append((name.lower(), value))
 
     def on_body(self, data: bytes) -> None:
-        self.body.append(data)
-        self.body_size += len(data)
+        if not self.body:
+            self.body = data
+            return
+        if type(self.body) is bytes:
+            self.body = bytearray(self.body)  # a list would take 40 times as much for a body that comes byte by byte
+        self.body += data
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -106,14 +111,18 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_buffer",
         "_collector",
         "_framing",
         "_head_count",
+        "_held",
         "_host",
         "_keep_alive",
         "_line_open",
+        "_looked",
         "_parser",
         "_remaining",
+        "_scan",
         "_version",
         "body_max",
         "error",
@@ -122,7 +131,6 @@ class RequestReader:
         "head_size",
         "need_host",
         "state",
-        "text",
         "until_end",
     )
 
@@ -132,8 +140,11 @@ class RequestReader:
         self.until_end = until_end
         self.need_host = need_host
         self.state = State.START
-        self.text = b""
         self._line_open = False  # whether the first line of plain text goes on
+        self._buffer = bytearray()  # what is not whole yet: a line, a head, plain text
+        self._looked = 0  # bytes of it in which a head does not end: no byte is looked at again with each that follows
+        self._scan: MarkerScan | None = None  # of the buffer, once somebody has asked
+        self._held = b""  # what may be the beginning of a chunked body's end
         self._remaining: int | None = None  # bytes of the body still to come; None: it is chunked
         self._version = ""
         self._host = b""  # the last that was found right
@@ -144,6 +155,26 @@ class RequestReader:
         self.error: Refusal | None = None
         self.head_size = 0  # bytes of the last head
         self._renew()
+
+    @property
+    def text(self) -> bytes:
+        """What has come of a request that is not whole yet, up to its body: a copy."""
+        return bytes(self._buffer)
+
+    @property
+    def text_size(self) -> int:
+        return len(self._buffer)
+
+    @property
+    def is_post(self) -> bool:
+        """Whether that begins like a POST."""
+        return self._buffer.startswith(b"POST ")
+
+    def has_marker(self, word: str) -> bool:
+        """Whether that holds a whole marker (protocol page, part 1)."""
+        if self._scan is None:
+            self._scan = MarkerScan(word)
+        return self._scan.is_complete(self._buffer)
 
     def _renew(self) -> None:
         self._collector = _Collector()
@@ -193,7 +224,7 @@ class RequestReader:
     def reset(self) -> None:
         """Behind a request that ended its connection: ready for another connection."""
         self.state = State.START
-        self.text = b""
+        self._forget()
         self._renew()  # llhttp reads nothing behind a request that asked to close
 
     def end(self) -> HttpRequest | None:
@@ -218,72 +249,84 @@ class RequestReader:
         if state is State.START:
             return self._start(data.lstrip(b"\r\n"), requests)
         if state is State.FIRST_LINE:
-            data, self.text = self.text + data, b""
-            return self._start(data, requests)
+            self._buffer += data
+            return self._first_line(self._buffer, len(data), requests)
         if state is State.HEAD:
-            data, self.text = self.text + data, b""
-            return self._head(data, requests)
+            self._buffer += data
+            return self._head(self._buffer, requests)
         if state is State.BODY:
             return self._body(data, requests)
         if state is State.TEXT:
             return self._more_text(data, requests)
         if state is State.UNTIL_END:
             self._collector.on_body(data)
-            if self._collector.body_size > self.body_max:
+            if len(self._collector.body) > self.body_max:
                 raise TooLarge(f"body longer than {self.body_max} bytes")
         return b""
 
     def _start(self, data: bytes, requests: list[HttpRequest]) -> bytes:
-        if not data:
-            return b""
-        line_end = data.find(b"\n")
-        line = data if line_end < 0 else data[:line_end]
-        if len(line) > self.head_max and _MAY_BECOME_HTTP.match(line):  # whether its end has come or not
+        return self._first_line(data, len(data), requests) if data else b""
+
+    def _first_line(self, buffer: bytes | bytearray, new: int, requests: list[HttpRequest]) -> bytes:
+        """`buffer` holds what has come of the first line, and its last `new` bytes have not been looked at."""
+        size = line_end = buffer.find(b"\n", len(buffer) - new)
+        if line_end < 0:
+            size = len(buffer)
+        may_become_http = _MAY_BECOME_HTTP.match(buffer, 0, min(size, _METHOD_SIZE))
+        if size > self.head_max and may_become_http:  # whether its end has come or not
             raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
-        if line_end < 0 and _MAY_BECOME_HTTP.match(line):
-            self.state = State.FIRST_LINE
-            self.text = data
+        if line_end < 0 and may_become_http:
+            self._keep(buffer, State.FIRST_LINE)
             return b""
-        if line_end >= 0 and _REQUEST_LINE.match(line):
-            return self._head(data, requests)
-        self.state = State.TEXT
+        if line_end >= 0 and _REQUEST_LINE.match(buffer, 0, size):
+            self._looked = max(0, size - 1)
+            return self._head(buffer, requests)
+        self._keep(buffer, State.TEXT)
         self._line_open = line_end < 0
-        self._grow_text(data)
+        self._check_text()
         return b""
 
-    def _grow_text(self, text: bytes) -> None:
+    def _keep(self, buffer: bytes | bytearray, state: State) -> None:
+        self.state = state
+        if buffer is not self._buffer:
+            self._buffer = bytearray(buffer)
+
+    def _check_text(self) -> None:
         """Errors: TlsHandshake."""
-        self.text = text
-        if text.startswith(_HANDSHAKE):
+        if self._buffer.startswith(_HANDSHAKE):
             raise TlsHandshake
 
     def _more_text(self, data: bytes, requests: list[HttpRequest]) -> bytes:
         """Plain text goes on, unless the end of its first line shows that it is none. Errors: TlsHandshake."""
-        before = len(self.text)
-        self._grow_text(self.text + data)
+        buffer = self._buffer
+        before = len(buffer)
+        buffer += data
+        self._check_text()
         if not self._line_open or b"\n" not in data:
             return b""
         self._line_open = False
-        if not _REQUEST_LINE.match(self.text[: self.text.index(b"\n", before)]):
+        line_end = buffer.index(b"\n", before)
+        if not _REQUEST_LINE.match(buffer, 0, line_end):
             return b""
-        data, self.text = self.text, b""
-        return self._head(data, requests)
+        self._looked = max(0, line_end - 1)
+        return self._head(buffer, requests)
 
-    def _head(self, data: bytes, requests: list[HttpRequest]) -> bytes:
-        end = data.find(b"\n\r\n") + 3
-        bare = data.find(b"\n\n", 0, end if end > 2 else len(data)) + 2
-        if bare > 1:
-            end = bare
-        if end == 2:
-            if len(data) > self.head_max:
-                raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
-            self.state = State.HEAD
-            self.text = data
-            return b""
-        if end > self.head_max:
+    def _forget(self) -> None:
+        self._buffer.clear()
+        self._looked = 0
+        self._held = b""
+        self._scan = None
+
+    def _head(self, buffer: bytes | bytearray, requests: list[HttpRequest]) -> bytes:
+        end = self._head_end(buffer)
+        if (end or len(buffer)) > self.head_max:
             raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+        if not end:
+            self._keep(buffer, State.HEAD)
+            return b""
         self.head_size = end
-        head, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
+        head, rest = bytes(buffer[:end]), bytes(buffer[end:])
+        self._forget()
         if head.count(b"\n") != head.count(b"\r\n"):
             head = _BARE_LINE_FEED.sub(b"\r\n", head)
         framed = self._parse_head(head)
@@ -298,6 +341,15 @@ class RequestReader:
         self._head_count = len(self._collector.headers)
         self._framing = 0
         return rest
+
+    def _head_end(self, buffer: bytes | bytearray) -> int:
+        """Where the head in `buffer` ends, behind its blank line; 0 if that has not come."""
+        end = buffer.find(b"\n\r\n", self._looked) + 3
+        bare = buffer.find(b"\n\n", self._looked, end if end > 2 else len(buffer)) + 2
+        self._looked = max(0, len(buffer) - 2)
+        if bare > 1:
+            return bare
+        return end if end > 2 else 0
 
     def _parse_head(self, head: bytes) -> bool:
         """Feeds a whole head; True if it gives a length to the body."""
@@ -364,21 +416,21 @@ class RequestReader:
     def _body(self, data: bytes, requests: list[HttpRequest]) -> bytes:
         collector = self._collector
         self.expects_continue = False
-        data, self.text = self.text + data, b""
+        data, self._held = self._held + data, b""
         while not collector.complete:
             part, data = self._next_part(data)
             if not part:
-                self.text = data
+                self._held = data
                 return b""
             try:
                 self._parser.feed_data(part)
             except httptools.HttpParserError as error:
                 self._renew()
                 raise BadRequest(f"malformed HTTP body: {error}") from None
-            if collector.body_size > self.body_max:
+            if len(collector.body) > self.body_max:
                 raise TooLarge(f"body longer than {self.body_max} bytes")
             self._framing += len(part)
-            if self._framing > self.head_max + collector.body_size * (1 + CHUNK_OVERHEAD):
+            if self._framing > self.head_max + len(collector.body) * (1 + CHUNK_OVERHEAD):
                 raise HeadTooLarge(f"chunk extensions or trailers longer than {self.head_max} bytes")
         del collector.headers[self._head_count :]  # a trailer is no header: nothing here asks for one (RFC 9110, 6.5.1)
         requests.append(self._take())
@@ -411,6 +463,6 @@ class RequestReader:
 
     def _take(self, method: str = "") -> HttpRequest:
         self.expects_continue = False
-        request = self._request(method or self._parser.get_method().decode("ascii"), b"".join(self._collector.body))
+        request = self._request(method or self._parser.get_method().decode("ascii"), bytes(self._collector.body))
         self.state = State.START if self._keep_alive else State.CLOSED
         return request

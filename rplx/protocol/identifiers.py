@@ -20,6 +20,7 @@ class IdentifierParser:
     """Finds the marker in bytes. `word` stands before the `=`; `max_ids` and `id_max` bound a list."""
 
     def __init__(self, word: str = "identifier", max_ids: int = 500, id_max: int = 128) -> None:
+        self.word = word
         self.max_ids = max_ids
         self.id_max = id_max
         start = rb"\b" + re.escape(word.encode()) + rb"="
@@ -59,7 +60,7 @@ class IdentifierParser:
         None while the list is not complete: it ends at the first character that cannot be part of it, so a list cut
         by a segment is never taken for a whole one, nor a password that may yet be followed by `@`.
         """
-        text = _unescaped(_REFERER.sub(b"", text))
+        text = unescaped(_REFERER.sub(b"", text))
         if not complete:
             match = self._marker.search(text)
             if match is None or text[match.end() :] in _OPEN_ENDS or self._open_password.match(text, match.start()):
@@ -67,7 +68,7 @@ class IdentifierParser:
         return self.in_data(text)
 
     def _search(self, pattern: re.Pattern[bytes], data: bytes) -> Identifiers | None:
-        match = pattern.search(_unescaped(data))
+        match = pattern.search(unescaped(data))
         return None if match is None else self._read(match)
 
     def _read(self, match: re.Match[bytes]) -> Identifiers:
@@ -93,7 +94,8 @@ class IdentifierParser:
         return Identifiers(cursors, limiters, credentials)
 
 
-def _unescaped(data: bytes) -> bytes:
+def unescaped(data: bytes) -> bytes:
+    """`data` with `%2C`, `%2A` and `%3A` decoded, and nothing else (part 7.6)."""
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), data) if b"%" in data else data
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -273,3 +275,34 @@ def test_the_head_alone_of_a_body_without_length() -> None:
     fed.feed(b"POST /x HTTP/1.1\r\nX-A: b\r\nHost: h\r\n\r\nbody so far")
     assert fed.state is State.UNTIL_END
     assert (fed.head().target, fed.head().header(b"x-a"), fed.head().body) == (b"/x", b"b", b"")
+
+
+class TestLinear:
+    """What comes byte by byte is not looked at again with each byte."""
+
+    @pytest.mark.parametrize(
+        ("begin", "piece"),
+        [
+            (b"GET /", b"x"),
+            (b"GET / HTTP/1.1\r\nX: ", b"x"),
+            (b"GET / HTTP/1.1\r\n", b"X: y\r\n"),
+            (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n", b"x"),
+            (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+            (b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"x"),
+            (b"plain text\n", b"x"),
+        ],
+    )
+    def test_it(self, begin: bytes, piece: bytes) -> None:
+        def spent(size: int) -> float:
+            portions = bytewise((begin + piece * size)[:size])
+            best = float("inf")
+            for _ in range(3):
+                one = RequestReader(1 << 20, 1 << 20, until_end=True)
+                start = time.thread_time()
+                for portion in portions:
+                    one.feed(portion)
+                best = min(best, time.thread_time() - start)
+                assert one.error is None
+            return best
+
+        assert spent(200_000) < 20 * spent(20_000)  # ten times as much; a hundred times were quadratic
