@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-from rplx import process
+from rplx import pidfile, process
 from rplx.engines import check_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
@@ -25,12 +24,12 @@ def serve(load: Callable[[], Config]) -> int:
     os._exit(status)  # the interpreter's own end would walk through every listener that is still parked
 
 
-def run_legacy(load: Loader, pidfile: str | None) -> int:
-    """`dklab_realplexor`: a supervised server, its process id in `pidfile`. Errors: ConfigError."""
-    return _run(load, pidfile, supervised=True)
+def run_legacy(load: Loader, path: str | None) -> int:
+    """`dklab_realplexor`: a supervised server, its process id in the file at `path`. Errors: ConfigError."""
+    return _run(load, path, supervised=True)
 
 
-def _run(load: Loader, pidfile: str | None, *, supervised: bool) -> int:
+def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
     process.hold_signals()  # until there is somebody to handle them
     config, lines = load()
     process.set_title(config.server.title)
@@ -42,7 +41,7 @@ def _run(load: Loader, pidfile: str | None, *, supervised: bool) -> int:
         check_engine(config)
         if os.getuid() == 0:
             process.check_user(config.server.user)
-        with _pidfile(pidfile):
+        with pidfile.held(path):
             if supervised or config.server.max_mem_mb or config.server.workers > 1:
                 return Supervisor(load, config, log, bind, serve_in_this_process).run()
             (sockets,) = bind(config, log)
@@ -104,20 +103,3 @@ def serve_in_this_process(
     if not process.drop_capabilities():
         log.error("cannot give up capabilities(7); the system call capset is forbidden here")
     return server.run(ready)
-
-
-@contextlib.contextmanager
-def _pidfile(path: str | None) -> Iterator[None]:
-    """Holds this process's id in a file while it runs. Errors: ConfigError if it cannot be written."""
-    if path is None:
-        yield
-        return
-    file = Path(path)
-    try:
-        file.write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise ConfigError([f"cannot write the pid file {path}: {error.strerror}"]) from None
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +20,23 @@ FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
 COUNT_FOR = 60.0  # seconds for which what happens often is counted before it is told again
 COUNTED_MAX = 1000  # things counted at once; with more, the oldest is told early
 
-_LINE_ENDS = (0x2028, 0x2029)  # that Unicode has beside those of ASCII
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
-    code: f"\\u{code:04x}" for code in _LINE_ENDS
-}
+# Letters and marks that nobody sees, so that Python takes them for printable (Default_Ignorable_Code_Point of Unicode).
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 # The thread is a real one, also where gevent has replaced the standard library's.
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 _sleep = monkey.get_original("time", "sleep")
+
+
+def visible(text: str) -> str:
+    """`text` with all escaped that cannot be seen or changes how the rest is shown: controls, line ends, directions."""
+    if text.isprintable() and (text.isascii() or not _UNSEEN.search(text)):
+        return text
+    return "".join([_escaped(sign) if not sign.isprintable() or _UNSEEN.match(sign) else sign for sign in text])
+
+
+def _escaped(sign: str) -> str:
+    code = ord(sign)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class LoggedConnection(Protocol):
@@ -75,7 +86,7 @@ class Log:
         """A line of the server's own."""
         if not self.verbosity:
             return
-        line = text.translate(_CONTROL)
+        line = visible(text)
         if self.verbosity >= 2:
             line = f"[{time.strftime('%a %b %d %H:%M:%S %Y')}] {line}"
         if self.verbosity >= 3:

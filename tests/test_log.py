@@ -89,6 +89,21 @@ def test_control_characters_are_shown(pipe: tuple[int, int]) -> None:
     assert written(pipe, log) == "a\\x0ab\\x0d\\x1b[0m\\x7f\\x00é\\udcff\n"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(0x85, 0xA0, 0xAD, 0x34F, 0x61C, 0x115F, 0x180E, 0x200B, 0x200D, 0x200E, 0x200F, 0x2028, 0x2029),
+        *range(0x202A, 0x202F),
+        *(0x2060, 0x2066, 0x2067, 0x2068, 0x2069, 0x3164, 0xFE0F, 0xFEFF, 0xFFA0, 0xFFF9, 0xE000, 0xE0041, 0xE0101),
+    ],
+)
+def test_what_cannot_be_seen_or_turns_the_text_is_shown(pipe: tuple[int, int], code: int) -> None:
+    log = Log(1, descriptor=pipe[1])
+    log.message(f"a{chr(code)}b é ж 日本 עברית 😀")
+    shown = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    assert written(pipe, log) == f"a{shown}b é ж 日本 עברית 😀\n"
+
+
 def test_an_ongoing_trouble_is_told_once_a_second(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(1, descriptor=pipe[1])
     log.rarely("no room")

@@ -6,9 +6,18 @@
  */
 import { Dklab_Realplexor } from '../realplexor.js';
 
+/** The host page's domain as our address names it; '' for none, or for one that cannot be read. */
+function namedHost() {
+  try {
+    return decodeURIComponent((/[?&]HOST=([^&:]*)/.exec(location.search) || [])[1] || '');
+  } catch (malformed) {
+    return '';
+  }
+}
+
 /** Moves this frame to the document.domain that the host page has, unless the two may see each other as they are. */
 function joinHost() {
-  let domain = decodeURIComponent((/[?&]HOST=([^&:]*)/.exec(location.search) || [])[1] || '');
+  let domain = namedHost();
   while (!seesHost() && domain) {
     try {
       document.domain = domain;

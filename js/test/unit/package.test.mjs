@@ -66,3 +66,13 @@ test('npm packs what its package.json promises', () => {
   assert.ok(existsSync(js + 'dist/realplexor.min.mjs'));
   assert.deepEqual(paths.filter((path) => /^(test|node_modules|src|served)\//.test(path)), []);
 });
+
+test('the page for old clients starts whatever its address names as the host', () => {
+  const [, script] = read('served/iframe.html').match(/<script>(.*?)<\/script>/s);
+  for (const host of ['%E0%A4%A', '%', '%zz', '%FF', 'a%20b', '']) {
+    const page = { location: { href: 'http://rpl.example/', search: `?identifier=IFRAME&HOST=${host}&version=1.32` }, URL, setTimeout, setInterval: () => 0, console };
+    Object.assign(page, { window: page, document: {}, parent: {} }); // a host page that the frame may not look into
+    vm.runInNewContext(script, page);
+    assert.equal(typeof page.Dklab_Realplexor_Loader.execute, 'function', host);
+  }
+});
