@@ -314,6 +314,10 @@ export class Dklab_Realplexor {
       channel.ready = true;
       channel.cursor ??= position;
     }
+    // A cursor ahead of the server's clock, which was set back: messages come from below it.
+    for (const channel of position ? missed : []) {
+      if (compareCursors(channel.cursor, position) > 0) channel.cursor = position;
+    }
     if (news.length) this.#emit('gap', { ids: news.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(request, block);
     for (const [channel, cursor] of this.#told) {

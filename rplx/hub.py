@@ -18,7 +18,7 @@ from rplx.engine import Engine, Listeners
 from rplx.engine.selection import first
 from rplx.errors import BadRequest
 from rplx.log import Log
-from rplx.messages import Due, Message, Send
+from rplx.messages import Due, Message, Send, cursor_value
 from rplx.protocol.replies import PREFIX, encode_blocks
 from rplx.visibility import Visibility, is_shown
 
@@ -78,6 +78,8 @@ class Hub(Deliveries):
         # Where no cursor was named nothing can be missing.
         named = any(cursors.values())
         gaps = engine.gaps(names, at) if named else []
+        if gaps:
+            at = _from_the_present(names, at, gaps, position)
         # Joined first, looked for history afterwards: nothing slips between the two.
         listener = self.place(names, at, position, connection)
         engine.join(names)
@@ -169,6 +171,14 @@ class Hub(Deliveries):
         counts = {"pairs_by_fhs": self.listening, "connected_fhs": len(self.channels), **known}
         names = ("pairs_by_fhs", "data_to_send", "connected_fhs", "online_timers", "cleanup_timers", "events")
         return f"[{' '.join([f'{name}={counts[name]}' for name in names])}]"
+
+
+def _from_the_present(names: tuple[str, ...], at: tuple[str, ...], gaps: list[str], position: str) -> tuple[str, ...]:
+    """`at`, but `position` where a gap's cursor is ahead of it: nothing would be due there for long (part 7.4)."""
+    present = cursor_value(position)
+    missing = set(gaps)
+    ahead = {id for id, cursor in zip(names, at, strict=True) if id in missing and cursor_value(cursor) > present}
+    return tuple([position if id in ahead else cursor for id, cursor in zip(names, at, strict=True)])
 
 
 def _check_digits(cursor: str) -> None:

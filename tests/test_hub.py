@@ -150,6 +150,18 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
     assert hub.channels == {}
 
 
+def test_a_cursor_that_nobody_was_given_waits_from_the_present() -> None:
+    hub = made()
+    hub.publish(Send(Identifiers({"b": "9999999999"}), b"0"))
+    entered = hub.enter({"a": "9999999998", "b": "9999999999"})
+    assert entered.gaps == ["a"]
+    assert entered.listener is not None
+    hub.publish(Send(Identifiers({"a": None}), b"1"))
+    assert b'"data": 1' in (entered.listener.answer or b"")
+    (block,) = json.loads(entered.listener.answer or b"")
+    assert Decimal(block["ids"]["a"]) > Decimal(entered.position)
+
+
 def steps_to_send(ids: int, listeners: int, channels: int) -> float:
     """CPU seconds to send a message to so many ids with so many listeners of so many of them each."""
     hub = made()

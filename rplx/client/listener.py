@@ -231,6 +231,10 @@ class Listener:
         known = {id: self._cursors[id] for id in ids if id in self._cursors}
         news = [id for id, cursor in known.items() if self._told.get(id) != cursor]
         self._told = known
+        for id, cursor in known.items():
+            # A cursor ahead of the server's clock, which was set back: messages come from below it.
+            if position and cursor is not None and Decimal(cursor) > Decimal(position):
+                self._cursors[id] = position
         if self._due:
             # Beside others' messages the answer may have been cut at the server's limit: the next poll says at once.
             self._asks = not all(any(id in message.ids for message in self._due) for id in known)

@@ -57,7 +57,7 @@ class Engine(Protocol):
         """
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
-        """The names whose history no longer reaches back to the cursor (part 7.4)."""
+        """The names whose history no longer reaches back to the cursor, or has never come so far (part 7.4)."""
 
     def join(self, names: Sequence[str]) -> None:
         """One more connection listens to `names`."""

@@ -15,6 +15,10 @@ class CursorClock:
     def __init__(self) -> None:
         self._last = 0
 
+    def present(self, now: float) -> Decimal:
+        """The greatest cursor that can have been drawn until the time `now`."""
+        return Decimal(max(int(now * 1_000_000), self._last)).scaleb(-6)
+
     def draw(self, now: float) -> str:
         """A cursor for the time `now`, in seconds since the epoch."""
         microseconds = int(now * 1_000_000)

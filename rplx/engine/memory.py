@@ -130,10 +130,17 @@ class MemoryEngine:
         return [id for id, cursor in zip(names, cursors, strict=True) if self._misses(id, cursor)]
 
     def _misses(self, id: str, cursor: str) -> bool:
-        """Whether what was sent behind `cursor` is no longer all here."""
+        """Whether what was sent behind `cursor` is no longer all here, or nobody can have been given that cursor.
+
+        Such a one was drawn before a restart, by a clock that was ahead, or given by a back-end and forgotten since.
+        """
         channel = self._channels.get(id)
-        floor = self._floors.get(id, self._beginning) if channel is None else channel.floor
-        return cursor_value(cursor) < floor
+        if channel is None:
+            floor = reached = self._floors.get(id, self._beginning)
+        else:
+            floor, reached = channel.floor, channel.reached
+        value = cursor_value(cursor)
+        return value < floor or (value > reached and value > self._clock.present(self._wall()))
 
     def join(self, names: Sequence[str]) -> None:
         self._presence.join(names)

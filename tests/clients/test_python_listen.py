@@ -137,3 +137,22 @@ class TestListen:
     def test_bad_urls(self, url: str) -> None:
         with pytest.raises(InvalidArgument, match="WAIT URL must be"):
             Realplexor().listen("abc", url)
+
+
+def test_from_a_cursor_ahead_of_the_server_it_goes_on_from_the_present() -> None:
+    def serve(connection: StubConnection, number: int) -> None:
+        connection.read()
+        connection.answer(wait_answer(), headers="X-Realplexor-Cursor: 100\r\nX-Realplexor-Gap: a\r\n")
+        connection.read()
+        connection.answer(wait_answer(block(1, a="101")), headers="X-Realplexor-Cursor: 100.5\r\n")
+        connection.read()
+
+    with StubServer(serve) as server:
+        gaps: list[list[str]] = []
+        listener = Realplexor().listen({"a": "999"}, server.url, on_gap=gaps.append)
+        assert next(listener) == (1, {"a": "101"})
+        assert gaps == [["a"]]
+        assert listener.cursors == {"a": "101"}
+        listener.close()
+    assert b"identifier=999:a" in server.requests[0]
+    assert b"identifier=100:a" in server.requests[1]

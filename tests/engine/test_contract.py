@@ -129,6 +129,27 @@ class TestCursors:
         assert tested.texts(b=position) == ["2"]
 
 
+class TestCursorsThatNobodyWasGiven:
+    """By a clock that was ahead before a restart, or by a back-end before the data was lost: a gap."""
+
+    def test_one_ahead_of_all_is_a_gap(self, make: Make) -> None:
+        tested = make()
+        tested.send("1", "a")
+        ahead = str(int(time.time()) + 60)
+        assert tested.gaps(a=ahead, b=ahead) == ["a", "b"]
+        position = tested.engine.draw()
+        assert tested.gaps(a=position, b=position) == []
+
+    def test_one_that_a_back_end_gave_is_none(self, make: Make) -> None:
+        tested = make(history__max_messages=1)
+        tested.send("1", a="9999999999")
+        assert tested.gaps(a="9999999999", b="9999999999") == ["b"]
+        drawn = tested.send("2", "a")["a"]
+        assert tested.gaps(a=drawn) == []
+        other = make()  # the other process's, or of before a restart
+        assert other.gaps(a=drawn) == ([] if other.engine.history() else ["a"])
+
+
 class TestDue:
     def test_what_is_newer_than_the_cursor(self, make: Make) -> None:
         tested = make()

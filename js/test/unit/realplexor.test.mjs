@@ -241,6 +241,21 @@ test('behind a gap nothing is lost when the answer was cut before the messages o
   assert.deepEqual(seen, [['a', 'b'], 1, 2]);
 });
 
+test('from a cursor ahead of the server a channel goes on from the present', async () => {
+  await listen(
+    inTurn(
+      (response) => reply(response, [{ ids: { a: '3002' }, data: 1 }], { position: '3000', gaps: ['a'] }),
+      (response) => reply(response, [{ ids: { a: '3003' }, data: 2 }], { position: '3004' }),
+    ),
+  );
+  const seen = [];
+  client.on('gap', ({ ids }) => seen.push(ids));
+  client.setCursor('a', '9999').subscribe('a', (data) => seen.push(data));
+  assert.equal((await server.poll(0)).list, '9999:a');
+  assert.equal((await server.poll(2)).list, '3003:a');
+  assert.deepEqual(seen, [['a'], 1, 2]);
+});
+
 test('a gap after the connection was lost is told again, also at the same cursor', async () => {
   const gap = (response) => reply(response, [{ ids: { a: '2001' }, data: 1 }], { position: '3000', gaps: ['b'] });
   await listen(inTurn((response) => reply(response), gap, (response) => response.destroy(), gap));

@@ -30,9 +30,12 @@ so much. A listener that enters now may be given what was sent up to CLUSTER_MAR
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 TRUST = 2.0  # seconds that a reading of Redis' clock counts; FENCE in lua/common.lua exceeds it and a late answer
 DRIFT = 0.0005  # what Redis' clock may lose against ours: as much as the kernel slews a clock at most
 CLUSTER_MARGIN = 50_000  # microseconds
+AHEAD = 10  # seconds behind all that is known to be drawn after which a cursor is none of Redis': FENCE, and more
 
 
 class RedisClock:
@@ -79,6 +82,12 @@ class RedisClock:
         if not self._cluster and self._readings:
             return _bound(self._readings[None], now)
         return max([_bound(reading, now) for reading in self._readings.values()], default=0)
+
+    def is_ahead(self, value: Decimal, now: float) -> bool:
+        """Whether no cursor as great as `value` can have been drawn yet; False while Redis' clock is not known."""
+        if not self._readings:
+            return False
+        return value > Decimal(max(self.bound(now), self.seen, self._last)).scaleb(-6) + AHEAD
 
     def floor(self, now: float) -> int:
         """What a send's cursor has to be greater than."""

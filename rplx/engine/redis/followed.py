@@ -76,6 +76,7 @@ class Followed:
         "live",
         "loaded",
         "losses",
+        "newest",
         "number",
         "open",
         "pending",
@@ -88,6 +89,7 @@ class Followed:
         self.base = NOTHING
         self.wanted: Decimal | None = None  # the lowest cursor that shall be read
         self.open: Decimal | None = None  # the lowest cursor of polls that wait without having been looked for
+        self.newest = NOTHING  # the greatest cursor that was ever here, as far as Redis remembers
         self.number = 0
         self.incarnation = b""
         self.begin = b""
@@ -161,6 +163,7 @@ class Followed:
         elif not len(self.history):
             self.history.changed = now
         self.incarnation, self.number, self.begin = held.incarnation, held.number, held.begin
+        self.newest = max(cursor_value(held.newest) if held.newest else NOTHING, held.floor)
         self.loaded = True
         # What Redis said before the topic was subscribed (again) may be old by the time that announcements come.
         self.live = self.asked == self.losses
@@ -200,6 +203,7 @@ class Followed:
         self.number = part.number
         self.incarnation = part.incarnation
         self.history.add(cursor_value(part.cursor), message, limit, now)
+        self.newest = max(self.newest, self.history.reached)
 
     def expire(self, expire_after: float, now: float) -> bool:
         """Empties the copy when Redis has; whether there was anything to empty."""

@@ -108,9 +108,15 @@ class Follower:
             if channel is None or not channel.live or value < channel.base:
                 self._look(names, cursors)
                 channel = self._channels[id]
-            if value < channel.history.floor:
+            if value < channel.history.floor or self._is_ahead(channel, value):
                 missing.append(id)
         return missing
+
+    def _is_ahead(self, channel: Followed, value: Decimal) -> bool:
+        """Whether nobody can have been given this cursor: it was drawn by another clock, or forgotten since."""
+        if value <= channel.newest or not channel.live:
+            return False
+        return self._clock.is_ahead(value, time.monotonic())
 
     def _look(self, names: Sequence[str], cursors: Sequence[str]) -> None:
         """Sees to it that the copies cover the cursors; waits for Redis if it has to, and can."""
