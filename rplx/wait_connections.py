@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import select
+from collections import Counter
 from typing import Any
 
 from gevent import get_hub, getcurrent, monkey
@@ -36,7 +37,7 @@ class Connections:
         self.ahead: dict[Connection, list[HttpRequest]] = {}
         self.lingering = Lingering()
         self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
-        self._by_address: dict[str, int] = {}
+        self._by_address: dict[str, int] | None = None  # how many each has open, where that is limited
 
     def open_connections(self) -> list[Connection]:
         return [connection for connection in self.by_descriptor if connection is not None]
@@ -51,15 +52,31 @@ class Connections:
         self.accepted += 1
         if self.log.connections:
             self.log.connection(connection, "connection opened")
-        options = self.options
-        if options.max_connections and self.accepted > options.max_connections:
-            self.refuse(connection, Unavailable(f"more than {options.max_connections} connections"))
-        per_address = options.max_connections_per_address
-        if per_address:
-            self._by_address[connection.host] = count = self._by_address.get(connection.host, 0) + 1
-            if count > per_address:
-                self.refuse(connection, Unavailable(f"more than {per_address} connections from one address"))
+        if self._by_address is not None:
+            self._by_address[connection.host] = self._by_address.get(connection.host, 0) + 1
+        self._admit(connection)
         return connection
+
+    def _admit(self, connection: Connection) -> None:
+        """Refuses a connection, which is counted, if it is one too many."""
+        limit = self.options.max_connections
+        if limit and self.accepted > limit:
+            self._turn_away(connection, "wait.max_connections", f"more than {limit} connections")
+            return
+        limit = self.options.max_connections_per_address
+        if self._by_address is not None and self._by_address[connection.host] > limit:
+            text = f"more than {limit} connections from one address"
+            self._turn_away(connection, "wait.max_connections_per_address", text)
+
+    def _turn_away(self, connection: Connection, option: str, text: str) -> None:
+        self.log.counted(option, f"WAIT: {connection.host}: refused, {text} ({option})")
+        self.refuse(connection, Unavailable(text))
+
+    def count_addresses(self) -> None:
+        """Begins or ends to count each address's connections, as the options say; those that are open count, too."""
+        self._by_address = None
+        if self.options.max_connections_per_address:
+            self._by_address = dict(Counter(connection.host for connection in self.open_connections()))
 
     def watch(self, connection: Connection) -> None:
         """Has the epoll tell of what comes, and of what has come unseen."""
@@ -103,12 +120,10 @@ class Connections:
         if running is not None and running is not getcurrent():
             get_hub().loop.run_callback(running.switch)  # it finds that it is no longer the connection's, and ends
         self.accepted -= 1
-        if self._by_address:
-            left = self._by_address.get(connection.host, 0) - 1
-            if left > 0:
+        if self._by_address is not None:
+            left = self._by_address.pop(connection.host) - 1
+            if left:
                 self._by_address[connection.host] = left
-            else:
-                self._by_address.pop(connection.host, None)
         if self.ahead:
             self.ahead.pop(connection, None)
         if self.log.connections:

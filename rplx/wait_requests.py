@@ -33,6 +33,7 @@ class Requests(Connections):
     def configure(self, options: WaitOptions, parser: IdentifierParser) -> None:
         """Takes new options; what is parked keeps its deadline."""
         self.options = options
+        self.count_addresses()
         self._parser = parser
         self._body_max = max(options.body_max, options.maxlen)
         self._spare: RequestReader | None = None  # holds nothing of any connection, and nobody else has it
