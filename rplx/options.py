@@ -75,7 +75,7 @@ class WaitOptions:
         75.0, "seconds that a kept connection may idle between two polls", at_least=SHORTEST
     )
     write_timeout: float = option(
-        10.0, "seconds that a listener may take to read its answer, else it is dropped", at_least=SHORTEST
+        10.0, "seconds that a listener may read nothing of its answer, else it is dropped", at_least=SHORTEST
     )
     out_max: int = option(
         1048576,

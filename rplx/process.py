@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import grp
 import os
 import pwd
 import resource
 import signal
 import socket
+import struct
+import termios
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -103,6 +106,12 @@ def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.soc
         sock.close()
         raise
     return sock
+
+
+def unsent(descriptor: int) -> int:
+    """Bytes that a socket has taken and its peer has not acknowledged, sent or not (tcp(7), SIOCOUTQ)."""
+    found: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))[0]
+    return found
 
 
 def raise_descriptor_limit() -> int:

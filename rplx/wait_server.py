@@ -19,6 +19,7 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
+from rplx import process
 from rplx.acceptor import BATCH, Acceptor
 from rplx.errors import RequestTimeout
 from rplx.hub import Hub, Listener, PollTimeout
@@ -76,6 +77,7 @@ class WaitServer(Requests):
             deque()
         )  # they are read behind all others: a crowd's next polls, long ones
         self._turn = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
+        self._unsent: dict[Connection, int] = {}  # bytes that the client had not taken, of those that are FINISHING
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
         self._acceptors: list[Acceptor] = []
@@ -361,7 +363,10 @@ class WaitServer(Requests):
         yield
 
     def _write(self, connection: Connection, data: bytes, flags: int) -> None:
-        """Sends all of `data`, for `write_timeout` seconds at most. Errors: OSError, ClientGone."""
+        """Sends all of `data`, as long as the client takes some every `write_timeout` seconds.
+
+        Errors: OSError, ClientGone.
+        """
         if data:
             try:
                 data = data[connection.sock.send(data, flags) :]
@@ -370,7 +375,7 @@ class WaitServer(Requests):
         if not data:
             return
         connection.state = FINISHING
-        connection.deadline = time.monotonic() + self.options.write_timeout
+        self._await_progress(connection)
         writable = self._loop.io(connection.fd, 2)
         current = getcurrent()
         try:
@@ -382,8 +387,23 @@ class WaitServer(Requests):
                     writable.stop()
                 with contextlib.suppress(BlockingIOError):  # woken in vain, by an Event that it has waited for before
                     data = data[connection.sock.send(data, flags) :]
+                    self._await_progress(connection)
         finally:
             writable.close()
+            self._unsent.pop(connection, None)
+
+    def _await_progress(self, connection: Connection) -> None:
+        connection.deadline = time.monotonic() + self.options.write_timeout
+        self._unsent[connection] = process.unsent(connection.fd)
+
+    def _look_at_progress(self, connection: Connection) -> None:
+        """The time to write is over, but a slow client may read for longer before its socket takes more."""
+        if process.unsent(connection.fd) < self._unsent[connection]:
+            self._await_progress(connection)
+            return
+        text = "dropped, as it read nothing of its answer for wait.write_timeout"
+        self.log.counted("wait.write_timeout", f"WAIT: {connection.host}: {text} ({self.options.write_timeout:g} s)")
+        connection.greenlet.throw(ClientGone)
 
     def _answered(self, connection: Connection, linger: bool) -> None:
         """The answer is out: on to the next request, or to the end."""
@@ -504,7 +524,7 @@ class WaitServer(Requests):
                     self.log.connection(connection, f"{connection.name} timeout")
                 connection.greenlet.throw(PollTimeout)
             elif state == FINISHING:
-                connection.greenlet.throw(ClientGone)
+                self._look_at_progress(connection)
             elif state == READING and connection.reader is not None and connection.reader.state is not State.TEXT:
                 self.refuse(connection, RequestTimeout(f"no whole request within {self.options.head_timeout:g} s"))
             elif state == READING:

@@ -113,6 +113,31 @@ class TestExpireAfter:
 
 
 class TestWriteTimeout:
+    MESSAGE = b'"' + b"x" * 900_000 + b'"'
+
+    @pytest.mark.parametrize("poll", ["GET /?identifier=1:a HTTP/1.1\nHost: h", "GET /?identifier=1:a HTTP/1.0"])
+    @pytest.mark.parametrize("waits", [True, False], ids=["it waited", "it was due"])
+    def test_who_reads_slowly_gets_all(self, poll: str, waits: bool) -> None:
+        """For longer than write_timeout in all, but never for so long without taking anything."""
+        with LiveServer(*settings("wait.write_timeout=1", "in.maxlen=2000000")) as server:
+            wire = Wire(server)
+            if not waits:
+                wire.send("5:a", self.MESSAGE.decode())
+            listener = wire.on_wait(receive_buffer=8192)
+            listener.send(http(poll))
+            if waits:
+                eventually(lambda: wire.online("a"), "a 1\n")
+                wire.send("5:a", self.MESSAGE.decode())
+            begin, came = time.monotonic(), b""
+            while not came.endswith(b'x"\n  }\n]'):
+                part = listener.sock.recv(65536)
+                assert part, f"cut after {len(came)} bytes"
+                came += part
+                time.sleep(4 * len(part) / len(self.MESSAGE))  # four seconds for all of it
+            assert self.MESSAGE in came
+            assert seconds(begin) > 1 + SWEEP
+            assert not [line for line in server.log if "dropped" in line]
+
     def test_who_reads_nothing_is_dropped(self) -> None:
         """A reader that takes nothing, with more to send than the kernel holds."""
         with LiveServer(
@@ -123,7 +148,11 @@ class TestWriteTimeout:
             kept = wire.on_wait(http("GET /?identifier=1:a HTTP/1.1\nHost: h"))
             eventually(lambda: wire.online("a"), "a 2\n")
             wire.send("5:a", '"' + "x" * 15_000_000 + '"')
-            time.sleep(1 + SWEEP + 0.5)
+            time.sleep(2 * (1 + SWEEP) + 0.5)  # in its first second a client takes what the kernel holds for it
             for listener in (stuck, kept):
                 with pytest.raises((ConnectionError, AssertionError)):
                     listener.until(b'x"\n  }\n]')
+            wire.server.wait_for(
+                r"WAIT: 127\.0\.0\.1: dropped, as it read nothing of its answer for wait\.write_timeout"
+            )
+            assert sum("dropped" in line for line in server.log) == 1

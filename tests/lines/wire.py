@@ -60,8 +60,14 @@ def http(lines: str, body: bytes = b"", *, length: bool = True) -> bytes:
 class Conversation:
     """One connection. `read` gives what has come, `rest` all up to the server's end."""
 
-    def __init__(self, address: tuple[str, int], data: bytes = b"", *, end: bool = False) -> None:
-        self.sock = socket.create_connection(address, timeout=PATIENCE)
+    def __init__(
+        self, address: tuple[str, int], data: bytes = b"", *, end: bool = False, receive_buffer: int = 0
+    ) -> None:
+        self.sock = socket.socket()
+        self.sock.settimeout(PATIENCE)
+        if receive_buffer:  # before it connects, since the window is agreed upon then
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pending = b""
         self.peer = "%s:%d" % self.sock.getsockname()
@@ -136,8 +142,8 @@ class Wire:
         """A prefix of channel ids that no other test uses."""
         return f"t{next(_numbers)}_"
 
-    def on_wait(self, data: bytes = b"", *, end: bool = False) -> Conversation:
-        return Conversation(self.wait, data, end=end)
+    def on_wait(self, data: bytes = b"", *, end: bool = False, receive_buffer: int = 0) -> Conversation:
+        return Conversation(self.wait, data, end=end, receive_buffer=receive_buffer)
 
     def on_in(self, data: bytes = b"", *, end: bool = False) -> Conversation:
         return Conversation(self.in_, data, end=end)
