@@ -14,8 +14,10 @@ import pytest
 from gevent.socket import socket as gevent_socket
 from greenlet import greenlet
 
+from rplx.channel_sets import ChannelSet, Listener
+from rplx.delivery import Delivery
 from rplx.engine.memory import MemoryEngine
-from rplx.hub import ChannelSet, Delivery, Hub, Listener
+from rplx.hub import Hub
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options import Config
