@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs rplx from this source directory as a service: the program into its own virtual environment in /opt/rplx, the
 # configuration into /etc/rplx (kept if it is there), its user, and the systemd unit or, with --sysv, the init script.
-# Run again after an update. Then `systemctl enable --now rplx` or `service rplx start`.
+# Run again after an update, or when engine.url names another engine. Then
+# `systemctl enable --now rplx` or `service rplx start`.
 #
 # With DESTDIR=DIRECTORY the files go below that directory, and nothing of the machine is changed (for packages).
 
@@ -38,11 +39,15 @@ tar -C "$SOURCE" --exclude=./.git --exclude=./.venv --exclude=node_modules --exc
 "$PYTHON" -m venv "$DESTDIR$PREFIX"
 "$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build${EXTRAS:-}"
 
+# The configuration may hold passwords: the service's group reads it, nobody else. One that we once left open is closed.
+config=$DESTDIR/etc/rplx/rplx.toml
 install -d -m 755 "$DESTDIR/etc/rplx"
-if [ ! -e "$DESTDIR/etc/rplx/rplx.toml" ]; then
+if [ ! -e "$config" ]; then
     # IN listens on the loopback address alone, so nobody needs to call it by another name.
     sed 's/^#hosts = .*/hosts = ["localhost", "127.0.0.1", "[::1]"]/' "$SOURCE/conf/rplx.toml" >"$build/installed.toml"
-    install -m 644 "$build/installed.toml" "$DESTDIR/etc/rplx/rplx.toml"
+    install -m 640 "$build/installed.toml" "$config"
+elif [ "$(stat -c '%a %u %g' "$config")" = '644 0 0' ]; then
+    chmod 640 "$config"
 fi
 
 if [ -z "$DESTDIR" ]; then
@@ -51,6 +56,16 @@ if [ -z "$DESTDIR" ]; then
     # A Python below somebody's home directory, say, is no good for a service.
     (cd / && runuser -u rplx -- "$PREFIX/bin/rplx" --version >/dev/null) ||
         fail "user rplx may not run $PREFIX/bin/rplx: set PYTHON= to a Python that every user may read"
+    [ "$(stat -c '%a %u %g' "$config")" != '640 0 0' ] || chgrp rplx "$config"
+fi
+
+# What the configuration asks for beyond the rest: Redis needs a library. With wrong options the start says what is wrong.
+engine=$("$DESTDIR$PREFIX/bin/python" -c '
+import os, sys
+from rplx.config import load
+print(load(sys.argv[1], os.environ, []).engine.url.partition(":")[0])' "$config") || engine=
+if [ -n "$engine" ] && [ "$engine" != memory ]; then
+    "$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build[redis]"
 fi
 
 if [ "$init" = systemd ]; then

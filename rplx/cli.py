@@ -51,6 +51,7 @@ def _configure_serve(parser: argparse.ArgumentParser) -> None:
         metavar="OPTION=VALUE",
         help="such as wait.timeout=60; repeatable",
     )
+    add("--check-config", action="store_true", help="say what is wrong with the configuration, start nothing")
     add("--workers", metavar="N", help="processes; more than one needs engine.url")
     add("--demo", action="store_true", help="serve the sandbox page at /; lets anybody publish")
     add("--verbose", action="store_true", help="log each connection, request and delivery, with the time")
@@ -87,7 +88,8 @@ def _serve(args: argparse.Namespace, *, demo: bool = False) -> int:
 
     from rplx import config, daemon
 
-    return daemon.serve(lambda: config.load(path, environ, overrides))
+    run = daemon.check if args.check_config else daemon.serve
+    return run(lambda: config.load(path, environ, overrides))
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -152,8 +154,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except ConfigError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        return WRONG_USAGE
+        standard_streams.complain(str(error))
+        return error.exit_status
     except UsageError as error:
         return _complain(args.command, error, WRONG_USAGE)
     except (RplxError, cli_client.Failed) as error:

@@ -26,7 +26,8 @@ Each option can be set in four places; the later one wins:
 4. a flag `--set section.name=value`, such as `--set wait.timeout=60`. Lists are written as in TOML or with commas:
    `--set wait.listen=0.0.0.0:8088,[::]:8088`.
 
-Wrong options are named all at once, each with its file and line, variable or flag, and the server does not start.
+Wrong options are named all at once, each with its file and line, variable or flag, and the server does not start: exit
+status 2. `rplx serve --check-config` with the same file, variables and flags says what is wrong and starts nothing.
 Paths are as the server's working directory makes them. Times are in seconds, sizes in bytes.
 
 SIGHUP reads the file again. A new value of an option that is marked *restart* needs a new server process; all others

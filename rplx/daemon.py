@@ -24,6 +24,21 @@ def serve(load: Callable[[], Config]) -> int:
     os._exit(status)  # the interpreter's own end would walk through every listener that is still parked
 
 
+def check(load: Callable[[], Config]) -> int:
+    """`rplx serve --check-config`: all that a start or a reload reads. Gives the exit status. Errors: ConfigError."""
+    from rplx.server import load_hook, load_users
+
+    config = load()
+    log = Log(1)
+    check_engine(config)
+    process.check_user(config.server.user if os.getuid() == 0 else "")
+    load_users(config, log)
+    load_hook(config.hooks.check_visibility)
+    log.message("The configuration is right.")
+    log.flush()
+    return 0
+
+
 def run_legacy(load: Loader, path: str | None) -> int:
     """`dklab_realplexor`: a supervised server, its process id in the file at `path`. Errors: ConfigError."""
     return _run(load, path, supervised=True)

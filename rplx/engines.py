@@ -22,7 +22,8 @@ def is_shared(config: Config) -> bool:
 def check_installed(config: Config) -> None:
     """Errors: ConfigError if the library that `engine.url` needs is not installed. Does not load it."""
     if is_shared(config) and importlib.util.find_spec("redis") is None:
-        raise ConfigError(["engine.url: the Redis engine needs a library more: pip install 'rplx[redis]'"])
+        more = "the Redis engine needs a library more: pip install 'rplx[redis]'"
+        raise ConfigError([f"engine.url: {more}; for the installed service run conf/install-service.sh again"])
 
 
 def check_engine(config: Config) -> None:

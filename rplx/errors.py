@@ -10,6 +10,8 @@ class RplxError(Exception):
 class ConfigError(RplxError):
     """One or more wrong options; `problems` names every one, with file and line where there is one."""
 
+    exit_status = 2  # of the process that it ends, as for a wrong command line: starting it again would not help
+
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems

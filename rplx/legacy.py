@@ -144,7 +144,7 @@ def parse_command_line(argv: list[str]) -> CommandLine:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the server as the old command did. Gives the exit status: 1 if the configuration is wrong."""
+    """Runs the server as the old command did. Gives the exit status: 2 if the configuration is wrong."""
     standard_streams.fill()
     command_line = parse_command_line(sys.argv[1:] if argv is None else argv)
     from rplx.daemon import run_legacy  # brings gevent with it, which --help and a wrong command line need not wait for
@@ -152,5 +152,5 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run_legacy(config_loader(command_line.config), command_line.pidfile)
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
+        standard_streams.complain(str(error))
+        return error.exit_status

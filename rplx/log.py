@@ -12,8 +12,11 @@ from typing import Protocol
 
 from gevent import monkey
 
+from rplx.standard_streams import is_journal
+
 LINES_MAX = 100_000  # lines that may wait for a slow target; beyond, lines are dropped and counted
 NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cleanup_timers=0 events=0]"
+ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7  # priorities of syslog(3), which systemd's journal is told
 RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
 REPEAT_AFTER = 1.0  # seconds between two lines that say the same of an ongoing trouble
 FLUSH_TIMEOUT = 2.0  # seconds that the end of the process waits for the target
@@ -68,6 +71,7 @@ class Log:
         self.configure(verbosity, connections)
         self.counters: Callable[[], str] = lambda: NO_COUNTERS
         self._descriptor = descriptor
+        self._journal = is_journal(descriptor)
         self._lines: deque[str] = deque()
         self._dropped = 0
         self._repeated = ""
@@ -82,7 +86,7 @@ class Log:
         self.verbosity = verbosity
         self.connections = connections and verbosity > 0
 
-    def message(self, text: str) -> None:
+    def message(self, text: str, priority: int = INFO) -> None:
         """A line of the server's own."""
         if not self.verbosity:
             return
@@ -90,18 +94,21 @@ class Log:
         if self.verbosity >= 2:
             line = f"[{time.strftime('%a %b %d %H:%M:%S %Y')}] {line}"
         if self.verbosity >= 3:
-            line += f"\n  {self.counters()}"
-        self._write(line)
+            line += f"\n{self._mark(priority)}  {self.counters()}"
+        self._write(self._mark(priority) + line)
+
+    def _mark(self, priority: int) -> str:
+        return f"<{priority}>" if self._journal else ""
 
     def error(self, text: str) -> None:
-        self.message(f"ERROR: {text}")
+        self.message(f"ERROR: {text}", ERROR)
 
     def rarely(self, text: str) -> None:
         """A line that would come again and again: once a second at most."""
         now = time.monotonic()
         if text != self._repeated or now - self._repeated_at >= REPEAT_AFTER:
             self._repeated, self._repeated_at = text, now
-            self.message(text)
+            self.message(text, WARNING)
 
     def counted(self, kind: str, text: str) -> None:
         """A line about what clients can cause as often as they like: the first of its `kind` is written at once.
@@ -115,7 +122,7 @@ class Log:
         if len(self._counted) >= COUNTED_MAX:
             self._tell_count(next(iter(self._counted)))
         self._counted[kind] = _Counted(text, time.monotonic())
-        self.message(text)
+        self.message(text, WARNING)
 
     def trouble(self, kind: str, text: str) -> None:
         """An ongoing trouble: an ERROR line when it begins; until `recovered` the same `kind` is only counted."""
@@ -141,17 +148,17 @@ class Log:
     def _tell_count(self, kind: str) -> None:
         known = self._counted.pop(kind)
         if known.times:
-            self.message(f"{known.text} ({known.times} more in the last {COUNT_FOR:.0f} s)")
+            self.message(f"{known.text} ({known.times} more in the last {COUNT_FOR:.0f} s)", WARNING)
 
     def connection(self, connection: LoggedConnection, text: str) -> None:
         """A step of a connection; written only if `connections` is set."""
         if self.connections:
-            self.message(f"{connection.line}: {connection.peer}: DEBUG: {text}")
+            self.message(f"{connection.line}: {connection.peer}: DEBUG: {text}", DEBUG)
 
     def connection_error(self, connection: LoggedConnection, text: str) -> None:
         """What a connection did wrong. A back-end's errors are always written, a browser's if `connections` is set."""
         if self.connections or connection.line == "IN":
-            self.message(f"{connection.line}: {connection.peer}: ERROR: {text}")
+            self.message(f"{connection.line}: {connection.peer}: ERROR: {text}", WARNING)
 
     # -- the thread
 
@@ -173,7 +180,9 @@ class Log:
                 self._writing = True
                 lines = [self._lines.popleft() for _ in range(len(self._lines))]
                 if self._dropped:
-                    lines.append(f"{self._dropped} log lines dropped: the log's target was too slow")
+                    lines.append(
+                        f"{self._mark(WARNING)}{self._dropped} log lines dropped: the log's target was too slow"
+                    )
                     self._dropped = 0
                 self._put(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
             self._writing = False

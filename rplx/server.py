@@ -18,7 +18,7 @@ from rplx.engines import make_engine, sweep
 from rplx.errors import ConfigError
 from rplx.hub import Hub, Visibility
 from rplx.in_server import InServer
-from rplx.log import Log
+from rplx.log import WARNING, Log
 from rplx.logins import is_loopback
 from rplx.options import Change, Config, changed
 from rplx.perl_config import perl_text
@@ -114,7 +114,7 @@ class Server:
         everywhere = [sock for sock in self._sockets.in_ if not is_loopback(sock.getsockname()[0])]
         if everywhere and not self._users.has_file:
             who = "the machine itself" if self.config.in_.guests_loopback_only else "EVERY machine that can connect"
-            self.log.message(f"IN: there is no users file (users.file), so {who} may send without a password")
+            self.log.message(f"IN: there is no users file (users.file), so {who} may send without a password", WARNING)
 
     def _warm_up(self) -> None:
         """Loads what is otherwise loaded at the first request: the user that we become may not be able to."""
@@ -237,7 +237,7 @@ def load_users(config: Config, log: Log) -> Users:
     """The users file's logins; its warnings go to the log. Errors: ConfigError."""
     users = Users.load(config.users.file)
     for warning in users.warnings:
-        log.message(warning)
+        log.message(warning, WARNING)
     return users
 
 

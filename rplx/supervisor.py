@@ -118,7 +118,8 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             process.die_with_parent(parent)
             status = self._work(worker)
-            self._tell_ready()  # if it did not get so far, nobody must wait for it
+            if status != ConfigError.exit_status:
+                self._tell_ready()  # if it did not get so far, nobody must wait for it
             sys.stdout.flush()
         finally:
             os._exit(status)
@@ -137,6 +138,7 @@ class Supervisor:
         except ConfigError as error:
             for problem in error.problems:
                 log.error(problem)
+            return error.exit_status
         except Exception:
             log.error(f"the server failed:\n{traceback.format_exc()}")
         finally:
@@ -159,17 +161,22 @@ class Supervisor:
 
     def _pass_on(self, caught: signal.Signals) -> None:
         if caught in (signal.SIGINT, signal.SIGTERM):
-            self._ending = True
-            process.notify("STOPPING=1", self._log)
-        else:
-            process.notify(process.reloading(), self._log)
+            self._end(caught)
+            return
+        process.notify(process.reloading(), self._log)
         for worker in self._workers:
             if worker.pid:
-                if self._ending:
-                    worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
                 os.kill(worker.pid, caught)
-        if not self._ending:
-            process.notify("READY=1", self._log)
+        process.notify("READY=1", self._log)
+
+    def _end(self, how: signal.Signals) -> None:
+        """All workers end, and none begins any more."""
+        self._ending = True
+        process.notify("STOPPING=1", self._log)
+        for worker in self._workers:
+            if worker.pid:
+                worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
+                os.kill(worker.pid, how)
 
     def _reap(self) -> None:
         """Takes note of the workers that have ended."""
@@ -185,6 +192,9 @@ class Supervisor:
                 self._status = self._status or max(code, 0)
             elif code == EXIT_RESTART:
                 self._renew()
+            elif code == ConfigError.exit_status and self._awaited:
+                self._status = code  # it has said what is wrong, and would be again with every start
+                self._end(signal.SIGTERM)
             else:
                 self._died(worker, code)
         if self._renewing and not any(worker.pid for worker in self._workers):

@@ -161,7 +161,7 @@ def test_a_missing_configuration_is_skipped(tmp_path: Path) -> None:
     assert f"CONFIG: file {tmp_path}/no.conf does not exist, skipping" in done.stdout
     assert "cannot listen on 0.0.0.0:8088: Address already in use" in done.stderr
     assert "cannot listen on 127.0.0.1:10010: Address already in use" in done.stderr
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -173,7 +173,7 @@ def test_a_pid_file_that_cannot_be_written(daemon: Daemon) -> None:
         timeout=20,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "cannot write the pid file /no/such/dir/pid: No such file or directory" in done.stderr
 
 

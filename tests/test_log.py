@@ -104,6 +104,32 @@ def test_what_cannot_be_seen_or_turns_the_text_is_shown(pipe: tuple[int, int], c
     assert written(pipe, log) == f"a{shown}b é ж 日本 עברית 😀\n"
 
 
+def test_the_journal_is_told_priorities(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = os.fstat(pipe[1])
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    log = Log(3, connections=True, descriptor=pipe[1])
+    log.counters = lambda: "[counters]"
+    for say in (log.message, log.error, log.rarely):
+        say("a")
+    for tell in (log.counted, log.trouble, log.recovered):
+        tell("kind", "b")
+    log.connection(Peer(), "c")
+    log.connection_error(BackEnd(), "d\n<0>e")
+    lines = written(pipe, log).splitlines()
+    assert [line[:3] for line in lines[::2]] == ["<6>", "<3>", "<4>", "<4>", "<3>", "<6>", "<7>", "<4>"]
+    assert [line[:3] for line in lines[1::2]] == [line[:3] for line in lines[::2]]  # each line has its own
+
+
+@pytest.mark.parametrize("named", ["", "1:2", "nonsense", None])
+def test_who_else_reads_it_is_not(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    if named is not None:
+        monkeypatch.setenv("JOURNAL_STREAM", named)
+    log = Log(1, descriptor=pipe[1])
+    log.error("a")
+    assert written(pipe, log) == "ERROR: a\n"
+
+
 def test_an_ongoing_trouble_is_told_once_a_second(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(1, descriptor=pipe[1])
     log.rarely("no room")

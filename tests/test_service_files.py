@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from rplx.config import load
+from rplx.errors import ConfigError
 from rplx.options import Config
+from tests.live import LiveServer
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -54,6 +58,80 @@ def test_the_unit_has_what_it_promises() -> None:
     lines = (CONF / "rplx.service").read_text().splitlines()
     for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "User=rplx", "LimitNOFILE=262144"):
         assert line in lines
+
+
+def commands(name: str) -> list[str]:
+    """The unit's commands of this name, in their order."""
+    lines = (CONF / "rplx.service").read_text().splitlines()
+    return [line.partition("=")[2] for line in lines if line.startswith(f"{name}=")]
+
+
+class TestReloadOfTheUnit:
+    """Its commands run as systemd runs them: one after the other, up to the first that fails."""
+
+    def reload(self, server: LiveServer, file: Path) -> bool:
+        for command in commands("ExecReload"):
+            command = command.replace("/etc/rplx/rplx.toml", str(file)).replace("$MAINPID", str(server.process.pid))
+            command = command.replace("/opt/rplx/bin/rplx", f"{sys.executable} -m rplx")
+            if subprocess.run(shlex.split(command), capture_output=True, check=False).returncode:
+                return False
+        return True
+
+    def test_a_good_file_is_taken_and_a_bad_one_fails(self, tmp_path: Path) -> None:
+        file = tmp_path / "rplx.toml"
+        file.write_text("[wait]\ntimeout = 50\n")
+        with LiveServer("--config", str(file)) as server:
+            file.write_text("[wait]\ntimeuot = 51\n")
+            assert not self.reload(server, file)
+            file.write_text("[wait]\ntimeout = 52\n")
+            assert self.reload(server, file)
+            server.wait_for("Option wait.timeout is changed: 50 -> 52")
+            assert sum("SIGHUP received" in line for line in server.log) == 1
+
+    def test_what_is_checked_is_what_is_started(self) -> None:
+        (start,) = commands("ExecStart")
+        assert commands("ExecReload")[0] == start.replace(" serve ", " serve --check-config ")
+
+
+def test_wrong_options_are_not_tried_again() -> None:
+    assert f"RestartPreventExitStatus={ConfigError.exit_status}" in (CONF / "rplx.service").read_text().splitlines()
+
+
+def test_logs_are_rotated_as_their_owner() -> None:
+    """In a folder of rplx root would follow what rplx puts there."""
+    assert "    su rplx rplx" in (CONF / "rplx.logrotate").read_text().splitlines()
+
+
+class TestInstaller:
+    """Into a folder of its own, as packages do it."""
+
+    def install(self, root: Path) -> None:
+        environ = {**os.environ, "DESTDIR": str(root), "PYTHON": sys.executable}
+        done = subprocess.run([CONF / "install-service.sh"], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def has_redis(self, root: Path) -> bool:
+        return (
+            subprocess.run(
+                [root / "opt/rplx/bin/python", "-c", "import redis"], stderr=subprocess.DEVNULL, check=False
+            ).returncode
+            == 0
+        )
+
+    @pytest.mark.timeout(400)
+    def test_what_the_configured_engine_needs(self, tmp_path: Path) -> None:
+        root = tmp_path
+        config = root / "etc/rplx/rplx.toml"
+        self.install(root)
+        assert config.stat().st_mode & 0o777 == 0o640
+        assert not self.has_redis(root)
+        config.write_text('[engine]\nurl = "redis://:secret@localhost/0"\n')
+        config.chmod(0o644)
+        self.install(root)
+        assert self.has_redis(root)
+        assert config.read_text().count("secret") == 1
+        if os.getuid() == 0:
+            assert config.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("script", ["rplx.init", "install-service.sh"])
@@ -119,6 +197,18 @@ class TestInitScript:
         assert service("stop") == (0, "rplx is not running\n")
         assert service("status") == (3, "rplx is not running\n")
         assert not Path("/proc", restarted).exists() or "Z (zombie)" in Path("/proc", restarted, "status").read_text()
+
+    def test_a_wrong_file_changes_nothing(self, service: Callable[[str], tuple[int, str]], tmp_path: Path) -> None:
+        service("start")
+        pid = (tmp_path / "pid").read_text()
+        (tmp_path / "rplx.toml").write_text("[wait]\ntimeuot = 5\n")
+        for action, status in (("reload", 6), ("force-reload", 6), ("restart", 1), ("try-restart", 1)):
+            code, text = service(action)
+            assert code == status
+            assert "unknown option wait.timeuot" in text
+            assert text.endswith(f"rplx: {tmp_path}/rplx.toml is wrong, nothing is changed\n")
+        assert (tmp_path / "pid").read_text() == pid
+        assert service("status")[0] == 0
 
     def test_a_failed_start_says_why(self, service: Callable[[str], tuple[int, str]], tmp_path: Path) -> None:
         (tmp_path / "rplx.toml").write_text("[wait]\ntimeuot = 5\n")

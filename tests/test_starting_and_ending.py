@@ -18,6 +18,7 @@ import pytest
 from tests.lines.wire import Wire, eventually
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
+from tests.test_privileges import as_root
 from tests.test_workers import children
 
 PATIENCE = 20.0  # seconds until something that has to come is missed
@@ -207,6 +208,109 @@ class TestSignals:
             assert server.process.wait(PATIENCE) == 0
             server.stop()
             assert bool([line for line in server.log if "ERROR: OSError" in line]) == ("OSError" in how)
+
+
+class TestWrongConfiguration:
+    """Exit status 2 always: service managers need not try again."""
+
+    def run(self, kind: str, file: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        line = [*OLD, str(file)] if kind == "old" else ["-m", "rplx", "serve", "--config", str(file), *arguments]
+        env = {**os.environ, **environ}
+        return subprocess.run([sys.executable, *line], capture_output=True, text=True, timeout=60, env=env, check=False)
+
+    def test_of_an_option(self, starter: Starter) -> None:
+        starter.configure(timeout='"x"')
+        done = self.run(starter.kind, starter.file)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stdout + done.stderr
+        assert done.stderr.startswith(str(starter.file))
+
+    def test_that_only_a_worker_sees(self, starter: Starter, tmp_path: Path) -> None:
+        starter.options.insert(1, "max_mem_mb = 1000")  # supervised
+        starter.configure()
+        option = "users.file" if starter.kind != "old" else "USERS_FILE"
+        if starter.kind == "old":
+            text = starter.file.read_text()
+            starter.file.write_text(text.replace("VERBOSITY", f'USERS_FILE => "{tmp_path}", VERBOSITY'))
+        else:
+            with starter.file.open("a") as file:
+                file.write(f'[users]\nfile = "{tmp_path}"\n')
+        addresses = ["--wait", "127.0.0.1:0", "--in", "127.0.0.1:0"]
+        with systemd(tmp_path / "notify") as told:
+            done = self.run(starter.kind, starter.file, *addresses, NOTIFY_SOCKET=str(tmp_path / "notify"))
+            told.setblocking(False)
+            assert b"READY" not in received(told)
+        assert done.returncode == 2, option
+        assert str(tmp_path) in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+
+    def test_the_journal_is_told_that_it_is_an_error(self, starter: Starter) -> None:
+        starter.configure(timeout='"x"')
+        command = (
+            [*OLD, str(starter.file)]
+            if starter.kind == "old"
+            else ["-m", "rplx", "serve", "--config", str(starter.file)]
+        )
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            found = os.fstat(theirs.fileno())
+            env = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+            done = subprocess.run(
+                [sys.executable, *command], stdout=theirs, stderr=theirs, env=env, timeout=60, check=False
+            )
+            assert done.returncode == 2
+            ours.setblocking(False)
+            for line in received(ours).decode().splitlines():
+                assert re.match(r"<[36]>\S", line)
+                assert line.startswith("<3>") == ("timeout" in line.lower())
+
+
+def received(sock: socket.socket) -> bytes:
+    """All that has come."""
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while part := sock.recv(65536):
+            found += part
+    return found
+
+
+class TestCheckConfig:
+    def check(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "rplx", "serve", "--check-config", *arguments]
+        env = {**os.environ, **environ}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_one_that_is_right_starts_nothing(self, tmp_path: Path) -> None:
+        file = tmp_path / "rplx.toml"
+        with socket.create_server(("127.0.0.1", 0)) as taken:  # a server runs where it will listen
+            file.write_text(f'[wait]\nlisten = ["127.0.0.1:{taken.getsockname()[1]}"]\n')
+            assert self.check("--config", str(file)) == (0, "The configuration is right.\n", "")
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("[wait]\ntimeuot = 5\n", "{file}:2: unknown option wait.timeuot"),
+            ("[wait\n", "{file}:1: "),
+            ('[users]\nfile = "/no/such"\n', "/no/such"),
+            ('[hooks]\ncheck_visibility = "no_such_module:hook"\n', "hooks.check_visibility: cannot load"),
+            ('[engine]\nurl = "redis://host:port/0"\n', "engine.url names a host"),
+            ("[server]\nworkers = 2\n", "{file}:2: server.workers: more than one process"),
+            pytest.param('[server]\nuser = "no-such-user"\n', "server.user: there is no user", marks=as_root),
+        ],
+    )
+    def test_one_that_is_wrong(self, tmp_path: Path, text: str, problem: str) -> None:
+        file = tmp_path / "rplx.toml"
+        file.write_text(text)
+        status, out, err = self.check("--config", str(file))
+        assert (status, out) == (2, "")
+        assert problem.format(file=file) in err
+        assert "Traceback" not in err
+
+    def test_variables_and_flags_count(self, tmp_path: Path) -> None:
+        assert self.check(RPLX_WAIT_TIMEOUT="x")[0] == 2
+        assert self.check("--set", "wait.timeout=x")[0] == 2
+        assert self.check("--config", str(tmp_path / "none.toml"))[0] == 2
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
