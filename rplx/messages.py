@@ -102,7 +102,7 @@ class Event:
     """A channel that came online or went offline, at a position of the event log."""
 
     position: int
-    kind: str  # "online" | "offline"
+    kind: str  # "online" | "offline"; "FAKE" where earlier ones are forgotten
     id: str
 
 

@@ -112,7 +112,8 @@ class Realplexor:
         """What came online or went offline after `position`, oldest first; of several changes of an id the latest.
 
         Without a position, with 0, and with one that the server never gave: one `Event("FAKE", POS, "FAKE")`, where
-        POS is where to start. `follow` does all of that by itself.
+        POS is where to start. One that stands before others tells that events up to POS are forgotten: ask `online()`.
+        `follow` does all of that by itself.
         """
         arguments = [checked_position(position), *self._names.prefixes(prefixes)]
         events = answers.watch(self._command("WATCH", *arguments).body)
@@ -126,20 +127,23 @@ class Realplexor:
         Only the first question raises what any call raises; later the server may go away and come back. A server
         that was restarted without its memory counts positions anew: then `Event("restart", "1", "")` comes first and
         all events since the restart behind it. Who was online before and did not come back is not announced: ask
-        `online()`. To go on in another process, keep the last event's `pos`.
+        `online()`. `Event("missed", POS, "")` comes before the others where the server has forgotten events up to POS.
+        To go on in another process, keep the last event's `pos`.
         """
         events = self.watch(position, prefixes)
         at = checked_position(position)
         retry = Retry()
         while True:
-            if events and events[0].event == "FAKE":
-                if at != "0":
-                    yield Event("restart", FIRST_POSITION, "")
-                at = events[0].pos if at == "0" else FIRST_POSITION
+            told = events[0] if events and events[0].event == "FAKE" else None
+            if told and at == "0":
+                at = told.pos
+            elif told and int(told.pos) < int(at):
+                yield Event("restart", FIRST_POSITION, "")
+                at = FIRST_POSITION
             else:
                 for event in events:
                     at = event.pos
-                    yield event
+                    yield Event("missed", at, "") if event is told else event
             time.sleep(max(interval, retry.delay))
             try:
                 events = self.watch(at, prefixes)

@@ -69,7 +69,10 @@ class Engine(Protocol):
         """Online ids that begin with one of `prefixes` (all, if none), with the number of their connections."""
 
     def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
-        """The latest change of each id after position `after`, oldest first."""
+        """The latest change of each id after position `after`, oldest first.
+
+        Where some of them are forgotten, an event FAKE stands first, at the position of the last that is.
+        """
 
     def position(self) -> int:
         """The position of the newest event, 10 if there was none."""

@@ -13,7 +13,13 @@ Rest = Callable[[], None]
 STEPS = 500  # ids between two rests
 
 FIRST_POSITION = 11  # of the first event (part 3, WATCH)
+FAKE = "FAKE"
 BLOCKS = 3  # the newest blocks of events are kept
+
+
+def missed_before(oldest: int) -> Event:
+    """Tells a watcher that it has missed events: those before position `oldest` are forgotten (part 3, WATCH)."""
+    return Event(oldest - 1, FAKE, FAKE)
 
 
 class EventLog:
@@ -34,7 +40,7 @@ class EventLog:
         self._blocks[-1].append(Event(self.position, kind, id))
 
     def after(self, position: int, prefixes: Sequence[str] = ()) -> list[Event]:
-        """The latest change of each id after `position`, oldest first."""
+        """The latest change of each id after `position`, oldest first, behind missed_before() if some are forgotten."""
         latest: dict[str, Event] = {}
         begins = Prefixes(prefixes)
         for block in reversed(self._blocks):
@@ -43,7 +49,9 @@ class EventLog:
                     return list(latest.values())[::-1]
                 if event.id not in latest and begins.match(event.id):
                     latest[event.id] = event
-        return list(latest.values())[::-1]
+        found = list(latest.values())[::-1]
+        oldest = self._blocks[0][0].position if self._blocks[0] else self.position + 1
+        return found if position >= oldest - 1 or oldest == FIRST_POSITION else [missed_before(oldest), *found]
 
 
 class Presence:

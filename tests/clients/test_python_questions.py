@@ -81,7 +81,15 @@ class TestQuestions:
 
     def test_follow_over_a_lost_connection_and_a_restart(self) -> None:
         """The answers to one question after the other; an empty one stands for a connection that is cut."""
-        script = ["FAKE 20:FAKE\n", "online 21:abc\n", None, None, "FAKE 12:FAKE\n", "online 11:abc\noffline 12:def\n"]
+        script = [
+            "FAKE 20:FAKE\n",
+            "online 21:abc\n",
+            None,
+            None,
+            "FAKE 12:FAKE\n",
+            "online 11:abc\noffline 12:def\n",
+            "FAKE 40:FAKE\noffline 41:abc\n",
+        ]
         asked: list[bytes] = []
 
         def scripted(connection: StubConnection, number: int) -> None:
@@ -94,13 +102,23 @@ class TestQuestions:
 
         with StubServer(scripted) as server, Realplexor(*server.address) as client:
             following = client.follow(interval=0.01)
-            assert [next(following) for _ in range(4)] == [
+            assert [next(following) for _ in range(6)] == [
                 ("online", "21", "abc"),
                 ("restart", "1", ""),
                 ("online", "11", "abc"),
                 ("offline", "12", "def"),
+                ("missed", "40", ""),
+                ("offline", "41", "abc"),
             ]
-        assert asked == [b"WATCH 0\n", b"WATCH 20\n", b"WATCH 21\n", b"WATCH 21\n", b"WATCH 21\n", b"WATCH 1\n"]
+        assert asked == [
+            b"WATCH 0\n",
+            b"WATCH 20\n",
+            b"WATCH 21\n",
+            b"WATCH 21\n",
+            b"WATCH 21\n",
+            b"WATCH 1\n",
+            b"WATCH 12\n",
+        ]
 
     def test_follow_raises_at_the_start_and_for_refusals(self) -> None:
         def refuse(connection: StubConnection, number: int) -> None:

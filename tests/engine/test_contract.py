@@ -382,7 +382,7 @@ class TestPresence:
         for number in range(30):
             tested.engine.join((f"c{number}",))
         # Blocks of four: 11-14, 15-18, ... 35-38, 39, 40: the newest three begin at 31.
-        assert [event.position for event in tested.engine.events(0)] == list(range(31, 41))
+        assert [event.position for event in tested.engine.events(30)] == list(range(31, 41))
         assert tested.shown(38) == ["online 39:c28", "online 40:c29"]
 
     def test_many_at_once(self, make: Make) -> None:
@@ -398,6 +398,22 @@ class TestPresence:
         assert sorted(tested.engine.sweep()[0]) == sorted(ids)
         assert tested.engine.online() == {}
         assert tested.engine.position() == 10 + 5000
+
+
+class TestWatchersThatMissedEvents:
+    def test_they_are_told(self, make: Make) -> None:
+        tested = make(presence__event_chain_len=2)
+        position = tested.engine.position()
+        for number in range(20):
+            tested.engine.join((f"id{number}",))
+            tested.engine.position()  # all are told in their order
+        events = tested.engine.events(position)
+        newest = tested.engine.position()
+        assert (events[0].kind, events[0].id) == ("FAKE", "FAKE")
+        assert [event.position for event in events] == list(range(events[0].position, newest + 1))
+        assert [event.kind for event in events[1:]] == ["online"] * (len(events) - 1)
+        assert [event.kind for event in tested.engine.events(events[0].position)] == ["online"] * (len(events) - 1)
+        assert [event.kind for event in tested.engine.events(position, ("id19",))] == ["FAKE", "online"]
 
 
 class TestCounters:

@@ -130,7 +130,13 @@ class TestBlocks:
         engine = Engine(clock, presence=PresenceOptions(event_chain_len=2))
         for number in range(events):
             engine.join((f"id{number}",))
-        assert [event.position for event in engine.events(10)] == list(range(kept_from, 11 + events))
+        kept = list(range(kept_from, 11 + events))
+        missed = [] if kept_from == 11 else [Event(kept_from - 1, "FAKE", "FAKE")]  # told, not passed over
+        assert [event.position for event in engine.events(kept_from - 1)] == kept
+        for position in (1, 10, kept_from - 2) if missed else (1, 10):
+            found = engine.events(position)
+            assert found[: len(missed)] == missed
+            assert [event.position for event in found[len(missed) :]] == kept
         assert engine.counters()["events"] == 11 + events - kept_from
         assert engine.position() == 10 + events
 
@@ -138,5 +144,6 @@ class TestBlocks:
         log = EventLog(3)
         for number in range(7):
             log.add("online", f"id{number}")
+        assert shown(log.after(10, ("id6",))) == ["online 17:id6"]
         for position in range(10, 18):
             assert [event.position for event in log.after(position)] == list(range(position + 1, 18))

@@ -89,5 +89,17 @@ def test_memory_is_bounded(prefix: str) -> None:
         wire = Wire(server)
         listener = wire.listen(",".join(f"i{number}" for number in range(7)))
         expected = "".join(f"online {11 + number}:i{number}\n" for number in range(2, 7))
-        assert wire.command("WATCH 10") == expected
+        assert wire.command("WATCH 12") == expected
+        assert wire.command("WATCH 10") == "FAKE 12:FAKE\n" + expected
+        listener.close()
+
+
+def test_who_missed_changes_is_told() -> None:
+    with LiveServer(*settings("presence.event_chain_len=2", "presence.offline_timeout=60")) as server:
+        wire = Wire(server)
+        listener = wire.listen(",".join(f"id{number}" for number in range(10)))
+        found = wire.command("WATCH 10 id9\n\n")
+        assert found == "FAKE 13:FAKE\nonline 20:id9\n"
+        assert wire.command("WATCH 13").startswith("online 14:id3\n")
+        assert wire.command("WATCH 1").startswith("FAKE 13:FAKE\nonline 14:id3\n")
         listener.close()

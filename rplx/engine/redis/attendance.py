@@ -15,6 +15,7 @@ from gevent.lock import BoundedSemaphore
 
 from rplx.engine import Listeners
 from rplx.engine.prefixes import Prefixes
+from rplx.engine.presence import FIRST_POSITION, missed_before
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.crowd import Change, Crowd
 from rplx.engine.redis.link import Call
@@ -246,7 +247,8 @@ class Attendance:
             id = text[1:].decode()
             if id not in latest and begins.match(id):
                 latest[id] = PresenceEvent(position, "online" if text[:1] == b"+" else "offline", id)
-        return list(latest.values())[::-1]
+        found = list(latest.values())[::-1]
+        return found if first <= max(after + 1, FIRST_POSITION) else [missed_before(first), *found]
 
     def position(self) -> int:
         """Errors: Unavailable."""
