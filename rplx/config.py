@@ -114,6 +114,23 @@ def load(path: str | None, environ: Mapping[str, str], overrides: list[tuple[str
     return config
 
 
+def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    """`config` with what RPLX_SECTION_NAME variables set. ConfigError names all the wrong ones."""
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for setting in _from_environment(environ, problems):
+        try:
+            values[setting.option.full_name] = checked(setting.option, setting.value)
+        except ValueError as error:
+            problems.append(f"{setting.where}: {error}")
+    config = replace(config, values)
+    if values and not problems:
+        problems = list(_contradictions(config, {name: option.variable for name, option in OPTIONS.items()}))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
 def _contradictions(config: Config, where: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with options together, although each alone is right."""
     if config.server.workers > 1 and config.engine.url == "memory:":

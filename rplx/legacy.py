@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,10 +12,20 @@ from pathlib import Path
 
 import rplx
 from rplx import standard_streams
+from rplx.config import from_environment
 from rplx.config_text import to_toml
 from rplx.errors import ConfigError
-from rplx.legacy_names import HOOK_KEY, HOOK_PROBLEM, KEYS, OLD_CONFIG, READ_BY_NOTHING, from_legacy
-from rplx.options import Config, replace
+from rplx.legacy_names import (
+    FILE_KEYS,
+    HOOK_KEY,
+    HOOK_PROBLEM,
+    OLD_CONFIG,
+    READ_BY_NOTHING,
+    from_legacy,
+    old_values,
+    option_of,
+)
+from rplx.options import OPTIONS, Config, replace
 from rplx.perl_config import Assignment, parse
 
 TITLE = "dklab_realplexor"
@@ -30,25 +42,26 @@ class CommandLine:
 
 
 def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
-    """The values of an old Perl configuration file by KEY, as our options have them, and warnings.
+    """The values of an old Perl configuration file by key, as our options have them, and warnings.
 
+    A key is an old KEY or the full name of an option of ours. Names of files count from the folder of this one.
     An unknown key is a warning, since sites keep keys of their own there. Raises ConfigError that names all that
     cannot be read or has a wrong value, each with `FILE:LINE:`; FileNotFoundError if there is no such file.
     """
     try:
-        text = Path(path).read_bytes().decode(errors="surrogateescape")
+        text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape")
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
-    file = parse(text, path)
+    file = parse(text, path, old_values())
     values: dict[str, object] = {}
     warnings = []
     problems = list(file.problems)
     for assignment in file.assignments:
-        if assignment.key in KEYS:
+        if option_of(assignment.key) is not None:
             try:
-                values[assignment.key] = _value(assignment)
+                values[assignment.key] = _value(assignment, path)
             except ValueError as error:
                 problems.append((assignment.problem[0] if assignment.problem else assignment.line, str(error)))
         elif not READ_BY_NOTHING.fullmatch(assignment.key):
@@ -58,27 +71,41 @@ def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
     return values, warnings
 
 
-def _value(assignment: Assignment) -> object:
+def _value(assignment: Assignment, path: str) -> object:
     if assignment.problem is None:
-        return from_legacy(assignment.key, assignment.value)
+        value = from_legacy(assignment.key, assignment.value)
+        if assignment.key in FILE_KEYS and value:
+            value = os.path.join(os.path.dirname(os.path.abspath(path)), str(value))
+        return value
     if assignment.key == HOOK_KEY:
         raise ValueError(HOOK_PROBLEM)
     raise ValueError(f"{assignment.key}: {assignment.problem[1]}")
 
 
-def to_config(values: Mapping[str, object], base: Config = OLD_CONFIG) -> Config:
-    """`base` with the values of old KEYs set, unknown keys left out. ConfigError names all the wrong ones."""
+def to_config(
+    values: Mapping[str, object], base: Config = OLD_CONFIG, environ: Mapping[str, str] | None = None
+) -> Config:
+    """`base` with the values of keys set, unknown keys left out. ConfigError names all the wrong ones.
+
+    With a CHARSET other than UTF-8 messages are not JSON in the strict sense, so they are not checked, unless
+    in.check_json says so.
+    """
     options: dict[str, object] = {}
     problems = []
     for key, value in values.items():
-        if key in KEYS:
+        if (option := option_of(key)) is not None:
             try:
-                options[KEYS[key].full_name] = from_legacy(key, value)
+                options[option.full_name] = from_legacy(key, value)
             except ValueError as error:
                 problems.append(str(error))
     if problems:
         raise ConfigError(problems)
-    return replace(base, options)
+    environ = environ or {}
+    config = from_environment(replace(base, options), environ)
+    is_said = "in.check_json" in options or OPTIONS["in.check_json"].variable in environ
+    if not is_said and config.wait.charset.lower().replace("-", "") != "utf8":
+        return replace(config, {"in.check_json": False})
+    return config
 
 
 def migrate_config(path: str) -> str:
@@ -111,19 +138,20 @@ def _in_comment(text: str) -> str:
 def config_loader(path: str | None) -> ConfigLoader:
     """A function that reads the file at `path` (None: there is none) anew and gives the Config and its log lines.
 
-    It raises what `read_old_config` raises, but takes a missing file for an empty one, as the old server did.
+    It raises what `read_old_config` raises, but takes a missing file for an empty one, as the old server did. Variables
+    RPLX_SECTION_NAME of the environment count before the file.
     """
     base = replace(OLD_CONFIG, {"server.title": TITLE})
 
     def load() -> tuple[Config, list[str]]:
         if path is None:
-            return base, []
+            return to_config({}, base, os.environ), []
         try:
             values, warnings = read_old_config(path)
         except FileNotFoundError:
-            return base, [f"CONFIG: file {path} does not exist, skipping"]
+            return to_config({}, base, os.environ), [f"CONFIG: file {path} does not exist, skipping"]
         log = [f"CONFIG: appending configuration from {path}", *(f"CONFIG: {warning}" for warning in warnings)]
-        return to_config(values, base), log
+        return to_config(values, base, os.environ), log
 
     return load
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from rplx.config import checked
-from rplx.options import OPTIONS, Config, Option, replace
+from rplx.options import NEVER, OPTIONS, Config, Option, replace
 from rplx.perl_config import Value, perl_text
 
 KEYS: dict[str, Option] = {option.legacy: option for option in OPTIONS.values() if option.legacy}
@@ -16,28 +17,50 @@ HOOK_PROBLEM = (
     "and name it in the option hooks.check_visibility"
 )
 
-# The old server's defaults where they differ from ours. It let every machine that could connect to IN publish.
+# The old server's defaults where they differ from ours. It let every machine that could connect to IN publish, and
+# counted bytes (WAIT_MAXLEN, IN_MAXLEN) where we also count channels and the characters of their names.
+UNCOUNTED = 1_000_000
 OLD_DEFAULTS: dict[str, object] = {
     "server.user": "nobody",
+    "wait.max_ids": UNCOUNTED,
+    "wait.id_max": UNCOUNTED,
+    "in.max_ids": UNCOUNTED,
     "in.guests_loopback_only": False,
     "log.verbosity": 3,
     "log.connections": True,
 }
 OLD_CONFIG = replace(Config(), OLD_DEFAULTS)
+FILE_KEYS = {"USERS_FILE", "IFRAME_FILE", "SCRIPT_FILE"}
+PAGE_TIMEOUT = "86400"  # seconds that pages wait for an answer where WAIT_TIMEOUT is 0: timers in browsers have an end
+
+
+def option_of(key: str) -> Option | None:
+    """The option that a key of an old file sets: an old KEY, or an option by our own name, as in 'wait.max_ids'."""
+    return KEYS.get(key) or OPTIONS.get(key)
+
+
+def old_values() -> dict[str, Value]:
+    """What `%CONFIG` holds before an old file is read: the old server appended it to its defaults."""
+    values = {key: option.value(OLD_CONFIG) for key, option in KEYS.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def from_legacy(key: str, value: object) -> object:
-    """The value of a known KEY as its option has it; ValueError with a one-line text where it cannot be one.
+    """The value of a key (see `option_of`) as its option has it; ValueError with a one-line text if it cannot be one.
 
     Strings and numbers stand for each other as in Perl; undef leaves a number or list at its default.
     """
-    option = KEYS[key]
+    option = option_of(key)
+    assert option is not None
     if key == HOOK_KEY and value not in (None, ""):
         raise ValueError(HOOK_PROBLEM)
     if key == "VERBOSITY" and isinstance(value, int):
         value = min(value, 3)  # more was the same as 3
     try:
-        return checked(option, _coerced(option, value))
+        value = _coerced(option, value)
+        if key == "IN_TIMEOUT" and value == 0:
+            value = NEVER
+        return checked(option, value)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
 
@@ -52,7 +75,9 @@ def _coerced(option: Option, value: object) -> object:
         return _as_text(value)
     if isinstance(value, str):
         value = _as_number(value)
-    return int(value) if isinstance(default, int) and isinstance(value, float) and value.is_integer() else value
+    if isinstance(default, bool):
+        return bool(value) if value in (0, 1) else value
+    return int(value) if isinstance(default, int) and isinstance(value, float) and math.isfinite(value) else value
 
 
 def _as_text(value: object) -> object:
@@ -77,5 +102,7 @@ def legacy_value(config: Config, key: str) -> str | None:
     option = KEYS.get(key)
     if option is None:
         return None
+    if key == "WAIT_TIMEOUT" and not config.wait.timeout:
+        return PAGE_TIMEOUT
     value: Value | tuple[str, ...] = option.value(config)
     return ",".join(value) if isinstance(value, tuple) else perl_text(value)  # type: ignore[arg-type]

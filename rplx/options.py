@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from rplx import checks
 
+NEVER = 1e9  # seconds: stands for no timeout where 0 means that
 SHORTEST = 0.01  # seconds: a timeout of less would end every connection at once
 
 
@@ -47,7 +48,9 @@ class ServerOptions:
     """The process."""
 
     user: str = option("", "drop to this user after binding, when started as root", legacy="SU_USER", reload=False)
-    max_mem_mb: int = option(0, "restart when the process uses more than this many MB; 0: never", legacy="MAX_MEM_MB")
+    max_mem_mb: float = option(
+        0.0, "restart when the process uses more than this many MB; 0: never", legacy="MAX_MEM_MB"
+    )
     drain: float = option(10.0, "seconds over which waiting polls are answered when the server stops")
     workers: int = option(1, "processes; more than one needs engine.url", reload=False, at_least=1)
     title: str = option("rplx", "name of the process in ps", reload=False, check=checks.not_empty)
@@ -60,7 +63,9 @@ class WaitOptions:
     listen: tuple[str, ...] = option(
         ("0.0.0.0:8088",), "addresses for browsers, HOST:PORT", legacy="WAIT_ADDR", reload=False, check=checks.address
     )
-    timeout: float = option(300.0, "seconds after which a poll with nothing to send is ended", legacy="WAIT_TIMEOUT")
+    timeout: float = option(
+        300.0, "seconds after which a poll with nothing to send is ended; 0: never", legacy="WAIT_TIMEOUT"
+    )
     maxlen: int = option(
         5120, "bytes a plain text request may have before its marker is complete", legacy="WAIT_MAXLEN", at_least=1
     )

@@ -24,7 +24,7 @@ from rplx.acceptor import BATCH, Acceptor
 from rplx.errors import RequestTimeout
 from rplx.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
-from rplx.options import WaitOptions
+from rplx.options import NEVER, WaitOptions
 from rplx.protocol.http_requests import HttpRequest, State
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
@@ -225,7 +225,7 @@ class WaitServer(Requests):
         for connection, _, _, _ in answers:
             if not connection.watched:
                 self.watch(connection)
-        deadline = time.monotonic() + self.options.timeout
+        deadline = time.monotonic() + (self.options.timeout or NEVER)
         for connection, out, listener, linger in answers:
             if listener is not None:
                 self._park(connection, listener, deadline)

@@ -26,7 +26,7 @@ from rplx.foreign import Poll, WaitingRoom, check_server
 from rplx.hub import Entered, Hub
 from rplx.log import Log
 from rplx.messages import Identifiers
-from rplx.options import Config
+from rplx.options import NEVER, Config
 from rplx.pages import Pages
 from rplx.protocol.identifiers import IdentifierParser, listened_to
 from rplx.protocol.replies import PREFIX
@@ -62,7 +62,7 @@ class Application:
         self.parser = IdentifierParser(config.pages.identifier, wait.max_ids, wait.id_max)
         self.pages = Pages(config)
         self.body_max = max(wait.body_max, wait.maxlen)
-        self.timeout = wait.timeout
+        self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self._origins = frozenset(wait.allowed_origins)
         self._position = ""  # of the last poll,

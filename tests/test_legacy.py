@@ -19,9 +19,10 @@ from rplx import legacy
 from rplx.config import Config, load
 from rplx.errors import ConfigError
 from rplx.legacy_names import HOOK_PROBLEM, KEYS, OLD_CONFIG, legacy_value
-from rplx.options import replace
+from rplx.options import OPTIONS, replace
 from rplx.perl_config import parse, perl_text
 
+KNOWN = "known are numbers, strings, variables, undef, lists [ ... ], + - * / . and dirname(abs_path(__FILE__))"
 FIXTURES = Path(__file__).parent / "fixtures"
 OLD = str(FIXTURES / "old.conf")
 PERL = shutil.which("perl")
@@ -42,7 +43,7 @@ OLD_VALUES = {
     "CHARSET": "utf-8",
     "USERS_FILE": str(FIXTURES / "users"),
     "IFRAME_FILE": str(FIXTURES.parent / "html/realplexor.html"),
-    "SCRIPT_FILE": "js/realplexor.js",
+    "SCRIPT_FILE": str(FIXTURES / "js/realplexor.js"),
     "IDENTIFIER": "identifier",
     "JS_WAIT_URI": "/rpl/",
     "JS_WAIT_RECONNECT_DELAY": 0.5,
@@ -76,21 +77,21 @@ def test_everything_that_cannot_be_read_is_named_at_once() -> None:
     path = str(FIXTURES / "broken.conf")
     with pytest.raises(ConfigError) as caught:
         legacy.read_old_config(path)
-    known = "known are numbers, strings, undef, lists [ ... ], + - * / . and dirname(abs_path(__FILE__))"
+    known = "known are numbers, strings, variables, undef, lists [ ... ], + - * / . and dirname(abs_path(__FILE__))"
     assert [problem.removeprefix(path) for problem in caught.value.problems] == [
-        f":3: WAIT_ADDR: cannot read qw as a value: {known}",
+        ':3: WAIT_ADDR: "c" is not HOST:PORT',
         ':4: WAIT_TIMEOUT: must be a number, is "soon"',
         ":5: HOOK_CHECK_VISIBILITY is Perl code, which is not run here: write the hook as a Python function "
         "and name it in the option hooks.check_visibility",
         ':9: IN_ADDR: "127.0.0.1:99999": the port must be a number from 0 to 65535; "10010" is not HOST:PORT',
-        r":10: USERS_FILE: cannot read the variable $ENV{HOME in a string; write \$ for the sign itself",
+        r":10: USERS_FILE: cannot read the variable $HOME in a string; write \$ for the sign itself",
         ":11: IN_MAXLEN: must be at least 1, is -1",
         ":12: expected a KEY, found $variable",
         f":13: CHARSET: cannot read ` as a value: {known}",
         ":14: expected , or ) behind the value of IN_TIMEOUT, found 30",
-        ":17: cannot read my: only %CONFIG = (...); and $CONFIG{KEY} = value; are known",
+        ":17: cannot read foreach: known are %CONFIG = (...), $CONFIG{KEY} = value, push and if",
         ":18: MAX_MEM_MB: * needs numbers on both sides",
-        ":19: cannot read require: only %CONFIG = (...); and $CONFIG{KEY} = value; are known",
+        ":19: cannot read require: known are %CONFIG = (...), $CONFIG{KEY} = value, push and if",
         f":20: IFRAME_ID: cannot read a string that ' opens and nothing closes as a value: {known}",
     ]
 
@@ -109,7 +110,7 @@ def test_everything_that_cannot_be_read_is_named_at_once() -> None:
         ("%CONFIG\n(", ":2: expected =, found ("),
         ("$CONFIG = 5;", ":1: expected {, found ="),
         ("$CONFIG{WAIT_TIMEOUT} = 5 5;", ":1: expected ;, found 5"),
-        ("$CONFIG{WAIT_TIMEOUT} .= 5;", ":1: expected =, found ."),
+        ("$CONFIG{WAIT_TIMEOUT} x= 5;", ":1: expected =, found x"),
         ("$CONFIG{WAIT_TIMEOUT} = 1 / 0;", ":1: WAIT_TIMEOUT: division by zero"),
         ("$CONFIG{WAIT_TIMEOUT} = 5 % 3;", ":1: expected ;, found %"),
         ("$CONFIG{WAIT_TIMEOUT} = 089;", ":1: WAIT_TIMEOUT: cannot read the number 089"),
@@ -130,11 +131,22 @@ def test_everything_that_cannot_be_read_is_named_at_once() -> None:
         ("$CONFIG{CHARSET} = undef;", ':1: CHARSET: "" is not the name of a charset, such as "utf-8"'),
         ("$CONFIG{HOOK_CHECK_VISIBILITY} = \\&hook;", ":1: " + HOOK_PROBLEM),
         ("$CONFIG{HOOK_CHECK_VISIBILITY} = 'hook';", ":1: " + HOOK_PROBLEM),
-        ("$CONFIG{MAX_DATA_FOR_ID} = 30.5;", ":1: MAX_DATA_FOR_ID: must be a whole number, is 30.5"),
-        ("system('rm');", ":1: cannot read system: only %CONFIG = (...); and $CONFIG{KEY} = value; are known"),
+        ("system('rm');", ":1: cannot read system: known are %CONFIG = (...), $CONFIG{KEY} = value, push and if"),
         (
-            "sub f { %CONFIG = (A => 1); }",
-            ":1: cannot read sub: only %CONFIG = (...); and $CONFIG{KEY} = value; are known",
+            "for (1) { %CONFIG = (A => 1); }",
+            ":1: cannot read for: known are %CONFIG = (...), $CONFIG{KEY} = value, push and if",
+        ),
+        ("$CONFIG{SU_USER} = $user;", ":1: SU_USER: cannot read the variable $user: nothing in this file sets it"),
+        ("my $u = getpwuid(33); $CONFIG{SU_USER} = $u;", f":1: SU_USER: cannot read getpwuid as a value: {KNOWN}"),
+        ("$CONFIG{IN_ADDR}[5000] = 1;", ":1: IN_ADDR: [5000] is no place in the list"),
+        (
+            "%CONFIG = (IN_ADDR => ('a:1', 'b:2'));",
+            ":1: IN_ADDR: a list stands where one value is expected; write [ ... ]",
+        ),
+        ("if (getpwuid(0)) { $CONFIG{SU_USER} = 'x'; }", f":1: cannot read getpwuid as a value: {KNOWN}"),
+        (
+            "$CONFIG{CHARSET} = q(a;",
+            f":1: CHARSET: cannot read a string that q( opens and nothing closes as a value: {KNOWN}",
         ),
     ],
 )
@@ -279,6 +291,158 @@ def test_perl_reads_what_we_read(tmp_path_factory: pytest.TempPathFactory, expre
     read = parse(text, str(path))
     assert read.problems == []
     assert {a.key: as_perl_prints(a.value) for a in read.assignments} == perl_reads(str(path))
+
+
+# What people have in these files beyond values: each is read as real Perl reads it.
+
+IDIOMS = [
+    "our %CONFIG = (A => 1);",
+    "our %CONFIG; $CONFIG{A} = 1;",
+    "my $ip = '10.0.0.1'; %CONFIG = (IN_ADDR => [\"$ip:80\", \"${ip}:81\", $ip . ':82']);",
+    "%CONFIG = (IN_ADDR => [qw(a:1 b:2)], WAIT_ADDR => [ qw/ c:3\n d:4 /, 'e:5' ]);",
+    "%CONFIG = (IN_ADDR => ['a:1']); push @{$CONFIG{IN_ADDR}}, 'b:2', 'c:3';",
+    "push @{$CONFIG{IN_ADDR}}, 'b:2'; unshift(@{ $CONFIG{IN_ADDR} }, 'a:1');",
+    "%CONFIG = (A => 1, B => 2); %CONFIG = (%CONFIG, B => 3, C => 4);",
+    "my %base = (A => 1, B => [2]); %CONFIG = (%base, C => 3);",
+    "$CONFIG{A}[0] = 'x'; $CONFIG{A}[1] = 'y'; $CONFIG{B} = $CONFIG{A}[1]; $CONFIG{C} = $CONFIG{A}->[-2];",
+    "@CONFIG{qw(A B)} = (1, 'two'); @CONFIG{'C', 'D'} = (3);",
+    "$CONFIG{A} = $ENV{RPLX_TEST_SET} . '/x'; $CONFIG{B} = \"$ENV{RPLX_TEST_SET}/y\"; "
+    "$CONFIG{C} = $ENV{RPLX_NONE} || 5;",
+    "$CONFIG{A} = $ENV{RPLX_NONE} // q(none); $CONFIG{B} = q{a{b}c}; "
+    "$CONFIG{C} = qq[x\\t$ENV{RPLX_TEST_SET}]; $CONFIG{D} = q(/);",
+    "$CONFIG{A} = 1024 / 2; $CONFIG{B} = 7 / 2; my $m = 60; $CONFIG{C} = 5*$m; $CONFIG{D} = $m/3;",
+    "if ($ENV{RPLX_TEST_SET} eq 'here') { $CONFIG{A} = 1; } else { $CONFIG{A} = 2; }",
+    "if ($ENV{RPLX_NONE}) { $CONFIG{A} = 1; } elsif (1 > 2) { $CONFIG{A} = 2; "
+    "} else { $CONFIG{A} = 3 } $CONFIG{B} = 4;",
+    "$CONFIG{A} = 1; $CONFIG{A} = 2 if $ENV{RPLX_NONE}; $CONFIG{A} = 3 unless -e '/no/such'; $CONFIG{B} = 1 if -d '/';",
+    "unless (defined $ENV{RPLX_NONE} and not 0) { $CONFIG{A} = 1; }",
+    "my ($h, $p) = ('a', 80); $CONFIG{A} = \"$h:$p\"; $CONFIG{B} = $p == 80 ? 'yes' : 'no'; "
+    "$CONFIG{A} .= '!'; $CONFIG{C} += 3;",
+    "my @a = ('x', 'y'); push @a, 'z'; $CONFIG{A} = [@a]; $CONFIG{B} = \\@a; $CONFIG{C} = \"@a\"; $CONFIG{D} = $a[0];",
+    "%CONFIG = (A => 1, B => 2,); delete $CONFIG{B}; $CONFIG{A} ||= 5; $CONFIG{Z} ||= 6; $CONFIG{Y} //= 7;",
+    "sub f { return 1; } $CONFIG{A} = 1; return 1; $CONFIG{A} = 2;",
+    "$CONFIG{A} = 'it' . q('s);",
+    "my $c = {a => 1, b => [5, 6]}; $CONFIG{A} = $c->{b}[1]; $CONFIG{B} = $c->{a} + 1;",
+    "$main::CONFIG{A} = 1; $::CONFIG{B} = 2;",
+]
+
+
+@pytest.mark.skipif(PERL is None, reason="perl is not installed")
+@pytest.mark.parametrize("text", IDIOMS)
+def test_idioms_mean_what_they_mean_in_perl(conf, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("RPLX_TEST_SET", "here")
+    path = conf(text + "\n1;\n")
+    read = parse(text + "\n1;\n", path)
+    assert read.problems == []
+    assert [a.problem for a in read.assignments if a.problem] == []
+    by_perl = perl_reads(path)
+    assert {a.key: as_perl_prints(a.value) for a in read.assignments} == by_perl
+    assert by_perl
+
+
+def test_a_file_adds_to_the_defaults(conf) -> None:
+    path = conf(
+        "push @{$CONFIG{WAIT_ADDR}}, '[::1]:8089'; $CONFIG{IN_ADDR}[0] = '127.0.0.1:1'; $CONFIG{WAIT_TIMEOUT} *= 2;"
+    )
+    assert legacy.read_old_config(path)[0] == {
+        "WAIT_ADDR": ("0.0.0.0:8088", "[::1]:8089"),
+        "IN_ADDR": ("127.0.0.1:1",),
+        "WAIT_TIMEOUT": 600.0,
+    }
+    path = conf("%CONFIG = (%CONFIG, SU_USER => 'x');")
+    assert legacy.read_old_config(path)[0] == {"SU_USER": "x"}, "what was not set in the file is not set by it"
+
+
+def test_names_of_files_count_from_the_folder_of_the_configuration(conf, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(
+        conf("%CONFIG = (USERS_FILE => 'users', IFRAME_FILE => '/a/b', SCRIPT_FILE => dirname(__FILE__) . '/s');")
+    )
+    monkeypatch.chdir(path.parent.parent)
+    for name in (str(path), f"{path.parent.name}/{path.name}"):
+        assert legacy.read_old_config(name)[0] == {
+            "USERS_FILE": str(path.parent / "users"),
+            "IFRAME_FILE": "/a/b",
+            "SCRIPT_FILE": str(path.parent / "s"),
+        }
+    path.write_text("$CONFIG{USERS_FILE} = '';")
+    assert legacy.read_old_config(str(path))[0] == {"USERS_FILE": ""}
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "old.conf"
+    path.write_bytes(b"\xef\xbb\xbf%CONFIG = (SU_USER => 'a');\n")
+    assert legacy.read_old_config(str(path)) == ({"SU_USER": "a"}, [])
+
+
+def test_fractions_are_numbers() -> None:
+    read = legacy.to_config({"MAX_DATA_FOR_ID": 30.5, "IN_MAXLEN": "1000.9", "MAX_MEM_MB": 0.5})
+    assert (read.history.max_messages, read.in_.maxlen, read.server.max_mem_mb) == (30, 1000, 0.5)
+
+
+def test_a_timeout_of_0_is_none() -> None:
+    read = legacy.to_config({"WAIT_TIMEOUT": 0, "IN_TIMEOUT": 0})
+    assert (read.wait.timeout, read.in_.timeout) == (0, 1e9)
+    assert legacy_value(read, "WAIT_TIMEOUT") == "86400"
+
+
+@pytest.mark.parametrize(
+    ("values", "environ", "checked"),
+    [
+        ({}, {}, True),
+        ({"CHARSET": "UTF-8"}, {}, True),
+        ({"CHARSET": "windows-1251"}, {}, False),
+        ({"CHARSET": "windows-1251", "in.check_json": 1}, {}, True),
+        ({"CHARSET": "windows-1251"}, {"RPLX_IN_CHECK_JSON": "true"}, True),
+        ({"CHARSET": "windows-1251", "in.check_json": 0}, {"RPLX_IN_CHECK_JSON": "on"}, True),
+        ({}, {"RPLX_WAIT_CHARSET": "koi8-r"}, False),
+        ({"in.check_json": ""}, {}, False),
+    ],
+)
+def test_messages_in_an_old_charset_are_not_checked(
+    values: dict[str, object], environ: dict[str, str], checked: bool
+) -> None:
+    assert legacy.to_config(values, OLD_CONFIG, environ).in_.check_json is checked
+
+
+# What each option is set to, as a text of the environment and as Perl, and what becomes of it
+SETTINGS = {
+    bool: ("0", "0", False),
+    int: ("3", "3", 3),
+    float: ("7.5", "7.5", 7.5),
+    str: ("abc", "'abc'", "abc"),
+    tuple: ("localhost", "['localhost']", ("localhost",)),
+}
+SPECIAL = {
+    "wait.listen": ("127.0.0.1:1", "['127.0.0.1:1']", ("127.0.0.1:1",)),
+    "in.listen": ("127.0.0.1:1", "'127.0.0.1:1'", ("127.0.0.1:1",)),
+    "wait.allowed_origins": ("https://a.test", "['https://a.test']", ("https://a.test",)),
+    "hooks.check_visibility": ("a:b", "'a:b'", "a:b"),
+    "log.verbosity": ("2", "2", 2),
+    "engine.url": ("redis://h/0", "'redis://h/0'", "redis://h/0"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_can_be_set_with_the_old_command(conf, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    option = OPTIONS[name]
+    environ, perl, value = SPECIAL.get(name) or SETTINGS[type(option.default)]
+    if value is False and not option.value(OLD_CONFIG):
+        environ, perl, value = "1", "1", True
+    monkeypatch.setenv("RPLX_ENGINE_URL", "redis://h/0")  # so that workers may be more than one
+    in_file = conf(f"$CONFIG{{'{name}'}} = {perl};")
+    assert option.value(legacy.to_config(legacy.read_old_config(in_file)[0])) == value
+    assert option.value(OLD_CONFIG) != value
+    monkeypatch.setenv(option.variable, environ)
+    for path in (None, conf("1;"), conf("%CONFIG = ();") + ".none"):
+        assert option.value(legacy.config_loader(path)()[0]) == value
+
+
+def test_a_wrong_variable_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RPLX_WAIT_MAX_IDS", "many")
+    monkeypatch.setenv("RPLX_WAIT_MAXIDS", "5")
+    with pytest.raises(ConfigError) as caught:
+        legacy.config_loader(None)()
+    assert len(caught.value.problems) == 2
 
 
 # Into a Config
