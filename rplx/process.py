@@ -28,6 +28,7 @@ USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
 UNSENT_MAX = 131_072  # bytes that the kernel takes beyond what a listener reads: else megabytes, and no write_timeout
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
 HANDLED_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+TOO_LARGE_SIGNAL = signal.SIGRTMIN + 1  # the supervisor tells a worker so that it has grown too large
 IGNORED_SIGNALS = {
     signal.SIGUSR1,
     signal.SIGUSR2,
@@ -136,12 +137,12 @@ def hold_signals() -> None:
     """Signals that a server handles wait from now on, in this process and those forked from it; others end nobody."""
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*HANDLED_SIGNALS, TOO_LARGE_SIGNAL})
 
 
 def release_signals() -> None:
     """The signals that were held come now."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*HANDLED_SIGNALS, TOO_LARGE_SIGNAL})
 
 
 def drop_privileges(user: str) -> bool:

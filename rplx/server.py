@@ -80,6 +80,7 @@ class Server:
             (signal.SIGINT, self._interrupt),
             (signal.SIGTERM, self._terminate),
             (signal.SIGHUP, self._hang_up),
+            (process.TOO_LARGE_SIGNAL, self._too_large),
         ):
             gevent.signal_handler(number, gevent.spawn, handler)
         process.release_signals()
@@ -133,6 +134,12 @@ class Server:
         self.log.message(f"SIGTERM received, answering {self.hub.listening} waiting polls and exiting")
         if not self._supervised:
             process.notify("STOPPING=1", self.log)
+        self._leave(EXIT_OK)
+
+    def _too_large(self) -> None:
+        self.log.message(
+            "SIGINT received, exiting"
+        )  # the old watchdog's way and words (part 5); here polls are answered
         self._leave(EXIT_OK)
 
     def _leave(self, status: int) -> None:

@@ -264,7 +264,7 @@ class Supervisor:
                 continue
             used = process.resident_mb(worker.pid)
             if used > limit:
-                text = f"Daemon process uses {used} MB of memory which is larger than {limit} MB. Killing..."
+                text = f"Daemon process uses {used} MB of memory which is larger than {limit:g} MB. Killing..."
                 self._log.message(text)
-                os.kill(worker.pid, signal.SIGTERM)
+                os.kill(worker.pid, process.TOO_LARGE_SIGNAL)
                 worker.kill_at = now + self._config.server.drain + END_TIMEOUT

@@ -245,17 +245,23 @@ class TestSupervision:
         wire.server.process.kill()
         eventually(lambda: Path(f"/proc/{child}").exists(), False)
 
-    def test_more_memory_than_allowed_restarts_it(self, daemon: Daemon) -> None:
-        daemon.configure("MAX_MEM_MB => 10, IN_MAXLEN => 20000000,")
+    @pytest.mark.parametrize("limit", ["0.5", "10"])
+    def test_more_memory_than_allowed_restarts_it(self, daemon: Daemon, limit: str) -> None:
+        daemon.configure(f"MAX_MEM_MB => {limit},")
         wire = daemon.start()
         child = child_of(daemon.pid())
         found = wire.server.wait_for(
-            r"Daemon process uses (\d+) MB of memory which is larger than 10 MB\. Killing\.\.\.$", 10
+            rf"Daemon process uses (\d+) MB of memory which is larger than {re.escape(limit)} MB\. Killing\.\.\.$", 10
         )
         assert int(found[1]) > 10
         wire.server.wait_for(r"Normally terminated\.$", 20)
         eventually(lambda: child_of(daemon.pid()) != child, True)
-        assert in_order(messages(wire), "^Daemon process uses", r"^Normally terminated\.$")
+        lines = [line for line in messages(wire) if re.search("Daemon|SIG|terminated", line)]
+        assert [line.partition(" uses")[0] for line in lines[:3]] == [
+            "Daemon process",
+            "SIGINT received, exiting",
+            "Normally terminated.",
+        ]
 
 
 class TestProcess:
