@@ -598,7 +598,7 @@ def test_help_version_and_wrong_options() -> None:
 
 def test_a_wrong_configuration_ends_the_start() -> None:
     wrong = run(str(FIXTURES / "broken.conf"))
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 13
     assert "Traceback" not in wrong.stderr
 
