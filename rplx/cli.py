@@ -11,12 +11,16 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import rplx
 from rplx import cli_client, standard_streams
 from rplx.bench import command as bench
 from rplx.cli_client import CLIENT_VARIABLES, UsageError
 from rplx.errors import ConfigError, RplxError
+
+if TYPE_CHECKING:
+    from rplx.options import Config
 
 OK, FAILED, WRONG_USAGE = 0, 1, 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -42,7 +46,17 @@ def _configure_serve(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address for back-ends, repeatable (default 127.0.0.1:10010)",
     )
+    _configure_options(parser)
+    add("--check-config", action="store_true", help="say what is wrong with the configuration, start nothing")
+    add("--workers", metavar="N", help="processes; more than one needs engine.url")
+    add("--demo", action="store_true", help="serve the sandbox page at /; lets anybody publish")
+    add("--verbose", action="store_true", help="log each connection, request and delivery, with the time")
+
+
+def _configure_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--config", metavar="FILE.toml", help="configuration file (default: $RPLX_CONFIG, if set)")
+    add("--defaults", metavar="FILE.toml", help="file of other defaults, which the configuration file wins over")
     add(
         "--set",
         action="append",
@@ -51,10 +65,6 @@ def _configure_serve(parser: argparse.ArgumentParser) -> None:
         metavar="OPTION=VALUE",
         help="such as wait.timeout=60; repeatable",
     )
-    add("--check-config", action="store_true", help="say what is wrong with the configuration, start nothing")
-    add("--workers", metavar="N", help="processes; more than one needs engine.url")
-    add("--demo", action="store_true", help="serve the sandbox page at /; lets anybody publish")
-    add("--verbose", action="store_true", help="log each connection, request and delivery, with the time")
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -80,16 +90,30 @@ def _overrides(args: argparse.Namespace, *, demo: bool) -> list[tuple[str, str]]
     return overrides + list(args.set)
 
 
-def _serve(args: argparse.Namespace, *, demo: bool = False) -> int:
+def _loader(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> Callable[[], Config]:
+    """A function that reads the configuration anew; it raises ConfigError."""
     # The client's variables are not options of the server, and a shell that has both is no mistake.
     environ = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
     path = args.config or environ.get("RPLX_CONFIG") or None
-    overrides = _overrides(args, demo=demo or args.demo)
 
-    from rplx import config, daemon
+    from rplx import config
 
-    run = daemon.check if args.check_config else daemon.serve
-    return run(lambda: config.load(path, environ, overrides))
+    return lambda: config.load(path, environ, overrides, args.defaults)
+
+
+def _serve(args: argparse.Namespace, *, demo: bool = False) -> int:
+    load = _loader(args, _overrides(args, demo=demo or args.demo))
+
+    from rplx import daemon
+
+    return daemon.check(load) if args.check_config else daemon.serve(load)
+
+
+def _health(args: argparse.Namespace) -> int:
+    from rplx import health
+
+    print(health.check(_loader(args, list(args.set))()))
+    return OK
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -110,6 +134,7 @@ def _migrate(args: argparse.Namespace) -> int:
 COMMANDS = [
     Command("serve", "run the server", _configure_serve, _serve),
     Command("demo", "run the server with its sandbox page at /", _configure_serve, _demo),
+    Command("health", "say whether the server of this configuration answers browsers", _configure_options, _health),
     Command("send", "send a message to channels", cli_client.configure_send, cli_client.send),
     Command("online", "print who is online: ID COUNT", cli_client.configure_online, cli_client.online),
     Command("watch", "print who comes and goes, as it happens", cli_client.configure_watch, cli_client.watch),

@@ -85,15 +85,18 @@ class _Setting:
     value: object
 
 
-def load(path: str | None, environ: Mapping[str, str], overrides: list[tuple[str, str]]) -> Config:
+def load(
+    path: str | None, environ: Mapping[str, str], overrides: list[tuple[str, str]], defaults: str | None = None
+) -> Config:
     """The configuration from a TOML file (None: no file), RPLX_SECTION_NAME variables and `--set section.name=value`.
 
-    `overrides` are pairs of option and text. Raises ConfigError that names everything wrong in all three at once,
-    each with `FILE:LINE:`, the variable's name or the flag.
+    `overrides` are pairs of option and text, `defaults` is a TOML file that all others win over. Raises ConfigError
+    that names everything wrong in all of them at once, each with `FILE:LINE:`, the variable's name or the flag.
     """
     problems: list[str] = []
     # Generators, so that problems with names and with values stay in the order of their source.
     settings = itertools.chain(
+        _from_file(defaults, problems) if defaults is not None else (),
         _from_file(path, problems) if path is not None else (),
         _from_environment(environ, problems),
         _from_overrides(overrides, problems),

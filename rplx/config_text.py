@@ -19,7 +19,8 @@ _REFERENCE_HEAD = """\
 
 Each option can be set in four places; the later one wins:
 
-1. its default, in the tables below;
+1. its default, in the tables below, or in a TOML file of other defaults: `--defaults FILE.toml`, which a container's
+   image has for what is different there ([conf/container.toml](../conf/container.toml));
 2. the TOML file of `rplx serve --config FILE.toml`, or of the variable `RPLX_CONFIG`
    ([conf/rplx.toml](../conf/rplx.toml) is one with every option);
 3. an environment variable `RPLX_SECTION_NAME`, such as `RPLX_WAIT_TIMEOUT=60`;

@@ -11,7 +11,7 @@ from rplx.options import Config
 
 CONFIG_VARIABLE = "RPLX_CONFIG"
 IN_VARIABLE = "RPLX_IN"
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # listened on, and where it is reached
 
 
 def configuration() -> Config:
@@ -28,4 +28,4 @@ def in_address() -> tuple[str, int]:
         except ValueError as error:
             raise ConfigError([f"{IN_VARIABLE}: {error}"]) from None
     host, port = parse_address(configuration().in_.listen[0])
-    return _EVERYWHERE.get(host, host), port
+    return EVERYWHERE.get(host, host), port

@@ -17,6 +17,10 @@ class ConfigError(RplxError):
         self.problems = problems
 
 
+class Unhealthy(RplxError):
+    """A server that does not answer as one that is well does."""
+
+
 class Refusal(RplxError):
     """A request that is answered with an HTTP error instead of being carried out.
 
