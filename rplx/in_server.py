@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import _socket
+import time
 from collections.abc import Iterable
 from typing import Any
+
+import gevent
 
 from rplx.errors import AccessDenied, Refusal, TlsHandshake, TooLarge
 from rplx.hub import Hub
@@ -25,6 +28,7 @@ from rplx.protocol.identifiers import IdentifierParser
 from rplx.users import Users
 
 ANSWERS_MAX = 65536  # bytes of answers to requests that came together after which they are sent; one may be longer
+DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
 EARLY_COMMAND_MAX = 16384  # bytes of a plain text command that is carried out before its connection half-closes
 
 
@@ -49,6 +53,7 @@ class InServer:
         self._connections: set[Connection] = set()
         self._lingering = Lingering()
         self._turns = hub.turns
+        self.draining = False  # connections end with their answers
         self._stopping = False
         self._wait_line = wait_line
         self._own: set[str] = set()  # the addresses at which it listens
@@ -77,6 +82,17 @@ class InServer:
         for server in self._servers:
             server.stop_accepting()
 
+    def drain(self, timeout: float) -> None:
+        """Ends the connections of now when their requests are done, within `timeout` seconds; goes on to accept."""
+        self.draining = True
+        for connection in self._connections:
+            connection.end_if_idle()
+        left = set(self._connections)
+        deadline = time.monotonic() + timeout
+        while left & self._connections and time.monotonic() < deadline:
+            gevent.sleep(DRAIN_STEP)
+        self._lingering.wait()
+
     def stop(self, timeout: float) -> None:
         """Lets the requests under way end, for `timeout` seconds at most; connections without one end at once."""
         self.stop_accepting()
@@ -86,7 +102,6 @@ class InServer:
         self.pool.dismiss()
         self.pool.join(timeout)
         self.pool.kill(block=False)
-        self._lingering.wait()
 
     # -- one connection
 
@@ -198,8 +213,9 @@ class InServer:
         """The answer to an HTTP request, and whether the connection is kept."""
         try:
             text = self._executor.execute(connection, commands.command_of_http(request, self.parser, self._door))
-            return replies.answer(text, keep_alive=request.keep_alive), request.keep_alive
+            keep_alive = request.keep_alive and not self.draining
+            return replies.answer(text, keep_alive=keep_alive), keep_alive
         except Refusal as error:
             self.log.connection_error(connection, error.text)
-            keep_alive = request.keep_alive and not error.closes
+            keep_alive = request.keep_alive and not self.draining and not error.closes
             return replies.refusal(error, keep_alive=keep_alive), keep_alive

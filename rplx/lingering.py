@@ -8,6 +8,7 @@ from __future__ import annotations
 import _socket
 import select
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent import get_hub, monkey
@@ -49,11 +50,14 @@ class Lingering:
             self._close(next(iter(self._sockets)))
         self._sockets[fd] = (sock, time.monotonic() + LINGER)
 
-    def wait(self) -> None:
-        """Returns when all have ended, or have had their time."""
+    def wait(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Returns when all that linger now have ended, or have had their time; calls `meanwhile` again and again."""
+        left = list(self._sockets.values())
         deadline = time.monotonic() + LINGER + SWEEP_EVERY
-        while self._sockets and time.monotonic() < deadline:
+        while left and time.monotonic() < deadline:
             gevent.sleep(WAIT_STEP)
+            meanwhile()
+            left = [one for one in left if one[0].fileno() >= 0]
 
     def _look(self) -> None:
         for fd, _ in self._epoll.poll(0, LOOK):

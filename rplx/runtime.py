@@ -106,15 +106,16 @@ class Runtime:
     # -- the end
 
     def end_polls(self, seconds: float) -> None:
-        """Stops taking sends and answers the waiting polls with an empty body, spread over `seconds`."""
+        """Answers the waiting polls with an empty body, spread over `seconds`; sends are taken until `stop`."""
         if self._in_server is not None:
-            self._in_server.stop_accepting()
+            self._in_server.draining = True
         self.room.close(seconds)
 
     def stop(self, seconds: float) -> None:
         """Lets sends under way end, for `seconds` at most, and ends what runs in the background."""
         self.end_polls(0)
         if self._in_server is not None:
+            self._in_server.drain(seconds)
             self._in_server.stop(seconds)
         self._sweeper.kill()
         self.engine.close()

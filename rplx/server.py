@@ -155,11 +155,14 @@ class Server:
             self._ended.set()
 
     def _drain(self) -> None:
+        """Both lines answer those who come, to the end: what is not accepted hangs, and then is reset."""
         begin = time.monotonic()
-        self.in_server.stop_accepting()
+        self.in_server.draining = True
         self.wait_server.drain(self.config.server.drain)
         left = begin + self.config.server.drain - time.monotonic()
-        self.in_server.stop(timeout=max(left, LAST_REQUESTS))
+        self.in_server.drain(max(left, LAST_REQUESTS))
+        self.wait_server.stop()
+        self.in_server.stop(LAST_REQUESTS)
 
     def _hang_up(self) -> None:
         self.log.message("SIGHUP received, reloading the config")

@@ -28,6 +28,7 @@ from rplx.options import NEVER, WaitOptions
 from rplx.protocol.http_requests import HttpRequest, State
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
+    CLOSED,
     COMES_BACK,
     FINISHING,
     PARKED,
@@ -44,6 +45,7 @@ BUSY_BATCH = 16  # connections to a phase while a message is on its way to a cro
 LOOK = 4096  # events looked at, at once, for those who do not belong to the crowd
 SWEEP_EVERY = 1.0  # seconds between two looks at the deadlines
 DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
+DRAIN_POLL = 0.5  # seconds that a poll waits which comes meanwhile
 
 _DONT_WAIT = _socket.MSG_DONTWAIT
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -77,6 +79,7 @@ class WaitServer(Requests):
             deque()
         )  # they are read behind all others: a crowd's next polls, long ones
         self._turn = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
+        self._late: deque[Connection] = deque()  # those that poll while the server drains
         self._unsent: dict[Connection, int] = {}  # bytes that the client had not taken, of those that are FINISHING
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
@@ -91,27 +94,46 @@ class WaitServer(Requests):
         self._sweeper = self._loop.timer(SWEEP_EVERY, SWEEP_EVERY)
         self._sweeper.start(self._sweep)
 
-    def stop_accepting(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.stop()
-        self.draining = True
-
     def drain(self, seconds: float) -> None:
-        """Answers the waiting polls with an empty body, spread over `seconds`, and closes all connections."""
-        self.stop_accepting()
+        """Answers the waiting polls with an empty body, spread over `seconds`, and ends the connections of now.
+
+        It accepts on until `stop`, as those who come meanwhile would hang in the kernel's queue. Their polls wait, but
+        for DRAIN_POLL seconds: old clients come back at once, again and again.
+        """
+        self.draining = True
         begin = time.monotonic()
         connections = self.open_connections()
         for number, connection in enumerate(connections):
             due = begin + seconds * number / len(connections)
-            if due > time.monotonic() + DRAIN_STEP:
-                gevent.sleep(due - time.monotonic())
+            while due > time.monotonic() + DRAIN_STEP:
+                gevent.sleep(DRAIN_STEP)
+                self._end_late()
             self._send_away(connection)
         deadline = time.monotonic() + self.options.write_timeout
+        while connections and time.monotonic() < deadline:
+            gevent.sleep(DRAIN_STEP)
+            self._end_late()
+            connections = [connection for connection in connections if connection.state != CLOSED]
+            for connection in connections:
+                self._send_away(connection)
+        self.lingering.wait(self._end_late)
+
+    def stop(self, seconds: float = DRAIN_POLL) -> None:
+        """Accepts no more and ends what `drain` has left, for `seconds` at most."""
+        self.draining = True
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        deadline = time.monotonic() + seconds
         while self.accepted and time.monotonic() < deadline:
             for connection in self.open_connections():
                 self._send_away(connection)
             gevent.sleep(DRAIN_STEP)
-        self.lingering.wait()
+
+    def _end_late(self) -> None:
+        """Answers the polls that came while the server drains and have had their time."""
+        now = time.monotonic()
+        while self._late and (self._late[0].state != PARKED or self._late[0].deadline <= now):
+            self._loop.run_callback(self._end_poll, self._late.popleft())
 
     def _send_away(self, connection: Connection) -> None:
         """Ends a connection's poll, or the connection if it has none."""
@@ -173,7 +195,7 @@ class WaitServer(Requests):
         keep_alive = not is_text and request.keep_alive and not self.draining  # type: ignore[union-attr]
         connection.keep_alive = keep_alive
         environ = environ_of(connection, request)
-        if self.draining or connection.half_closed:
+        if connection.half_closed:
             environ["rplx.no_wait"] = True
         try:
             body = self.application(environ, response.start)
@@ -225,10 +247,12 @@ class WaitServer(Requests):
         for connection, _, _, _ in answers:
             if not connection.watched:
                 self.watch(connection)
-        deadline = time.monotonic() + (self.options.timeout or NEVER)
+        deadline = time.monotonic() + (DRAIN_POLL if self.draining else self.options.timeout or NEVER)
         for connection, out, listener, linger in answers:
             if listener is not None:
                 self._park(connection, listener, deadline)
+                if self.draining:
+                    self._late.append(connection)
                 if connection.state == PARKED:
                     if connection in failed:
                         connection.greenlet.throw(ClientGone)

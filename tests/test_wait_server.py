@@ -49,6 +49,7 @@ class Server:
 
     def stop(self) -> None:
         self.lines.drain(0)
+        self.lines.stop()
         self._listening.close()
 
     def connections(self) -> list[Connection]:

@@ -1,0 +1,91 @@
+"""While the server answers its waiting polls at the end, nothing hangs: who comes is answered, on both lines."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http
+from tests.live import LiveServer
+
+LONG = 60  # seconds that the waiting polls are answered over: longer than any patience here
+FILE = "[server]\ndrain = {drain}\nmax_mem_mb = {memory}\ntitle = '{title}'\n"
+
+
+def get(ids: str, version: str = "1.1") -> bytes:
+    return http(f"GET /?identifier={ids} HTTP/{version}\nHost: h")
+
+
+@pytest.fixture(params=["SIGTERM", "a reload that restarts"])
+def draining(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Wire, dict[str, Conversation]]]:
+    """A server that has begun to end, and connections from before."""
+    file = tmp_path / "rplx.toml"
+    restarts = request.param != "SIGTERM"
+    file.write_text(FILE.format(drain=LONG, memory=4000 * restarts, title="one"))
+    with LiveServer("--config", str(file)) as server:
+        wire = Wire(server)
+        wire.send("5:due", "1")
+        before = {name: wire.on_wait(get("waits")) for name in ("first", "second")}
+        eventually(lambda: wire.online("waits"), "waits 2\n")
+        before["idle"] = wire.on_wait(get("due&position"))
+        before["idle"].answer()
+        before["back-end"] = wire.on_in(http("POST /?identifier=6:x HTTP/1.1\nHost: h", b"1"))
+        before["back-end"].answer()
+        if restarts:
+            file.write_text(FILE.format(drain=LONG, memory=4000, title="other"))
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for("Restarting, since server.title")
+        else:
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("SIGTERM received")
+        assert before["first"].answer()[1] == b" \r\n"
+        yield wire, before
+        for conversation in before.values():
+            conversation.close()
+        server.process.kill() if not restarts else server.stop()
+
+
+def test_who_comes_is_answered(draining: tuple[Wire, dict[str, Conversation]]) -> None:
+    wire, before = draining
+    kept = wire.on_wait(get("waits"))
+    closed = wire.on_wait(get("waits", "1.0"))
+    text = wire.on_wait(b"identifier=waits\n")
+    assert kept.rest().startswith(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
+    assert closed.rest().endswith(b"\r\n\r\n \r\n")
+    assert text.rest() == CLOSED
+    due = wire.on_wait(get("1:due"))
+    assert due.rest().endswith(b"\r\n\r\n \r\n" + blocks(({"due": "5"}, "1")))
+    assert b"400 Bad Request" in wire.on_wait(get("")).rest()
+    before["idle"].send(get("1:due"))
+    assert before["idle"].rest().endswith(b"\r\n\r\n \r\n" + blocks(({"due": "5"}, "1")))
+    assert wire.on_in(http("POST /?identifier=7:y HTTP/1.1\nHost: h", b"2")).rest().endswith(b"y 7\n")
+    before["back-end"].send(http("POST /?identifier=8:y HTTP/1.1\nHost: h", b"3"))
+    assert before["back-end"].answer()[1] == b"y 8\n"
+    assert before["back-end"].rest() == b""
+    assert wire.command("ONLINE waits\n\n") == "waits 1\n"
+    wire.send("waits", '"still heard"')
+    assert b'"still heard"' in before["second"].answer()[1]
+
+
+def test_it_ends_though_clients_come_on_and_on(tmp_path: Path) -> None:
+    file = tmp_path / "rplx.toml"
+    file.write_text(FILE.format(drain=1, memory=0, title="one"))
+    with LiveServer("--config", str(file)) as server:
+        wire = Wire(server)
+        waiting = [wire.on_wait(get("a")) for _ in range(3)]
+        eventually(lambda: wire.online("a"), "a 3\n")
+        server.process.send_signal(signal.SIGTERM)
+        answered = 0
+        while server.process.poll() is None:
+            try:
+                conversation = wire.on_wait(get("a"))
+                answered += conversation.rest().endswith(b" \r\n")
+                conversation.close()
+            except ConnectionError:  # the last one, or none listens any more
+                pass
+        assert answered
+        assert server.stop() == 0
+        assert all(one.answer()[1] == b" \r\n" for one in waiting)
