@@ -43,7 +43,7 @@ def make_engine(config: Config, log: Log) -> Engine:
     check_engine(config)
     from rplx.engine.redis import RedisEngine
 
-    engine = RedisEngine(config, log=log.message)
+    engine = RedisEngine(config, log=log)
     engine.start()
     return engine
 

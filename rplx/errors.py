@@ -30,6 +30,8 @@ class Refusal(RplxError):
 
     status = 400
     reason = "Bad Request"
+    trouble = ""
+    """The name of an ongoing trouble that this is part of: the log counts it there instead of telling each."""
 
     def __init__(self, text: str, *, closes: bool = True) -> None:
         super().__init__(text)

@@ -157,7 +157,7 @@ class InServer:
                 log.counted("IN: TLS", f"IN: {connection.host}: {error.text}")
                 return
             except Refusal as error:
-                log.connection_error(connection, error.text)
+                log.refused(connection, error.text, error.trouble)
                 # Plain text has no refusals but those of a login (parts 3 and 7.3).
                 if reader.state is not State.TEXT or isinstance(error, AccessDenied):
                     connection.send_last(replies.refusal(error))
@@ -216,6 +216,6 @@ class InServer:
             keep_alive = request.keep_alive and not self.draining
             return replies.answer(text, keep_alive=keep_alive), keep_alive
         except Refusal as error:
-            self.log.connection_error(connection, error.text)
+            self.log.refused(connection, error.text, error.trouble)
             keep_alive = request.keep_alive and not self.draining and not error.closes
             return replies.refusal(error, keep_alive=keep_alive), keep_alive

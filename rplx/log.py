@@ -160,6 +160,13 @@ class Log:
         if self.connections or connection.line == "IN":
             self.message(f"{connection.line}: {connection.peer}: ERROR: {text}", WARNING)
 
+    def refused(self, connection: LoggedConnection, text: str, trouble: str) -> None:
+        """A request was refused. What is part of an ongoing `trouble` is counted with it, and not told for each."""
+        if trouble:
+            self.trouble(trouble, f"{connection.line}: {text}")
+        if self.connections or not trouble:
+            self.connection_error(connection, text)
+
     # -- the thread
 
     def _write(self, line: str) -> None:

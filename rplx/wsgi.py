@@ -245,7 +245,7 @@ class Application:
     def _refuse(self, error: Refusal, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         connection = environ.get("rplx.connection")
         if connection is not None:
-            self.log.connection_error(connection, error.text)
+            self.log.refused(connection, error.text, error.trouble)
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         return refuse(error, environ, start_response, self._cors(environ) if self._origins else ())
 

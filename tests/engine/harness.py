@@ -11,8 +11,20 @@ import gevent
 
 from rplx.engine.memory import MemoryEngine
 from rplx.engine.redis import RedisEngine
+from rplx.log import Log
 from rplx.messages import Identifiers, Message, Send
 from rplx.options import Config, replace
+
+
+class Lines(Log):
+    """A log whose lines come to a list."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._kept = lines
+
+    def message(self, text: str) -> None:
+        self._kept.append(text)
 
 
 class Tested:
@@ -28,7 +40,7 @@ class Tested:
         if url == "memory:":
             self.engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
         else:
-            self.engine = RedisEngine(config, log=self.log.append)
+            self.engine = RedisEngine(config, log=Lines(self.log))
             self.engine.start()
         self.sent: list[Message] = []
         self.recalled: list[str] = []

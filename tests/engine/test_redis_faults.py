@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import gevent
 import pytest
+import redis
 
 from rplx.engine.redis import attendance
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
@@ -87,7 +88,7 @@ class TestRestart:
         send_until_it_works(one, "1", "a", "never_seen")
         eventually(lambda: set(one.announced()) == {"1"})  # one that was refused may have been stored all the same
         assert any("is away" in line for line in one.log)
-        eventually(lambda: one.log[-1] == "Redis is back")
+        eventually(lambda: one.log[-1].startswith("Redis is back (after "))
 
     def test_what_was_acknowledged(self, aof: bool, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
         one, two = pair
@@ -261,6 +262,166 @@ class TestConnections:
         assert refused == 3000
         assert time.monotonic() - begin - stalls.seconds < SEND_LIMIT + 1
         server.resume()
+
+    def test_scripts_flushed_under_load(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
+        """What stands behind a refused call in a batch has its answer too, and is not sent again for it."""
+        one, two = pair
+        one.engine.reconfigure(*limits())
+        two.engine.reconfigure(*limits())
+        acknowledged: list[str] = []
+
+        def send(tested: Tested, name: str) -> None:
+            for number in range(15):
+                tested.send(f"{name}-{number}", "a")
+                acknowledged.append(f"{name}-{number}")
+
+        with server.client() as client:
+            senders = [gevent.spawn(send, tested, f"{n}") for n, tested in enumerate((one, two) * 100)]
+            while not all(sender.ready() for sender in senders):
+                client.script_flush()
+                gevent.sleep(0.002)
+        gevent.joinall(senders, raise_error=True)
+        kept = [member.rpartition(b" ")[2].decode() for member in everything(server, "a")]
+        assert sorted(kept) == sorted(acknowledged)
+        assert len(kept) == 3000
+
+
+def everything(server: RedisServer, id: str) -> list[bytes]:
+    with server.client() as client:
+        return list(client.zrange(f"rplx:{{{id}}}:history", 0, -1))
+
+
+class TestFalseAnnouncements:
+    """Whoever may publish under our prefix can say what he likes: the process stays well, and true messages come."""
+
+    @pytest.fixture
+    def client(self, server: RedisServer) -> Iterator[redis.Redis]:
+        with server.client() as client:
+            yield client
+
+    @pytest.fixture
+    def listening(self, pair: tuple[Tested, Tested]) -> Tested:
+        pair[0].enter("a")
+        pair[1].send("1", "a")
+        eventually(lambda: pair[0].announced() == ["1"])
+        return pair[0]
+
+    def publish(self, client: redis.Redis, text: bytes) -> None:
+        assert client.publish("rplx/0:{a}", text) >= 1
+
+    @pytest.mark.parametrize(
+        "text",
+        [b"", b"a b c", b"1 a:5:9", b"1 a:x:9:1 body - 1", b"1 a:5:x:1 i - 1", b"1 \xff:5:2:1 i - 1", b"x" * 100_000],
+    )
+    def test_nonsense(
+        self, text: bytes, client: redis.Redis, listening: Tested, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        lost = listening.recalled
+        for _ in range(20):
+            self.publish(client, text)
+        gevent.sleep(0.2)
+        listening.send("2", "a")
+        eventually(lambda: listening.announced() == ["1", "2"])
+        assert lost == []
+        assert len(listening.log) == 1
+        assert capfd.readouterr().err == ""
+
+    @pytest.mark.parametrize("incarnation", [b"", b"9.5/9"])
+    def test_one_that_is_far_ahead(self, incarnation: bytes, client: redis.Redis, listening: Tested) -> None:
+        """It is looked for once, not for ever."""
+        known = client.hget("rplx:{a}:facts", "incarnation")
+        self.publish(client, b'17 a:1.5:999:%b i - "false"' % (incarnation or known))
+        gevent.sleep(0.5)
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        gevent.sleep(1)
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] - before < 30  # two clocks, two signs of life
+        listening.send("2", "a")
+        eventually(lambda: listening.announced() == ["1", "2"])
+        assert listening.texts(a="0") == ["1", "2"]
+        assert listening.recalled == []
+
+    def test_one_in_the_place_of_the_next(self, client: redis.Redis, pair: tuple[Tested, Tested]) -> None:
+        """It cannot be told from a true one; the true one is told all the same."""
+        one, two = pair
+        one.enter("a")
+        two.send("1", "a")
+        eventually(lambda: one.announced() == ["1"])
+        self.publish(client, b'17 a:1.5:2:%b i - "false"' % client.hget("rplx:{a}:facts", "incarnation"))
+        two.send("2", "a")
+        two.send("3", "a")
+        eventually(lambda: [text for text in one.announced() if text != '"false"'] == ["1", "2", "3"])
+        gevent.sleep(0.3)
+        assert [text for text in one.announced() if text != '"false"'] == ["1", "2", "3"]
+
+    def test_one_in_the_place_of_the_last(self, client: redis.Redis, pair: tuple[Tested, Tested]) -> None:
+        one, two = pair
+        one.enter("a")
+        two.send("1", "a")
+        eventually(lambda: one.announced() == ["1"])
+        self.publish(client, b'17 a:1.5:1:%b i - "false"' % client.hget("rplx:{a}:facts", "incarnation"))
+        two.send("2", "a")
+        eventually(lambda: one.announced() == ["1", "2"])
+        assert one.texts(a="0") == ["1", "2"]
+
+
+class TestEviction:
+    """A maxmemory-policy that throws keys away: whoever may have lost a message for it is told of a gap."""
+
+    def evict(self, server: RedisServer, *ids: str) -> None:
+        """Makes room as Redis does: by throwing away what has a time to live."""
+        with server.client() as client:
+            client.config_set("maxmemory-policy", "volatile-ttl")
+            client.config_set("maxmemory", 1)
+            eventually(lambda: not self.kept(client, ids))
+            client.config_set("maxmemory", 0)
+
+    def kept(self, client: redis.Redis, ids: tuple[str, ...]) -> int:
+        try:
+            client.set("x", 1)
+        except redis.exceptions.OutOfMemoryError:
+            pass
+        return client.exists(*[f"rplx:{{{id}}}:{what}" for id in ids for what in ("history", "facts")])  # type: ignore[no-any-return]
+
+    def test_who_comes_afterwards(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
+        one, two = pair
+        before = one.send("1", "a")["a"]
+        one.send("2", "a")
+        self.evict(server, "a")
+        assert two.gaps(a=before, never_used=before) == ["a", "never_used"]
+        after = one.send("3", "a")["a"]
+        assert two.gaps(a=before) == ["a"]
+        assert two.gaps(a=after, never_used=after) == []
+        eventually(lambda: two.texts(a=before) == ["3"])
+        eventually(lambda: any("throws away" in line for line in one.log))
+
+    def test_who_was_cut_off(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
+        one, two = pair
+        position = one.enter("a")
+        two.send("1", "a")
+        eventually(lambda: one.announced() == ["1"])
+        (subscriber,) = one.engine._follower._subscribers.values()
+        connect = one.engine._servers.connect
+        one.engine._servers.connect = lambda *_: connect(("", 0), 0.0001)  # it does not come back yet
+        subscriber._wire.close()
+        two.send("2", "a")
+        self.evict(server, "a")
+        two.send("3", "a")
+        one.engine._servers.connect = connect
+        eventually(lambda: "3" in one.announced())
+        if "2" not in one.announced():
+            assert one.recalled == ["a"]
+            assert one.gaps(a=position) == ["a"]
+
+    def test_who_heard_all(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
+        one, two = pair
+        position = one.enter("a")
+        two.send("1", "a")
+        eventually(lambda: one.announced() == ["1"])
+        self.evict(server, "a")
+        two.send("2", "a")
+        eventually(lambda: one.announced() == ["1", "2"])
+        assert one.texts(a=position) == ["1", "2"]
+        assert one.recalled == []
 
 
 class TestLoss:

@@ -122,6 +122,35 @@ def test_redis_restarts_under_waiting_polls(server: RedisServer, pair: tuple[Liv
     two.wait_for("Redis is back")
 
 
+def test_the_log_counts_what_is_refused(server: RedisServer, pair: tuple[LiveServer, LiveServer]) -> None:
+    one, _ = pair
+    server.kill()
+    for _ in range(4):
+        socks = [one.connect(one.in_) for _ in range(60)]
+        for sock in socks:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nX-Realplexor: identifier=a\r\nContent-Length: 1\r\n\r\n1")
+            sock.shutdown(socket.SHUT_WR)
+        assert all(rest(sock).startswith(b"HTTP/1.1 503 ") for sock in socks)
+    server.start()
+    back = one.wait_for(r"Redis is back \(after \S+ s; met (\d+) times\)")
+    assert int(back[1]) >= 240
+    told = [line for line in one.log if "Redis" in line or "ERROR" in line]
+    assert len(told) == 2
+    assert re.match("ERROR: Redis at .* is away: ", told[0])
+
+
+def test_the_log_counts_what_does_not_fit(server: RedisServer, pair: tuple[LiveServer, LiveServer]) -> None:
+    one, _ = pair
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        for _ in range(240):
+            assert send(one, "a", b"1").startswith(b"HTTP/1.1 507 ")
+        client.config_set("maxmemory", 0)
+    back = one.wait_for(r"Redis takes messages again \(after \S+ s; met (\d+) times\)")
+    assert int(back[1]) >= 240
+    assert len([line for line in one.log if "Redis" in line or "ERROR" in line]) == 2
+
+
 def test_a_killed_process_takes_its_listeners_out(pair: tuple[LiveServer, LiveServer]) -> None:
     one, two = pair
     kept = poll(one, "abc"), poll(two, "abc")

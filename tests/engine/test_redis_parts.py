@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from decimal import Decimal
 
@@ -268,6 +269,45 @@ class TestFollowed:
         channel = followed()
         channel.leave_open(Decimal("0.5"))
         assert channel.absorb(held(3, "2", "3", floor="1"), channel.question(), 30, 60.0, 0.0).lost
+
+    def test_a_poll_that_comes_while_an_answer_is_under_way_that_does_not_reach_so_far_back(self) -> None:
+        """Redis cannot be asked just then, so it waits; it is told by the next answer, not forgotten with this one."""
+        channel = followed()
+        question = channel.question()  # of one who enters now: nothing is read
+        channel.leave_open(Decimal(1))
+        caught = channel.absorb(held(3, floor="0"), question, 30, 60.0, 0.0)
+        assert (caught.missed, caught.lost) == ([], False)
+        channel.want(Decimal(1))  # as the follower does, since it was wanted meanwhile
+        question = channel.question()
+        assert question == ("0", b"", 0)
+        caught = channel.absorb(held(3, "1", "2", "3"), question, 30, 60.0, 0.0)
+        assert [message.data for message in caught.missed] == [b"1", b"2", b"3"]
+        assert channel.absorb(held(3), channel.question(), 30, 60.0, 0.0).missed == []
+
+    def test_two_messages_of_one_number(self) -> None:
+        channel = self.loaded()
+        message = codec.unpack_member("a", b"0 3 3 p-3 - 3")[1]
+        channel.take(part(3), message, 30, 0.0)
+        assert channel.judge(part(3)) is News.OLD
+        other = codec.Part("a", "3.5", 3, b"1.0/5")
+        assert channel.judge(other) is News.DOUBT
+        channel.doubt()
+        question = channel.question()
+        assert question == ("0", b"1.0/5", 2)
+        assert channel.absorb(held(3, "3"), question, 30, 60.0, 0.0).missed == []  # known already
+        assert self.texts(channel) == ["1", "2", "3"]
+        assert channel.judge(other) is News.DOUBT  # the false one
+
+    def test_thrown_away_while_nothing_was_heard(self) -> None:
+        channel = self.loaded()
+        channel.deafen()
+        question = channel.question()
+        new = held(1, "new", floor="9", incarnation=b"1.0/9")
+        assert not channel.absorb(new, question, 30, 60.0, 0.0).lost  # forgotten, for nothing was sent for long
+        channel = self.loaded()
+        channel.deafen()
+        new = dataclasses.replace(new, evicted=b"9.0")
+        assert channel.absorb(new, channel.question(), 30, 60.0, 0.0).lost
 
     def test_a_poll_from_further_back(self) -> None:
         channel = followed()

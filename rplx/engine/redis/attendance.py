@@ -6,12 +6,11 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 import ujson
-from gevent.event import Event
-from gevent.lock import BoundedSemaphore
+from gevent.event import AsyncResult, Event
 
 from rplx.engine import Listeners
 from rplx.engine.prefixes import Prefixes
@@ -20,7 +19,7 @@ from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.crowd import Change, Crowd
 from rplx.engine.redis.link import Call
 from rplx.engine.redis.names import Names
-from rplx.errors import Unavailable
+from rplx.errors import Refusal, Unavailable
 from rplx.messages import Event as PresenceEvent
 from rplx.options import PresenceOptions
 
@@ -30,6 +29,7 @@ BEAT_EVERY = 1.0  # seconds between two signs of life
 STALL = 4.0  # seconds without a beat of anybody after which Redis must have been away
 HOLD = 3.0  # seconds after such a time in which nobody is taken out or goes offline: the others are just coming back
 FLUSH_EVERY = 0.01  # seconds in which comings and goings gather before Redis is told
+TELL_AGAIN = 0.1  # seconds until Redis is told again what it did not take
 CHUNK = 1000  # ids told, taken offline or buried by one call
 SCAN = 2000  # ids looked at by one call for ONLINE
 TOLD_TIMEOUT = 2.5  # seconds that the others have to tell their listeners: they see at their next beat who asks
@@ -37,6 +37,7 @@ TOLD_LOOK_EVERY = 0.02  # seconds between two looks at whether all have
 TOLD_CHUNK = 200  # listeners written without a rest
 TOLD_KEPT = 10  # seconds that Redis keeps a question and its answers, should nobody fetch them
 
+T = TypeVar("T")
 Submit = Callable[[str, str, tuple[Any, ...]], Call]
 
 
@@ -57,7 +58,7 @@ class Attendance:
         self._submit = submit
         self._registered = False
         self._work = Event()
-        self._telling = BoundedSemaphore()
+        self._telling: AsyncResult[None] | None = None  # what comes of the telling under way
         self._greenlets = [spawn_forever(self._tell_forever), spawn_forever(self._beat_forever)]
 
     def join(self, ids: Sequence[str]) -> list[str]:
@@ -76,7 +77,7 @@ class Attendance:
         try:
             while not self._bury(self.process, ending=True):
                 pass
-        except Unavailable:
+        except Refusal:
             pass
 
     # -- telling Redis
@@ -88,31 +89,56 @@ class Attendance:
             self._work.clear()
             try:
                 self.tell()
-            except Unavailable:
-                gevent.sleep(0.1)
+            except Refusal:
+                gevent.sleep(TELL_AGAIN)
                 self._work.set()
+            except BaseException:
+                self._work.set()
+                raise
+
+    def tell_anew(self) -> None:
+        """What Redis said it knows it may not know: it is told everything again."""
+        self._registered = False
+        self._work.set()
 
     def tell(self) -> None:
-        """Tells Redis what has changed. Errors: Unavailable."""
-        with self._telling:
-            if not self._registered:
-                self._tell([], register=True)
-                self.crowd.all_changed()
-                self._registered = True
-            changes = self.crowd.changes()
-            for at in range(0, len(changes), CHUNK):
-                chunk = changes[at : at + CHUNK]
-                try:
-                    known = self._tell(chunk)
-                except Unavailable:
-                    self.crowd.untold(changes[at:])
-                    raise
-                if not known:
-                    self._registered = False
-                    self.crowd.untold(changes[at:])
-                    self._work.set()
-                    return
-                self.crowd.told(chunk)
+        """Tells Redis what has changed; who comes while that is under way shares its outcome. Errors: Unavailable."""
+        while (outcome := self._telling) is not None:
+            outcome.get()
+            if not self._has_to_tell():
+                return
+        outcome = self._telling = AsyncResult()
+        try:
+            self._tell_all()
+        except BaseException as error:
+            outcome.set_exception(error if isinstance(error, Refusal) else Unavailable("this process ends"))
+            raise
+        else:
+            outcome.set(None)
+        finally:
+            self._telling = None
+
+    def _has_to_tell(self) -> bool:
+        return bool(self.crowd) or not self._registered or self._telling is not None
+
+    def _tell_all(self) -> None:
+        if not self._registered:
+            self._tell([], register=True)
+            self.crowd.all_changed()
+            self._registered = True
+        changes = self.crowd.changes()
+        for at in range(0, len(changes), CHUNK):
+            chunk = changes[at : at + CHUNK]
+            try:
+                known = self._tell(chunk)
+            except BaseException:
+                self.crowd.untold(changes[at:])
+                raise
+            if not known:
+                self.crowd.untold(changes[at:])
+                self.tell_anew()
+                return
+            self.crowd.told(chunk)
 
     def _tell(self, changes: list[Change], *, register: bool = False) -> bool:
         key = self._names.presence
@@ -120,7 +146,7 @@ class Attendance:
         arguments: list[Any] = [self.process, "1" if register else "0", int(PROCESS_TIMEOUT * 1000), self._block()]
         for id, count, came in changes:
             arguments += (id, count, "1" if came else "0")
-        return bool(self._submit(TAG, "presence", (len(keys), *keys, *arguments)).get())
+        return bool(self._submit(TAG, "presence", (len(keys), *keys, *arguments)).get(int))
 
     def _block(self) -> int:
         return self.options.event_chain_len + 1
@@ -130,14 +156,13 @@ class Attendance:
         times = (int(PROCESS_TIMEOUT * 1000), int(STALL * 1000), int(HOLD * 1000))
         while True:
             try:
-                known, asked = self._submit(TAG, "beat", (3, *keys, self.process, *times)).get()
+                known, asked = self._submit(TAG, "beat", (3, *keys, self.process, *times)).get(_beaten)
+                if not known:
+                    self.tell_anew()
                 self._answer(asked)
-            except Unavailable:
-                gevent.sleep(0.1)
+            except Refusal:
+                gevent.sleep(TELL_AGAIN)
                 continue
-            if not known:
-                self._registered = False
-                self._work.set()
             gevent.sleep(BEAT_EVERY)
 
     # -- who listens, for STATS
@@ -146,29 +171,34 @@ class Attendance:
         """Tells each question that is new where this process's listeners wait. Errors: Unavailable."""
         own = self.process.encode()
         new = [question for question in asked if question not in self._answered and not question.startswith(own)]
-        self._answered = set(asked)
+        self._answered.intersection_update(asked)
         for question in new:
             key = self._names.presence(f"told:{question.decode()}")
-            self._submit(TAG, "", ("RPUSH", key, self._written(self.listeners()))).get()
-            self._submit(TAG, "", ("EXPIRE", key, TOLD_KEPT)).get()
+            self._ask(int, "RPUSH", key, self._written(self.listeners()))
+            self._ask(int, "EXPIRE", key, TOLD_KEPT)
+            self._answered.add(question)
 
     def elsewhere(self) -> list[Listeners]:
         """The listeners of each other process that tells them in time. Errors: Unavailable."""
         question = f"{self.process}-{next(self._questions)}"
         asked, told = self._names.presence("asked"), self._names.presence(f"told:{question}")
-        processes = self._submit(TAG, "", ("ZRANGE", self._names.presence("processes"), 0, -1)).get()
-        others = len(set(processes) - {self.process.encode()})
+        self._tell_now()
+        others = len(self._ask(set, "ZRANGE", self._names.presence("processes"), 0, -1) - {self.process.encode()})
         if not others:
             return []
-        self._submit(TAG, "", ("SADD", asked, question)).get()
-        self._submit(TAG, "", ("EXPIRE", asked, TOLD_KEPT)).get()
+        self._ask(int, "SADD", asked, question)
+        self._ask(int, "EXPIRE", asked, TOLD_KEPT)
         deadline = time.monotonic() + TOLD_TIMEOUT
-        while self._submit(TAG, "", ("LLEN", told)).get() < others and time.monotonic() < deadline:
+        while self._ask(int, "LLEN", told) < others and time.monotonic() < deadline:
             gevent.sleep(TOLD_LOOK_EVERY)
-        self._submit(TAG, "", ("SREM", asked, question)).get()
-        answers = self._submit(TAG, "", ("LRANGE", told, 0, -1)).get()
-        self._submit(TAG, "", ("DEL", told)).get()
-        return [self._read(answer) for answer in answers]
+        self._ask(int, "SREM", asked, question)
+        answers = self._ask(lambda answer: [self._read(text) for text in answer], "LRANGE", told, 0, -1)
+        self._ask(int, "DEL", told)
+        return answers
+
+    def _ask(self, read: Callable[[Any], T], *command: Any) -> T:
+        """A command's answer as `read` understands it. Errors: Unavailable."""
+        return self._submit(TAG, "", command).get(read)
 
     def _written(self, listeners: Listeners) -> bytes:
         """Lists of listeners, one a line. Others may go on meanwhile."""
@@ -194,13 +224,13 @@ class Attendance:
         keys = [key(what) for what in ("processes", "state", "online", "left", "events", "position")]
         gone: list[str] = []
         while True:
-            arguments = (int(self.options.offline_timeout * 1000), self._block(), CHUNK)
+            arguments = (int(self.options.offline_timeout * 1000), self._block(), CHUNK, int(STALL * 1000))
             dead, offline, self.known_online, self.known_events = self._submit(
                 TAG, "sweep", (len(keys), *keys, *arguments)
-            ).get()
-            gone += [id.decode() for id in offline]
+            ).get(_swept)
+            gone += offline
             for process in dead:
-                while not self._bury(process.decode(), ending=False):
+                while not self._bury(process, ending=False):
                     pass
             if len(offline) < CHUNK:
                 return gone
@@ -209,13 +239,13 @@ class Attendance:
         """Takes a process's listeners out, some at a time; whether all are."""
         key = self._names.presence
         keys = [key("processes"), key(f"of:{process}"), key("online"), key("left")]
-        return bool(self._submit(TAG, "bury", (4, *keys, process, CHUNK, "1" if ending else "0")).get())
+        return bool(self._submit(TAG, "bury", (4, *keys, process, CHUNK, "1" if ending else "0")).get(int))
 
     # -- what is known
 
     def _tell_now(self) -> None:
         """What this process has seen counts in what it answers. Errors: Unavailable."""
-        if self.crowd or not self._registered:
+        if self._has_to_tell():
             self.tell()
 
     def online(self, prefixes: Sequence[str]) -> dict[str, int]:
@@ -227,11 +257,10 @@ class Attendance:
         cursor = b"0"
         while True:
             arguments = ("HSCAN", self._names.presence("online"), cursor, "MATCH", match, "COUNT", SCAN)
-            cursor, pairs = self._submit(TAG, "", arguments).get()
-            for id, count in zip(pairs[::2], pairs[1::2], strict=True):
-                name = id.decode()
+            cursor, counts = self._ask(_scanned, *arguments)
+            for name, count in counts:
                 if begins.match(name):
-                    found[name] = int(count)
+                    found[name] = count
             self.rest()
             if cursor == b"0":
                 return found
@@ -240,17 +269,45 @@ class Attendance:
         """Errors: Unavailable."""
         self._tell_now()
         keys = (self._names.presence("events"), self._names.presence("position"))
-        first, texts = self._submit(TAG, "watch", (2, *keys, after)).get()
+        first, texts = self._submit(TAG, "watch", (2, *keys, after)).get(_watched)
         begins = Prefixes(prefixes)
         latest: dict[str, PresenceEvent] = {}
         for position, text in zip(range(first + len(texts) - 1, first - 1, -1), reversed(texts), strict=True):
-            id = text[1:].decode()
+            id = text[1:]
             if id not in latest and begins.match(id):
-                latest[id] = PresenceEvent(position, "online" if text[:1] == b"+" else "offline", id)
+                latest[id] = PresenceEvent(position, "online" if text[0] == "+" else "offline", id)
         found = list(latest.values())[::-1]
         return found if first <= max(after + 1, FIRST_POSITION) else [missed_before(first), *found]
 
     def position(self) -> int:
         """Errors: Unavailable."""
         self._tell_now()
-        return int(self._submit(TAG, "", ("GET", self._names.presence("position"))).get() or 10)
+        return self._ask(_number, "GET", self._names.presence("position"))
+
+
+# -- what answers are made of; what is raised here tells that one is none
+
+
+def _beaten(answer: Any) -> tuple[int, list[bytes]]:
+    known, asked = answer
+    return int(known), [bytes(question) for question in asked]
+
+
+def _swept(answer: Any) -> tuple[list[str], list[str], int, int]:
+    dead, offline, online, events = answer
+    return [process.decode() for process in dead], [id.decode() for id in offline], int(online), int(events)
+
+
+def _scanned(answer: Any) -> tuple[bytes, list[tuple[str, int]]]:
+    cursor, pairs = answer
+    counts = [(id.decode(), int(count)) for id, count in zip(pairs[::2], pairs[1::2], strict=True)]
+    return b"%d" % int(cursor), counts
+
+
+def _watched(answer: Any) -> tuple[int, list[str]]:
+    first, texts = answer
+    return int(first), [text.decode() for text in texts]
+
+
+def _number(answer: Any) -> int:
+    return 10 if answer is None else int(answer.decode())

@@ -13,7 +13,10 @@ AGAIN_AFTER = 1.0  # seconds
 
 
 def spawn_forever(work: Callable[[], None]) -> gevent.Greenlet[..., Any]:
-    """Runs `work`, which does not return; an error that nobody foresaw is shown, and the work goes on."""
+    """Runs `work`, which does not return; an error that nobody foresaw is shown, and the work goes on.
+
+    What it has taken up by then it has to have put back.
+    """
 
     def run() -> None:
         while True:

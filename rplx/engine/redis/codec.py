@@ -1,4 +1,4 @@
-"""Messages as Redis keeps and announces them. Pure.
+"""Messages as Redis keeps and announces them. Pure. What is none of them is a ValueError.
 
 A member of a channel's history (a sorted set, all scores 0, so that Redis sorts by bytes):
 
@@ -59,7 +59,7 @@ def unpack_body(body: bytes, cursors: dict[str, str]) -> StoredMessage:
 def unpack_member(channel: str, member: bytes) -> tuple[int, StoredMessage]:
     """A message of `channel`'s history, and its number there."""
     _, number, cursor, body = member.split(b" ", 3)
-    return int(number), unpack_body(body, {channel: cursor.decode()})
+    return int(number), unpack_body(body, {channel: _cursor(cursor)})
 
 
 def unpack_announced(text: bytes) -> Announced:
@@ -67,5 +67,11 @@ def unpack_announced(text: bytes) -> Announced:
     found = []
     for part in parts.split(b","):
         channel, cursor, number, incarnation = part.split(b":", 3)
-        found.append(Part(channel.decode(), cursor.decode(), int(number), incarnation))
+        found.append(Part(channel.decode(), _cursor(cursor), int(number), incarnation))
     return Announced(int(drawn), found, body)
+
+
+def _cursor(text: bytes) -> str:
+    if not text.replace(b".", b"", 1).isdigit():
+        raise ValueError("this is no cursor")
+    return text.decode()

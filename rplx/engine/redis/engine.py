@@ -17,32 +17,33 @@ from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, pack_body, unpack_member
 from rplx.engine.redis.follower import Follower
+from rplx.engine.redis.health import AWAY, FULL, ODD, Health, HealthLog
 from rplx.engine.redis.link import CALL_TIMEOUT, Call, Link
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.opening import open_slots
 from rplx.engine.redis.scripts import load
 from rplx.engine.redis.servers import ClusterServers, servers
 from rplx.engine.redis.wire import LOST, RedisError
-from rplx.errors import Unavailable
+from rplx.errors import Refusal, Unavailable
 from rplx.messages import Due, Event, Message, Send
 from rplx.options import Config, HistoryOptions, PresenceOptions
 
 CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
 START_TIMEOUT = 1.0  # seconds that `start` waits for Redis
 HISTORY_CHUNK = 200  # channels read together for STATS
+_Reading = tuple[int, int, bytes, str, bytes]  # what lua/clock.lua gives
 
 
 class RedisEngine:
-    """Implements Engine, for all processes that use the same Redis. `log` takes a line when Redis goes and comes back.
+    """Implements Engine, for all processes that use the same Redis. `log` is told when Redis goes and comes back.
 
     Errors of the constructor: ConfigError. It does not connect; `start` does.
     """
 
-    def __init__(self, config: Config, *, log: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, config: Config, *, log: HealthLog) -> None:
         self._address = address.parse(config.engine.url)
         wire.check(self._address)
         self.history_options = config.history
-        self._log = log
         self._names = Names(self._address.prefix, self._address.options.get("db") or 0)
         self._servers = servers(self._address)
         self._cluster = self._address.kind == "cluster"
@@ -51,8 +52,19 @@ class RedisEngine:
         self._clock = RedisClock(cluster=self._cluster)
         self._numbers = itertools.count(1)
         self._begin = b""
-        self._away = False
-        self._follower = Follower(self._servers, self._names, self._clock, self._submit, self._answers, config.history)
+        self._log = log
+        self._evicted: dict[Node, bytes] = {}
+        self._health = Health(self._address.shown, log)
+        self._follower = Follower(
+            self._servers,
+            self._names,
+            self._clock,
+            self._submit,
+            self._answers,
+            config.history,
+            self._health,
+            log,
+        )
         self._attendance = Attendance(self._names, self._submit, config.presence)
         self._clock_greenlet: gevent.Greenlet[..., None] | None = None
 
@@ -96,11 +108,11 @@ class RedisEngine:
             self._servers.refresh()
             if isinstance(self._servers, ClusterServers):
                 open_slots(self._servers, self._names)
-        except (*LOST, RedisError):
-            pass  # found by the first call that needs it
+        except (*LOST, RedisError) as error:  # told by the first call that needs it
+            self._health.problem = str(error)
         self._clock_greenlet = spawn_forever(self._read_clock_forever)
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._clock and not self._away and time.monotonic() < deadline:
+        while not self._clock and not self._health.away and time.monotonic() < deadline:
             gevent.sleep(0.002)
 
     def close(self) -> None:
@@ -123,7 +135,7 @@ class RedisEngine:
     def _link(self, node: Node) -> Link:
         link = self._links.get(node)
         if link is None:
-            link = self._links[node] = Link(self._servers, node, self._scripts, self._resubmit)
+            link = self._links[node] = Link(self._servers, node, self._scripts, self._resubmit, self._health)
         return link
 
     def _answers(self, tag: str) -> bool:
@@ -133,8 +145,14 @@ class RedisEngine:
 
     def _submit(self, tag: str, script: str, arguments: tuple[Any, ...]) -> Call:
         """A call to where `tag` is; `script` may be "" for a plain command. Errors: Unavailable."""
-        call = Call(tag, self._scripts.get(script), arguments, CALL_TIMEOUT, -1)
+        call = Call(self._health, tag, self._scripts.get(script), arguments)
         self._link(self._servers.node(tag)).submit(call)
+        return call
+
+    def _ask_node(self, node: Node, *command: Any) -> Call:
+        """As `_submit`, of what belongs to a node and not to a tag. Errors: Unavailable."""
+        call = Call(self._health, "", None, command)
+        self._link(node).submit(call)
         return call
 
     def _resubmit(self, call: Call) -> None:
@@ -154,47 +172,41 @@ class RedisEngine:
     def _read_clock_forever(self) -> None:
         while True:
             try:
-                if self._cluster:
-                    self._read_clocks()
-                else:
-                    self._read_clock()
-                self._report(False, "")
-            except Unavailable as error:
-                self._report(True, self._problem() or error.text)
+                if self._read_clocks() and ODD in self._health.settle():  # what it took for true may be false
+                    self._follower.look_again()
+                    self._attendance.tell_anew()
+            except Refusal as refusal:
+                if refusal.trouble != AWAY:
+                    self._health.met(AWAY, refusal.text)
             gevent.sleep(CLOCK_EVERY)
 
-    def _read_clock(self) -> None:
-        tag = self._servers.tag("")
-        call = self._submit(tag, "clock", (1, self._names.order(tag), self._clock.seen))
-        now, last, begin, _ = call.get()
-        self._clock.read(None, int(now), call.asked, call.answered)
-        self._clock.saw(int(last))
+    def _read_clocks(self) -> bool:
+        """Whether all nodes answer. Errors: Unavailable."""
+        calls = [
+            (node, self._submit(tag, "clock", (1, self._names.order(tag), self._clock.seen)))
+            for node, tag in self._servers.clocks()
+        ]
+        for node, call in calls:
+            self._take_reading(node, call, call.get(_clock_read))
+        if not calls:
+            self._health.met(AWAY)
+        return bool(calls)
+
+    def _take_reading(self, node: Node, call: Call, reading: _Reading) -> None:
+        now, last, begin, full, evicted = reading
+        self._clock.read(node if self._cluster else None, now, call.asked, call.answered)
+        if full:
+            self._health.met(FULL, full)
+        if evicted != self._evicted.setdefault(node, evicted):
+            self._evicted[node] = evicted
+            self._log.counted("redis evicts", "ERROR: Redis throws away history or presence; see maxmemory-policy")
+        if self._cluster:
+            return
+        self._clock.saw(last)
         if self._begin and begin != self._begin:
-            self._log("Redis has lost its data; listeners are told of the gap")
+            self._log.message("Redis has lost its data; listeners are told of the gap")
             self._follower.look_again()
         self._begin = begin
-
-    def _read_clocks(self) -> None:
-        calls = []
-        for node in self._servers.nodes():
-            call = Call("", None, ("TIME",), CALL_TIMEOUT, -1)
-            self._link(node).submit(call)
-            calls.append((node, call))
-        if not calls:
-            raise Unavailable("no node of the cluster answers", closes=False)
-        for node, call in calls:
-            seconds, microseconds = call.get()
-            self._clock.read(node, int(seconds) * 1_000_000 + int(microseconds), call.asked, call.answered)
-
-    def _problem(self) -> str:
-        return next((link.problem for link in self._links.values() if link.problem), "")
-
-    def _report(self, away: bool, problem: str) -> None:
-        if away and not self._away:
-            self._log(f"Redis at {self._address.shown} is away: {problem}")
-        elif self._away and not away:
-            self._log("Redis is back")
-        self._away = away
 
     # -- history
 
@@ -208,12 +220,7 @@ class RedisEngine:
         receipt: dict[str, str] = {}
         deadline = time.monotonic() + CALL_TIMEOUT
         for tag, ids in by_tag.items():  # one, but for a cluster
-            try:
-                announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
-            except Unavailable:
-                if not self._answers(tag):  # the clock's reading may outlast a short absence: no refusal without a line
-                    self._report(True, self._problem())
-                raise
+            announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
             receipt.update({part.channel: part.cursor for part in announced.parts})
             if self._follower.is_next(announced.parts):
                 self._follower.take(announced)  # else what comes before it is on its way here, and so is this
@@ -242,17 +249,14 @@ class RedisEngine:
             body,
             *ids,
         )
-        call = Call(tag, self._scripts["append"], arguments, deadline - time.monotonic(), len(keys) + 6)
+        left = deadline - time.monotonic()
+        call = Call(self._health, tag, self._scripts["append"], arguments, left, len(keys) + 6)
         self._link(self._servers.node(tag)).submit(call)
-        drawn, *rest = call.get()
-        parts = [
-            Part(id, cursor.decode(), int(number), incarnation)
-            for id, cursor, number, incarnation in zip(given, rest[::3], rest[1::3], rest[2::3], strict=True)
-        ]
+        drawn, parts = call.get(lambda answer: _receipt(given, answer))
         if not all(part.cursor for part in parts):
             raise Unavailable("it is not known whether the message was stored", closes=False)
-        self._clock.saw(int(drawn))
-        return Announced(int(drawn), parts, body)
+        self._clock.saw(drawn)
+        return Announced(drawn, parts, body)
 
     def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:
         return self._follower.due(names, cursors, limit)
@@ -269,8 +273,7 @@ class RedisEngine:
                 chunk = ids[at : at + HISTORY_CHUNK]
                 calls = [self._submit(*self._reading(id)) for id in chunk]
                 for id, call in zip(chunk, calls, strict=True):
-                    messages: list[Message] = [unpack_member(id, member)[1] for member in call.get()]
-                    if messages:
+                    if messages := call.get(lambda answer, id=id: _messages(id, answer)):  # type: ignore[misc]
                         found[id] = messages
         return found
 
@@ -280,13 +283,15 @@ class RedisEngine:
     def _all_channels(self, node: Node) -> Iterable[str]:
         cursor = b"0"
         while True:
-            call = Call("", None, ("SCAN", cursor, "MATCH", self._names.all_histories, "COUNT", 1000), CALL_TIMEOUT, -1)
-            self._link(node).submit(call)
-            cursor, keys = call.get()
-            for key in keys:
-                yield self._names.id_of_history(key)
+            call = self._ask_node(node, "SCAN", cursor, "MATCH", self._names.all_histories, "COUNT", 1000)
+            cursor, ids = call.get(self._scanned)
+            yield from ids
             if cursor == b"0":
                 return
+
+    def _scanned(self, answer: Any) -> tuple[bytes, list[str]]:
+        cursor, keys = answer
+        return b"%d" % int(cursor), [self._names.id_of_history(key) for key in keys]
 
     # -- presence
 
@@ -316,7 +321,7 @@ class RedisEngine:
         cleaned = self._follower.sweep(time.monotonic())
         try:
             return self._attendance.sweep(), cleaned
-        except Unavailable:
+        except Refusal:
             return [], cleaned
 
     def counters(self) -> dict[str, int]:
@@ -327,3 +332,23 @@ class RedisEngine:
             "cleanup_timers": self._follower.holding,
             "events": self._attendance.known_events,
         }
+
+
+# -- what answers are made of; what is raised here tells that one is none
+
+
+def _clock_read(answer: Any) -> _Reading:
+    now, last, begin, full, evicted = answer
+    return int(now), int(last), begin + b"", full.decode(), evicted + b""
+
+
+def _receipt(given: Iterable[str], answer: Any) -> tuple[int, list[Part]]:
+    drawn, *rest = answer
+    return int(drawn), [
+        Part(id, cursor.decode(), int(number), incarnation)
+        for id, cursor, number, incarnation in zip(given, rest[::3], rest[1::3], rest[2::3], strict=True)
+    ]
+
+
+def _messages(id: str, answer: Any) -> list[Message]:
+    return [unpack_member(id, member)[1] for member in answer]

@@ -26,6 +26,7 @@ class News(Enum):
     OLD = 0  # known already
     NEXT = 1  # the one that is expected
     HOLE = 2  # something before it was missed
+    DOUBT = 3  # one of the same number is known already: one of the two is false, or was lost with a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class Held:
     begin: bytes
     left: int
     messages: list[tuple[int, StoredMessage]]
+    evicted: bytes = b"0"
 
     @classmethod
     def of(cls, channel: str, answer: Sequence[object]) -> Held:
-        incarnation, number, floor, newest, begin, left, members = answer
+        """Errors: ValueError, AssertionError, ArithmeticError: this is no such answer."""
+        incarnation, number, floor, newest, begin, left, members, evicted = answer
         assert isinstance(incarnation, bytes)
         assert isinstance(number, bytes)
         assert isinstance(floor, bytes)
@@ -50,8 +53,12 @@ class Held:
         assert isinstance(begin, bytes)
         assert isinstance(left, int)
         assert isinstance(members, list)
+        assert isinstance(evicted, bytes)
+        Decimal(newest.decode() or 0)
         messages = [unpack_member(channel, member) for member in members]
-        return cls(incarnation, int(number), cursor_value(floor.decode()), newest.decode(), begin, left, messages)
+        return cls(
+            incarnation, int(number), cursor_value(floor.decode()), newest.decode(), begin, left, messages, evicted
+        )
 
 
 @dataclass(slots=True)
@@ -69,9 +76,12 @@ class Followed:
         "asked",
         "base",
         "begin",
+        "doubted",
+        "evicted",
         "heard",
         "history",
         "incarnation",
+        "last",
         "listened",
         "live",
         "loaded",
@@ -80,6 +90,7 @@ class Followed:
         "number",
         "open",
         "pending",
+        "questions",
         "used",
         "wanted",
     )  # fmt: skip
@@ -91,6 +102,9 @@ class Followed:
         self.open: Decimal | None = None  # the lowest cursor of polls that wait without having been looked for
         self.newest = NOTHING  # the greatest cursor that was ever here, as far as Redis remembers
         self.number = 0
+        self.last = ""  # the cursor of the message of this number, if it is known
+        self.doubted = False  # whether it is: then it is asked for again
+        self.evicted = b"0"  # up to where Redis may have thrown channels away, as of the last look
         self.incarnation = b""
         self.begin = b""
         self.loaded = False  # something was read
@@ -98,7 +112,9 @@ class Followed:
         self.heard = False  # its announcements come, since it was subscribed
         self.losses = 0  # how often they have ceased
         self.asked = NOT_HEARD  # the losses when Redis was asked last
-        self.pending: list[tuple[Part, bytes, int]] = []  # what was announced while Redis was asked
+        self.questions = 0  # how often Redis was asked
+        # What was announced while Redis was asked: part, body, drawn, and the questions asked by then.
+        self.pending: list[tuple[Part, bytes, int, int]] = []
         self.listened = False
         self.used = now
 
@@ -129,6 +145,7 @@ class Followed:
     def question(self) -> tuple[str, bytes, int]:
         """What to ask Redis: behind which cursor ("" for nothing), and what is known."""
         # Written with `f`: str() writes 0.0000001 as 1E-7, which is no cursor.
+        self.questions += 1
         self.asked = self.losses if self.heard else NOT_HEARD
         if not self.loaded:
             return ("" if self.wanted is None else f"{self.wanted:f}"), b"", 0
@@ -146,7 +163,11 @@ class Followed:
         forgotten = (
             not same and self.begin == held.begin and (not held.incarnation or _began(held.incarnation) == held.begin)
         )
-        caught = self._compare(held, same, forgotten)
+        reaches = self.open is not None and asked[0] != "" and Decimal(asked[0]) <= self.open
+        caught = self._compare(held, same, forgotten, reaches)
+        if not same or held.number != self.number:
+            self.last = ""
+        known = self._known_ids() if self.doubted and same else ()
         if asked[1] == b"" or not same:
             base = Decimal(asked[0]) if asked[0] else cursor_value(held.newest) if held.newest else held.floor
             self.base = base if not self.loaded or asked[1] == b"" else min(base, self.base)
@@ -155,34 +176,47 @@ class Followed:
             self.history = ChannelHistory(held.floor)
         else:
             self.history.floor = max(self.history.floor, held.floor)
-        for _, message in held.messages:
+        for number, message in held.messages:
             (cursor,) = message.cursors.values()
-            self.history.add(cursor_value(cursor), message, limit, now)
+            if number == held.number:
+                self.last = cursor
+            if message.id not in known:
+                self.history.add(cursor_value(cursor), message, limit, now)
         if held.left >= 0:
             self.history.changed = now - (expire_after - held.left / 1000)
         elif not len(self.history):
             self.history.changed = now
         self.incarnation, self.number, self.begin = held.incarnation, held.number, held.begin
         self.newest = max(cursor_value(held.newest) if held.newest else NOTHING, held.floor)
+        self.evicted = held.evicted
+        self.doubted = False
         self.loaded = True
         # What Redis said before the topic was subscribed (again) may be old by the time that announcements come.
         self.live = self.asked == self.losses
-        self.wanted = self.open = None
+        self.wanted = None
+        if reaches or (self.open is not None and self.open >= self.base):
+            self.open = None
         return caught
 
-    def _compare(self, held: Held, same: bool, forgotten: bool) -> Caught:
-        """What the polls that wait have missed."""
+    def _known_ids(self) -> set[bytes]:
+        return {message.id for message in self.history.newest_first() if isinstance(message, StoredMessage)}
+
+    def _compare(self, held: Held, same: bool, forgotten: bool, reaches: bool) -> Caught:
+        """What the polls that wait have missed. `reaches`: Redis was asked from the cursor of the open ones on."""
         if not self.loaded:
-            if self.open is None:
+            if self.open is None or not reaches:
                 return Caught([], False)
             return Caught([message for _, message in held.messages], self.open < held.floor)
         if same:
             missed = [message for number, message in held.messages if number > self.number]
             lost = held.number - self.number > len(missed)
+            if self.doubted:
+                known = self._known_ids()
+                missed = [message for message in missed if message.id not in known]
         else:
             missed = [message for _, message in held.messages]
-            lost = not forgotten or held.number > len(missed)
-        if self.open is not None:
+            lost = not forgotten or held.number > len(missed) or held.evicted != self.evicted
+        if self.open is not None and reaches:
             lost = lost or self.open < held.floor
             known = {message.id for message in missed}
             missed += [message for _, message in held.messages if message.id not in known]
@@ -190,17 +224,27 @@ class Followed:
 
     def judge(self, part: Part) -> News:
         if part.incarnation == self.incarnation:
-            if part.number <= self.number:
+            if part.number < self.number:
                 return News.OLD
+            if part.number == self.number:
+                return News.OLD if not self.last or part.cursor == self.last else News.DOUBT
             return News.NEXT if part.number == self.number + 1 else News.HOLE
         # Redis forgets a channel's facts when nothing was sent for long: then it begins anew in the same order.
         if part.number == 1 and self.begin == _began(part.incarnation):
             return News.NEXT
         return News.HOLE
 
+    def doubt(self) -> None:
+        """Two messages of the same number: Redis is asked which it is, and what the other is."""
+        self.number -= 1
+        self.last = ""
+        self.doubted = True
+        self.live = False
+
     def take(self, part: Part, message: StoredMessage, limit: int, now: float) -> None:
         """The next message."""
         self.number = part.number
+        self.last = part.cursor
         self.incarnation = part.incarnation
         self.history.add(cursor_value(part.cursor), message, limit, now)
         self.newest = max(self.newest, self.history.reached)

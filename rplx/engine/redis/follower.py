@@ -10,42 +10,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
 
 import gevent
-from gevent.event import Event
 
 from rplx.engine.redis.address import Node
-from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, StoredMessage, unpack_announced, unpack_body
 from rplx.engine.redis.followed import Caught, Followed, Held, News
-from rplx.engine.redis.link import Call
+from rplx.engine.redis.health import Health, HealthLog
 from rplx.engine.redis.names import Names
+from rplx.engine.redis.reader import Answer, Question, Reader, Submit
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.subscriber import Subscriber
-from rplx.engine.redis.wire import LOST, RedisError
 from rplx.engine.selection import Stream, collect
-from rplx.errors import Unavailable
 from rplx.messages import Due, Message, cursor_value
 from rplx.options import HistoryOptions
 
 UNFOLLOW_AFTER = 30.0  # seconds that a channel without listeners is still followed
 LOOK_TIMEOUT = 1.5  # seconds that a poll may wait for Redis; later it waits as one for which nothing is due yet
 PENDING_MAX = 1000  # announcements of a channel that wait for a look at Redis; past it, it is looked at once more
-READ_MAX = 100  # channels read by one call
-CALLS_MAX = 200  # calls under way for reading
 SWEEP_AT_LEAST = 1000  # channels looked at by one sweep
 FACTS_KEPT = 86400.0  # seconds, at least, that Redis remembers how far back a channel without messages reaches
-
-Submit = Callable[[str, str, tuple[Any, ...]], Call]  # tag, script, arguments
-_Question = tuple[list[str], list[tuple[str, bytes, int]], Call]  # ids, what is asked about each, the call that asks
 
 
 class Follower:
     """Answers polls from the followed channels' copies. `announce` and `recall` as in Engine.
 
-    `answers` tells whether the server that has a tag answers calls, as far as is known.
+    `answers` tells whether the server that has a tag answers calls, as far as is known. What is wrong is told to
+    `health`, and to `log` what was announced and is no message.
     """
 
     def __init__(
@@ -56,6 +48,8 @@ class Follower:
         submit: Submit,
         answers: Callable[[str], bool],
         options: HistoryOptions,
+        health: Health,
+        log: HealthLog,
     ) -> None:
         self.announce: Callable[[Message], None] = lambda message: None
         self.recall: Callable[[Sequence[str]], None] = lambda ids: None
@@ -64,24 +58,23 @@ class Follower:
         self._servers = servers
         self._names = names
         self._clock = clock
-        self._submit = submit
         self._answers = answers
+        self._health = health
+        self._log = log
         self._channels: dict[str, Followed] = {}
         self._at: dict[str, Node] = {}  # which node's subscriber follows a channel
         self._subscribers: dict[Node, Subscriber] = {}
         self.holding = 0  # followed channels with messages, as of the last sweep
         self._holding = 0
         self._unswept: list[str] = []
-        self._unread: dict[str, None] = {}
-        self._reading = Event()
-        self._read = Event()  # set and cleared whenever something was read
-        self._greenlet = spawn_forever(self._read_forever)
+        self._reader = Reader(servers, names, clock, submit, self._channels, self.facts_ttl, self._took)
+        self._reread = self._reader.reread
 
     def __len__(self) -> int:
         return len(self._channels)
 
     def close(self) -> None:
-        self._greenlet.kill()
+        self._reader.close()
         for subscriber in self._subscribers.values():
             subscriber.close()
 
@@ -128,7 +121,7 @@ class Follower:
                 for id in missing:
                     self._channels[id].leave_open(at[id])
                 return
-            self._read.wait(left)
+            self._reader.read.wait(left)
 
     def _ask(self, id: str, value: Decimal) -> bool:
         """Whether channel `id`'s copy covers `value`; if not, it is on its way."""
@@ -174,7 +167,14 @@ class Follower:
         subscriber = self._subscribers.get(node)
         if subscriber is None:
             subscriber = self._subscribers[node] = Subscriber(
-                self._servers, node, self._subscribed, self._announced, self._lost, self._refreshed, self._moved
+                self._servers,
+                node,
+                self._subscribed,
+                self._announced,
+                self._lost,
+                self._refreshed,
+                self._moved,
+                self._health,
             )
         subscriber.follow(self._names.topic(id))
 
@@ -227,7 +227,7 @@ class Follower:
         for id, at in self._at.items():
             if at == node:
                 self._channels[id].deafen()
-        self._wake()  # polls that wait for an answer which does not come
+        self._reader.wake()  # polls that wait for an answer which does not come
 
     def _refreshed(self, node: Node) -> None:
         """A node could not be reached, and it was looked where its channels are."""
@@ -237,14 +237,16 @@ class Follower:
 
     def _moved(self, topic: bytes) -> None:
         id = self._names.id_of(topic)
-        self._channels[id].deafen()
-        gevent.spawn(self._find_again, id)
+        channel = self._channels.get(id)
+        if channel is not None:
+            channel.deafen()
+            gevent.spawn(self._find_again, id)
 
     def _find_again(self, id: str) -> None:
         try:
             self._servers.refresh()
-        except (*LOST, RedisError):
-            pass  # the next loss or move tries again
+        except Exception as error:  # the next loss or move tries again
+            self._health.problem = str(error)
         if id in self._channels:
             self._follow_move(id)
             self._subscribe(id)
@@ -257,7 +259,15 @@ class Follower:
             self._subscribe(id)
 
     def _announced(self, text: bytes) -> None:
-        self.take(unpack_announced(text))
+        try:
+            announced = unpack_announced(text)
+        except ValueError:
+            self._tell_false("what was announced is no message of rplx")
+            return
+        self.take(announced)
+
+    def _tell_false(self, what: str) -> None:
+        self._log.counted("redis announcements", f"ERROR: Redis: {what}; somebody else publishes under our prefix")
 
     def take(self, announced: Announced) -> None:
         """A message was stored: told to those who wait, unless they know it already."""
@@ -273,13 +283,19 @@ class Follower:
             judged = channel.judge(part)
             if judged is News.NEXT:
                 news.append((channel, part))
-            elif judged is News.HOLE:
+            elif judged is not News.OLD:
                 channel.live = False
+                if judged is News.DOUBT:
+                    channel.doubt()
                 self._keep_for_later(channel, part, announced)
                 self._reread(part.channel)
         if not news:
             return
-        message = unpack_body(announced.body, {part.channel: part.cursor for part in announced.parts})
+        try:
+            message = unpack_body(announced.body, {part.channel: part.cursor for part in announced.parts})
+        except ValueError:
+            self._tell_false("what was announced is no message of rplx")
+            return
         now = time.monotonic()
         for channel, part in news:
             channel.take(part, message, self.options.max_messages, now)
@@ -290,7 +306,7 @@ class Follower:
             channel.pending.clear()
             self._reread(part.channel)
             return
-        channel.pending.append((part, announced.body, announced.drawn))
+        channel.pending.append((part, announced.body, announced.drawn, channel.questions))
 
     def is_next(self, parts: Sequence[Part]) -> bool:
         """Whether each of the parts that are followed here is the next in its channel."""
@@ -300,86 +316,26 @@ class Follower:
                 return False
         return True
 
-    # -- reading
-
-    def _reread(self, id: str) -> None:
-        self._unread[id] = None
-        self._reading.set()
-
-    def _read_forever(self) -> None:
-        while True:
-            self._reading.wait()
-            self._reading.clear()
-            unread, self._unread = self._unread, {}
-            failed = self._read_all([id for id in unread if id in self._channels])
-            self._wake()
-            if failed:
-                gevent.sleep(0.1)
-                for id in failed:
-                    self._reread(id)
-
-    def _wake(self) -> None:
-        self._read.set()
-        self._read.clear()
-
-    def _read_all(self, ids: list[str]) -> list[str]:
-        """Reads the channels and tells what was missed; gives those that could not be read."""
-        by_tag: dict[str, list[str]] = {}
-        for id in ids:
-            by_tag.setdefault(self._servers.tag(id), []).append(id)
-        chunks = [
-            (tag, together[at : at + READ_MAX])
-            for tag, together in by_tag.items()
-            for at in range(0, len(together), READ_MAX)
-        ]
-        failed: list[str] = []
-        for at in range(0, len(chunks), CALLS_MAX):
-            try:
-                calls = [self._ask_for(tag, chunk) for tag, chunk in chunks[at : at + CALLS_MAX]]
-            except Unavailable:
-                failed += [id for _, chunk in chunks[at:] for id in chunk]
-                break
-            failed += self._take_answers(calls)
-        return failed
-
-    def _take_answers(self, calls: list[_Question]) -> list[str]:
-        failed: list[str] = []
-        caught: dict[str, Caught] = {}
-        for ids, questions, call in calls:
-            try:
-                answers = call.get()
-            except Unavailable:
-                failed += ids
-                continue
-            for id, question, answer in zip(ids, questions, answers, strict=True):
-                channel = self._channels.get(id)
-                if channel is not None:
-                    caught[id] = self._absorb(id, channel, question, answer)
-        self._tell(caught.values())
-        if recalled := [id for id, one in caught.items() if one.lost]:
-            self.recall(recalled)
-        for id in caught:
-            self._take_pending(id)
-        return failed
-
-    def _ask_for(self, tag: str, ids: list[str]) -> _Question:
-        """Errors: Unavailable."""
-        keys: list[Any] = [self._names.order(tag)]
-        arguments: list[Any] = [self._clock.seen, self.facts_ttl()]
-        questions = []
-        for id in ids:
-            question = self._channels[id].question()
-            questions.append(question)
-            keys += [self._names.history(id), self._names.facts(id)]
-            arguments += question
-        return ids, questions, self._submit(tag, "read", (len(keys), *keys, *arguments))
+    # -- what was read
 
     def facts_ttl(self) -> int:
         """Milliseconds that Redis remembers a channel's facts."""
         return int(max(FACTS_KEPT, 2 * self.options.expire_after) * 1000)
 
-    def _absorb(self, id: str, channel: Followed, question: tuple[str, bytes, int], answer: Any) -> Caught:
-        held = Held.of(id, answer)
+    def _took(self, answers: list[Answer]) -> None:
+        """Tells what was missed."""
+        caught: dict[str, Caught] = {}
+        for id, question, held in answers:
+            channel = self._channels.get(id)
+            if channel is not None:
+                caught[id] = self._absorb(id, channel, question, held)
+        self._tell(caught.values())
+        if recalled := [id for id, one in caught.items() if one.lost]:
+            self.recall(recalled)
+        for id in caught:
+            self._take_pending(id)
+
+    def _absorb(self, id: str, channel: Followed, question: Question, held: Held) -> Caught:
         if channel.outran(held, question):
             channel.live = False
             self._reread(id)
@@ -409,8 +365,12 @@ class Follower:
         if channel is None or not channel.live:
             return
         pending, channel.pending = channel.pending, []
-        for part, body, drawn in pending:
-            self.take(Announced(drawn, [part], body))
+        for part, body, drawn, asked in pending:
+            if asked < channel.questions and channel.live and channel.judge(part) in (News.HOLE, News.DOUBT):
+                # Redis was asked after it came, and does not have it: to look once more would bring no more.
+                self._tell_false(f"a message announced in {part.channel} is not there")
+            else:
+                self.take(Announced(drawn, [part], body))
 
 
 def _key(message: Message) -> bytes:

@@ -1,7 +1,8 @@
 """Commands to one Redis server, from many greenlets over one connection.
 
 What has gathered while the last answers were awaited goes out together: under load a batch, without load at once. A
-command whose answer was lost is sent again until its caller has no more time; `Call.again` tells it so.
+command whose answer was lost is sent again until its caller has no more time; `Call.again` tells it so. One that
+Redis refused unread (it has lost the script, or somebody else has to be asked) is sent again as it was.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -17,10 +18,11 @@ from redis import exceptions
 
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.health import Health
 from rplx.engine.redis.scripts import Script
 from rplx.engine.redis.servers import Servers
-from rplx.engine.redis.wire import LOST, RedisError, Wire
-from rplx.errors import InsufficientStorage, Refusal, Unavailable
+from rplx.engine.redis.wire import Wire
+from rplx.errors import Unavailable
 
 CALL_TIMEOUT = 1.5  # seconds until a caller is told that Redis is unavailable: less than two, with all around it
 QUEUE_MAX = 10_000  # calls that may wait for one server; past it they are refused at once
@@ -28,6 +30,8 @@ BATCH_MAX = 256  # calls sent together
 BATCH_BYTES = 1 << 20  # of arguments sent together, beyond one call
 RETRY_FIRST = 0.02  # seconds before the second try to connect; doubled each time
 RETRY_MAX = 0.5  # seconds between two tries to connect
+
+T = TypeVar("T")
 
 _ELSEWHERE = (
     exceptions.MovedError,
@@ -43,25 +47,59 @@ _ELSEWHERE = (
 class Call:
     """One command under way. `asked` and `answered`: monotonic seconds around the exchange that brought the answer."""
 
-    __slots__ = ("again", "answered", "arguments", "asked", "deadline", "result", "script", "size", "tag")
+    __slots__ = (
+        "again",
+        "answered",
+        "arguments",
+        "asked",
+        "deadline",
+        "health",
+        "result",
+        "script",
+        "size",
+        "tag",
+        "whole",
+    )
 
-    def __init__(self, tag: str, script: Script | None, arguments: tuple[Any, ...], timeout: float, again: int) -> None:
+    def __init__(
+        self,
+        health: Health,
+        tag: str,
+        script: Script | None,
+        arguments: tuple[Any, ...],
+        timeout: float = CALL_TIMEOUT,
+        again: int = -1,
+    ) -> None:
+        self.health = health
         self.tag = tag
         self.script = script
         self.arguments = arguments
         self.deadline = time.monotonic() + timeout
+        self.whole = False  # send the script itself: Redis does not have it (any more)
         self.again = again  # index of the argument that becomes "1" when the call is sent again; -1: none
         self.result: AsyncResult[Any] = AsyncResult()
         self.asked = self.answered = 0.0
         self.size = sum([len(argument) for argument in arguments if isinstance(argument, bytes | str)])
 
-    def get(self) -> Any:
-        """The answer. Errors: Unavailable, InsufficientStorage."""
+    def get(self, read: Callable[[Any], T]) -> T:
+        """The answer as `read` understands it, which raises what it likes if it does not.
+
+        Errors: Unavailable; if a message was to be stored also InsufficientStorage.
+        """
         try:
-            return self.result.get(timeout=max(self.deadline - time.monotonic(), 0))
+            answer = self.result.get(timeout=max(self.deadline - time.monotonic(), 0))
         except gevent.Timeout:
             self.deadline = 0.0
-            raise Unavailable("Redis does not answer; try again", closes=False) from None
+            raise self.health.silent() from None
+        try:
+            return read(answer)
+        except Exception as error:
+            raise self.health.senseless(error) from error
+
+    def refuse(self, error: Exception) -> None:
+        """Redis has said no."""
+        stores = self.script is not None and self.script.stores
+        self.result.set_exception(self.health.refused(error, stores=stores))
 
     def repeated(self) -> None:
         """It may have been carried out already."""
@@ -71,6 +109,8 @@ class Call:
     def command(self) -> tuple[Any, ...]:
         if self.script is None:
             return self.arguments
+        if self.whole:
+            return ("EVAL", self.script.source, *self.arguments)
         return ("EVALSHA", self.script.digest, *self.arguments)
 
 
@@ -78,10 +118,15 @@ class Link:
     """One server's connection, made when it is needed and made again when it is lost."""
 
     def __init__(
-        self, servers: Servers, node: Node, scripts: dict[str, Script], resubmit: Callable[[Call], None]
+        self,
+        servers: Servers,
+        node: Node,
+        scripts: dict[str, Script],
+        resubmit: Callable[[Call], None],
+        health: Health,
     ) -> None:
         self.up = True  # False from a loss until the next answer
-        self.problem = ""
+        self._health = health
         self._servers = servers
         self._node = node
         self._scripts = scripts
@@ -114,7 +159,7 @@ class Link:
                 if self._wire is None:
                     self._wire = self._connect()
                 self._exchange(self._wire, batch)
-            except (*LOST, RedisError) as error:
+            except Exception as error:  # whatever it is: the calls are not lost with the connection
                 self._lose(error, batch)
 
     def _take(self) -> list[Call]:
@@ -133,12 +178,16 @@ class Link:
     def _connect(self) -> Wire:
         wire = self._servers.connect(self._node)
         try:
-            for script in self._scripts.values():
-                wire.ask("SCRIPT", "LOAD", script.source)
+            self._load_scripts(wire)
         except BaseException:
             wire.close()
             raise
         return wire
+
+    def _load_scripts(self, wire: Wire) -> None:
+        """Errors: LOST, RedisError."""
+        for script in self._scripts.values():
+            wire.ask("SCRIPT", "LOAD", script.source)
 
     def _disconnect(self) -> None:
         if self._wire is not None:
@@ -149,69 +198,75 @@ class Link:
         """Sends the calls, hands out the answers, takes those answered out of `batch`. Errors: LOST, RedisError."""
         asked = time.monotonic()
         moved: list[Call] = []
+        unknown: list[Call] = []  # of a script that Redis does not have: not carried out
         calls = list(batch)
         wire.send([call.command() for call in calls])
-        for call in calls:
-            call.asked = asked
-            try:
-                answer = wire.read()
-            except exceptions.NoScriptError:
-                raise
-            except _ELSEWHERE as error:
-                self.problem = str(error)
-                moved.append(call)
-            except exceptions.ResponseError as error:
-                call.result.set_exception(_refusal(error))
-            else:
-                call.answered = time.monotonic()
-                call.result.set(answer)
-            batch.pop(0)
+        try:
+            for call in calls:
+                call.asked = asked
+                self._hand_out(wire, call, moved, unknown)
+                batch.pop(0)
+        finally:
+            self._queue.extendleft(reversed(unknown + moved))
+        self.up = not moved
         if moved:
-            self.up = False
-            self._move(moved)
+            self._move()
         else:
-            self.up = True
             self._delay = 0.0
 
-    def _move(self, calls: list[Call]) -> None:
+    def _hand_out(self, wire: Wire, call: Call, moved: list[Call], unknown: list[Call]) -> None:
+        """Reads one call's answer. Errors: LOST, RedisError."""
+        try:
+            answer = wire.read()
+        except exceptions.NoScriptError as error:
+            if call.script is None or call.whole:
+                call.refuse(error)
+            else:
+                call.whole = True
+                unknown.append(call)
+        except _ELSEWHERE as error:
+            self._health.problem = str(error)
+            moved.append(call)
+        except exceptions.ResponseError as error:
+            call.refuse(error)
+        else:
+            call.answered = time.monotonic()
+            call.result.set(answer)
+
+    def _move(self) -> None:
         """Somebody else has to be asked: looks who, on a new connection if it is the same one."""
         self._disconnect()
         self._pause()
         self._look_again()
-        for call in calls:
-            self._resubmit(call)
+        self._pass_on()
 
     def _lose(self, error: Exception, batch: list[Call]) -> None:
         self._disconnect()
-        if isinstance(error, exceptions.NoScriptError):
-            self._queue.extendleft(reversed(batch))  # the scripts were flushed; they come back with the connection
-            return
         self.up = False
-        self.problem = str(error) or type(error).__name__
+        self._health.problem = str(error) or type(error).__name__
         self._pause()
         self._look_again()
         for call in batch:
             call.repeated()
-        while self._queue:
-            batch.append(self._queue.popleft())
-        for call in batch:
-            if call.deadline > time.monotonic():
+        self._queue.extendleft(reversed(batch))
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """All that waits goes to where it belongs as far as is known now, which may be here."""
+        waiting = list(self._queue)
+        self._queue.clear()
+        now = time.monotonic()
+        for call in waiting:
+            if call.deadline > now:
                 self._resubmit(call)
 
     def _look_again(self) -> None:
         try:
             self._servers.refresh()
-        except (*LOST, RedisError) as error:
-            self.problem = str(error) or type(error).__name__
+        except Exception as error:
+            self._health.problem = str(error) or type(error).__name__
 
     def _pause(self) -> None:
         if self._delay:
             gevent.sleep(self._delay)
         self._delay = min(max(self._delay * 2, RETRY_FIRST), RETRY_MAX)
-
-
-def _refusal(error: Exception) -> Refusal:
-    text = str(error)
-    if isinstance(error, exceptions.OutOfMemoryError) or "OOM " in text:
-        return InsufficientStorage("Redis has no memory left for more history", closes=False)
-    return Unavailable(f"Redis refuses: {text[:200]}", closes=False)

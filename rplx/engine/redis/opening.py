@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.servers import ClusterServers
+from rplx.engine.redis.wire import understood
 
 CHUNK = 1000  # commands sent together
 
@@ -19,8 +20,9 @@ def open_slots(servers: ClusterServers, names: Names) -> None:
     try:
         if home.ask("EXISTS", marker):
             return
-        seconds, microseconds = home.ask("TIME")
-        begin = f"{int(seconds)}.{int(microseconds):06d}"
+        with understood():
+            seconds, microseconds = home.ask("TIME")
+            begin = f"{int(seconds)}.{int(microseconds):06d}"
         for node, tags in servers.tags_by_node().items():
             wire = servers.connect(node)
             try:

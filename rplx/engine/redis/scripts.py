@@ -16,6 +16,8 @@ class Script:
     name: str
     source: bytes
     digest: str
+    stores: bool
+    """Whether it keeps a message."""
 
 
 def load() -> dict[str, Script]:
@@ -25,5 +27,5 @@ def load() -> dict[str, Script]:
     found = {}
     for name in NAMES:
         source = common + (folder / f"{name}.lua").read_bytes()
-        found[name] = Script(name, source, sha1(source, usedforsecurity=False).hexdigest())
+        found[name] = Script(name, source, sha1(source, usedforsecurity=False).hexdigest(), name == "append")
     return found

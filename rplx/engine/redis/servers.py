@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from redis import exceptions
 
 from rplx.engine.redis.address import Address, Node
-from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire
+from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire, understood
 
 SLOTS = 16384  # of a cluster (Redis Cluster specification, "Key distribution model")
 REFRESH_EVERY = 0.2  # seconds between two looks at a cluster's map, however many ask for it
@@ -30,6 +30,9 @@ class Servers(Protocol):
 
     def nodes(self) -> list[Node]:
         """All nodes that are written to."""
+
+    def clocks(self) -> list[tuple[Node, str]]:
+        """All nodes that draw cursors, each with the tag of an order that it draws in."""
 
     def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
         """A new connection. Errors: LOST, RedisError."""
@@ -55,31 +58,42 @@ class SingleServer:
     def nodes(self) -> list[Node]:
         return [ONE]
 
+    def clocks(self) -> list[tuple[Node, str]]:
+        return [(ONE, "")]
+
     def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
         address = self._address
         if address.kind != "sentinel":
             return Wire(address, address.nodes[0] if address.nodes else ONE, timeout=timeout)
         wire = Wire(address, self._master(), timeout=timeout)
-        if wire.ask("ROLE")[0] != b"master":  # Sentinel has not noticed yet
+        try:
+            with understood():
+                if wire.ask("ROLE")[0] != b"master":  # Sentinel has not noticed yet
+                    raise exceptions.ConnectionError("the master has become a replica")
+        except BaseException:
             wire.close()
-            raise exceptions.ConnectionError("the master has become a replica")
+            raise
         return wire
 
     def _master(self) -> Node:
         problem: Exception = exceptions.ConnectionError("no Sentinel knows the service")
         for node in self._address.nodes:
             try:
-                wire = Wire(self._address, node, sentinel=True)
-                try:
-                    found = wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
-                finally:
-                    wire.close()
+                if found := self._ask_sentinel(node):
+                    return found
             except (*LOST, RedisError) as error:
                 problem = error
-                continue
-            if found:
-                return found[0].decode(), int(found[1])
         raise problem
+
+    def _ask_sentinel(self, node: Node) -> Node | None:
+        """Who is the master, if this one knows the service. Errors: LOST, RedisError."""
+        wire = Wire(self._address, node, sentinel=True)
+        try:
+            with understood():
+                found = wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+                return (found[0].decode(), int(found[1])) if found else None
+        finally:
+            wire.close()
 
     def refresh(self) -> None:
         pass  # each connection asks anew
@@ -109,6 +123,9 @@ class ClusterServers:
             return []
         return list(dict.fromkeys(self._by_slot))
 
+    def clocks(self) -> list[tuple[Node, str]]:
+        return [(node, tags[0]) for node, tags in self.tags_by_node().items()] if self._refreshed else []
+
     def tags_by_node(self) -> dict[Node, list[str]]:
         """The tags of all slots that are used, by the node that has them."""
         found: dict[Node, list[str]] = {}
@@ -131,8 +148,9 @@ class ClusterServers:
             try:
                 wire = Wire(self._address, node)
                 try:
-                    self._take(wire.ask("CLUSTER", "SLOTS"), node)
-                    self._detect(wire)
+                    with understood():
+                        self._take(wire.ask("CLUSTER", "SLOTS"), node)
+                        self._detect(wire)
                 finally:
                     wire.close()
                 return

@@ -11,9 +11,10 @@ from gevent.lock import BoundedSemaphore
 
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.health import ODD, Health, kind_of, text_of
 from rplx.engine.redis.link import RETRY_FIRST, RETRY_MAX
 from rplx.engine.redis.servers import Servers
-from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire
+from rplx.engine.redis.wire import REPLY_TIMEOUT, ResponseError, Senseless, Wire, understood
 
 PING_EVERY = 1.0  # seconds; with no answer for REPLY_TIMEOUT more, the connection is given up
 CHUNK = 500  # topics subscribed by one command
@@ -36,6 +37,7 @@ class Subscriber:
         lost: Callable[[Node], None],
         refreshed: Callable[[Node], None],
         moved: Callable[[bytes], None],
+        health: Health,
     ) -> None:
         self.up = False
         self.lost_before = False  # since it was up last
@@ -46,6 +48,7 @@ class Subscriber:
         self._lost = lost
         self._refreshed = refreshed
         self._moved = moved
+        self._health = health
         self._topics: dict[bytes, None] = {}
         self._changed: dict[bytes, bool] = {}  # topic -> whether to follow it
         self._wire: Wire | None = None
@@ -87,9 +90,11 @@ class Subscriber:
                 self._changed = dict.fromkeys(self._topics, True)
                 self._work.set()
                 while True:
-                    self._take(self._wire.read())
+                    with understood():
+                        self._take(self._wire.read())
                     delay = 0.0
-            except (*LOST, RedisError, AttributeError):  # AttributeError: disconnected while reading
+            except Exception as error:  # whatever it is: what comes is missed from here on
+                self._tell_problem(error)
                 news = self.up or not self.lost_before
                 self._disconnect()
                 self.lost_before = True
@@ -99,10 +104,19 @@ class Subscriber:
             delay = min(max(delay * 2, RETRY_FIRST), RETRY_MAX)
             self._refresh()
 
+    def _tell_problem(self, error: Exception) -> None:
+        """That a server is gone all hear who ask it; that it will not announce, or tells nonsense, only this one."""
+        if isinstance(error, ResponseError):
+            text = text_of(error)
+            self._health.met(kind_of(text), text)
+        elif isinstance(error, Senseless):
+            self._health.met(ODD, str(error))
+
     def _refresh(self) -> None:
         try:
             self._servers.refresh()
-        except (*LOST, RedisError):
+        except Exception as error:
+            self._health.problem = str(error) or type(error).__name__
             return
         self._refreshed(self._node)
 
@@ -115,6 +129,8 @@ class Subscriber:
                 self._subscribed([answer[1]])
         elif kind == b"sunsubscribe" and answer[1] in self._topics:
             self._moved(answer[1])  # its slot has gone to another node
+        elif kind not in (b"pong", b"unsubscribe", b"sunsubscribe"):
+            raise ValueError("this is no announcement")
 
     # -- what is asked for
 
@@ -149,5 +165,5 @@ class Subscriber:
                 return
             try:
                 wire.send(commands)
-            except (*LOST, RedisError):
+            except Exception:
                 wire.close()  # the reader notices

@@ -6,7 +6,8 @@ They are given to redis-py as they are, so nothing needs to be monkey-patched, a
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import gevent.socket
@@ -28,6 +29,21 @@ _NO_RETRY = Retry(NoBackoff(), 0)  # a command sent twice would be carried out t
 
 RedisError = exceptions.RedisError
 ResponseError = exceptions.ResponseError
+
+
+class Senseless(exceptions.ConnectionError):
+    """The other side speaks, but not as a Redis server does. With this a connection is lost, too."""
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """What an answer is made of is looked for in here. Errors: ConnectionError if it is none that Redis gives."""
+    try:
+        yield
+    except (RedisError, OSError):
+        raise
+    except Exception as error:
+        raise _no_server(error) from error
 
 
 def _connect(self: Any) -> Any:
@@ -101,14 +117,12 @@ class Wire:
         self._connection._sock.settimeout(timeout)
 
     def _connect(self) -> None:
-        try:
+        with understood():
             self._connection.connect()
-        except (RedisError, OSError):
-            raise
-        except Exception as error:
-            raise _no_server(error) from error
 
     def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        if self._connection._sock is None:  # redis-py would connect anew, and nobody would read what comes there
+            raise exceptions.ConnectionError("the connection is closed")
         self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
 
     def read(self) -> Any:
@@ -131,7 +145,7 @@ class Wire:
 
 def _no_server(error: Exception) -> Exception:
     """For what redis-py raises where the other side does not speak as a Redis server does: it says not what."""
-    return exceptions.ConnectionError(f"this is no Redis server: {error}")
+    return Senseless(f"this is no Redis server: {error}")
 
 
 def check(address: Address) -> None:

@@ -41,7 +41,8 @@ elseif redis.call("EXISTS", KEYS[2]) == 1 then
 end
 
 local now = microseconds()
-local begin, last, clock = open_order(KEYS[1], now, seen)
+local begin, last, clock = open_order(KEYS[1], now, seen, put)
+local evicted -- looked for once it is needed
 
 local open, highest = false, nil
 for i = 1, channels do
@@ -78,7 +79,8 @@ for i = 1, channels do
   local number, incarnation, floor, newest = tonumber(known[1] or 0), known[2], known[3], known[4]
   if not incarnation then
     incarnation = begin .. "/" .. string.format("%.0f", now)
-    floor = unknown_floor(begin, now, facts_ttl)
+    evicted = evicted or evicted_until(KEYS[1], now, last, put)
+    floor = unknown_floor(begin, now, facts_ttl, evicted)
   elseif greater(newest, floor) and redis.call("EXISTS", history) == 0 then
     floor = newest -- what was there has expired
   end

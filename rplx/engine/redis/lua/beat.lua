@@ -1,6 +1,8 @@
 -- A process says that it lives. KEYS: processes, state, asked. ARGV: process, lease ms, stall ms, hold ms.
+-- Its few bytes are written also when memory is used up: the first write takes none (common.lua).
 -- Gives 1, or 0 if the process is not known (any more) and has to register again; and who asks for its listeners.
 -- After a time in which nobody could beat, nobody is taken out for a while: the others are just coming back.
+redis.call("HDEL", KEYS[2], "")
 local now = microseconds() / 1000
 local before = tonumber(redis.call("HGET", KEYS[2], "beat") or 0)
 if before > 0 and now - before > tonumber(ARGV[3]) then

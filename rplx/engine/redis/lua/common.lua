@@ -41,26 +41,75 @@ local function as_cursor(us)
   return string.sub(text, 1, -7) .. "." .. string.sub(text, -6)
 end
 
--- The order that cursors are drawn in. `seen` is the newest draw that the caller knows of, in microseconds.
--- Gives when it began, its newest draw, the highest reading of the clock, and that reading before this one.
-local function open_order(key, now, seen)
+-- Notes a few bytes in a hash, also where Redis takes no messages: its memory is used up (OOM), it cannot save
+-- (MISCONF), its replicas are away (NOREPLICAS). After a first write that takes no memory Redis lets a script go on
+-- (Redis documentation, "Lua scripts execution under low memory conditions"); else the note has to wait.
+-- Gives what Redis said, or false if it takes messages.
+local function note(key, ...)
+  local answer = redis.pcall("HSET", key, ...)
+  local refused = type(answer) == "table" and answer.err
+  if not refused then
+    return false
+  end
+  if string.find(refused, "OOM ", 1, true) then
+    redis.call("HDEL", key, "")
+    redis.call("HSET", key, ...)
+  elseif not string.find(refused, "MISCONF", 1, true) and not string.find(refused, "NOREPLICAS", 1, true) then
+    redis.call("HSET", key, ...) -- raises it
+  end
+  return refused
+end
+
+local function put(key, ...)
+  redis.call("HSET", key, ...)
+  return false
+end
+
+-- The order that cursors are drawn in. `seen` is the newest draw that the caller knows of, in microseconds; `write` is
+-- `put` for a script that stores a message, `note` for one that must work whenever Redis can be read.
+-- Gives when it began, its newest draw, the highest reading of the clock, that reading before this one, and a refusal.
+local function open_order(key, now, seen, write)
   local known = redis.call("HMGET", key, "begin", "last", "clock")
   local begin, last, before = known[1], tonumber(known[2] or 0), tonumber(known[3] or 0)
+  local refused = false
   if not begin then
     local first = math.max(now, seen + 1)
     begin, last = as_cursor(first), first
-    redis.call("HSET", key, "begin", begin, "last", string.format("%.0f", first))
+    refused = write(key, "begin", begin, "last", string.format("%.0f", first))
+    if refused and redis.call("HEXISTS", key, "begin") == 0 then
+      put(key, "begin", begin) -- nothing can be told of an order that is not noted: raises why
+    end
   end
   if now > before then
-    redis.call("HSET", key, "clock", string.format("%.0f", now))
+    refused = write(key, "clock", string.format("%.0f", now)) or refused
   end
-  return begin, last, before
+  return begin, last, before, refused
+end
+
+-- The cursor up to which Redis may have thrown messages away to make room (any maxmemory-policy but noeviction), "0" if
+-- it never has. Its own count of that is compared with the one noted last; it begins anew with each start of Redis.
+local function evicted_until(key, now, last, write)
+  local known = redis.call("HMGET", key, "evictions", "evicted")
+  local before, position = known[1] or "0", known[2] or "0"
+  local stats = redis.pcall("INFO", "stats")
+  local evictions = type(stats) == "string" and string.match(stats, "evicted_keys:(%d+)") or before
+  if evictions == before then
+    return position
+  end
+  if evictions ~= "0" then
+    position = as_cursor(math.max(now, last))
+  end
+  write(key, "evictions", evictions, "evicted", position)
+  return position
 end
 
 -- The cursor at or below which a channel that nothing is known of may have lost messages.
-local function unknown_floor(begin, now, kept_ms)
-  local horizon = as_cursor(math.max(now - kept_ms * 1000, 1000000))
-  return greater(horizon, begin) and horizon or begin
+local function unknown_floor(begin, now, kept_ms, evicted)
+  local floor = as_cursor(math.max(now - kept_ms * 1000, 1000000))
+  if not greater(floor, begin) then
+    floor = begin
+  end
+  return greater(evicted, floor) and evicted or floor
 end
 
 -- Presence: the log of who came and went. Blocks of `block` events, of which three are kept (WATCH).

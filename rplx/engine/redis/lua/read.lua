@@ -2,9 +2,11 @@
 -- KEYS: order, then history and facts of each channel.
 -- ARGV: seen, facts ttl ms, then of each channel: the cursor behind which to read or "" for nothing, and the
 --       incarnation and number that the caller knows.
--- Gives of each channel: incarnation, number, floor, newest, when the order began, ms until it expires, messages.
+-- Gives of each channel: incarnation, number, floor, newest, when the order began, ms until it expires, messages, and
+-- up to which cursor Redis may have thrown channels away.
 local now = microseconds()
-local begin = open_order(KEYS[1], now, tonumber(ARGV[1]))
+local begin, last = open_order(KEYS[1], now, tonumber(ARGV[1]), note)
+local evicted = evicted_until(KEYS[1], now, last, note)
 local facts_ttl = tonumber(ARGV[2])
 local answer = {}
 for i = 1, (#KEYS - 1) / 2 do
@@ -15,7 +17,7 @@ for i = 1, (#KEYS - 1) / 2 do
   local messages, left = {}, -1
   if not incarnation then
     incarnation, newest = "", ""
-    floor = unknown_floor(begin, now, facts_ttl)
+    floor = unknown_floor(begin, now, facts_ttl, evicted)
   else
     left = redis.call("PTTL", history)
     if left == -2 and greater(newest, floor) then
@@ -30,6 +32,6 @@ for i = 1, (#KEYS - 1) / 2 do
       end
     end
   end
-  answer[i] = { incarnation, tostring(number), floor, newest, begin, left, messages }
+  answer[i] = { incarnation, tostring(number), floor, newest, begin, left, messages, evicted }
 end
 return answer

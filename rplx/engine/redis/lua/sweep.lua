@@ -1,9 +1,11 @@
 -- Takes ids offline whose grace time has passed, and names the processes that no longer say that they live.
--- KEYS: processes, state, totals, left, log, position. ARGV: grace ms, block of events, most ids at once.
+-- KEYS: processes, state, totals, left, log, position. ARGV: grace ms, block of events, most ids at once, stall ms.
+-- Where no process could beat for long, none is known to be dead (beat.lua).
 -- Gives dead processes, ids now offline, the number of ids online, the number of events kept.
 local now = microseconds() / 1000
 local gone, dead = {}, {}
-if now >= tonumber(redis.call("HGET", KEYS[2], "hold") or 0) then
+local state = redis.call("HMGET", KEYS[2], "hold", "beat")
+if now >= tonumber(state[1] or 0) and now - tonumber(state[2] or now) <= tonumber(ARGV[4]) then
   local until_ = string.format("%.0f", now - tonumber(ARGV[1]))
   for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[4], "-inf", until_, "LIMIT", 0, ARGV[3])) do
     redis.call("ZREM", KEYS[4], id)
