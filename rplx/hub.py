@@ -20,6 +20,7 @@ from rplx.errors import BadRequest
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
 from rplx.protocol.replies import PREFIX, encode_blocks
+from rplx.shared_bodies import SharedBodies
 from rplx.visibility import Visibility, is_shown
 
 __all__ = ["ChannelSet", "Entered", "Hub", "Listener", "PollTimeout", "Sender", "Visibility"]
@@ -51,6 +52,7 @@ class Hub(Deliveries):
     def __init__(self, engine: Engine, log: Log) -> None:
         super().__init__(engine, log)
         self.answer_max = 1 << 20
+        self._shared = SharedBodies()
         self._loop = get_hub().loop
         self._position: str | None = None  # of those who enter in this turn of the loop
         self._position_turn = 0.0
@@ -115,7 +117,12 @@ class Hub(Deliveries):
             dues = first(self._visible(self.engine.due(names, at), names), limit)
         if not dues:
             return b""
-        body = encode_blocks(dues, self.turns.rest)
+        key = self._shared.key(dues)
+        body = self._shared.find(key) if key is not None else b""
+        if not body:
+            body = encode_blocks(dues, self.turns.rest)
+            if key is not None:
+                self._shared.keep(key, dues, body)
         if self.log.connections:
             self.log_sending(len(dues), len(body), {id for due in dues for id in due.ids})
         return body

@@ -87,6 +87,12 @@ class WaitOptions:
         "bytes of one answer, which is all that waits for a slow listener; more comes in parts, a longer message whole",
         at_least=1,
     )
+    unsent_max: int = option(
+        268435456,
+        "bytes of answers that wait for slow listeners in all, each once however many get it; past it those that have"
+        " waited longest are dropped, and poll again from where they were",
+        at_least=1,
+    )
     extra_max: int = option(4096, "bytes a waiting listener may send; past it its connection is ended")
     max_connections: int = option(0, "connections in all; past it 503; 0: as many as there are descriptors")
     max_connections_per_address: int = option(0, "connections from one address; past it 503; 0: no limit")

@@ -39,8 +39,10 @@ from rplx.wait_connection import (
     Connection,
 )
 from rplx.wait_requests import Requests
+from rplx.wait_unsent import Unsent, left_of
 from rplx.wsgi_environ import Response, environ_of
 
+LONG = 4096  # bytes of an answer that is sent from where it is, not copied behind its head
 BUSY_BATCH = 16  # connections to a phase while a message is on its way to a crowd
 LOOK = 4096  # events looked at, at once, for those who do not belong to the crowd
 SWEEP_EVERY = 1.0  # seconds between two looks at the deadlines
@@ -70,7 +72,7 @@ class WaitServer(Requests):
         self._loop: Any = get_hub().loop
         self._gevent_hub = get_hub()
         # What goes out now, what parks, and whether to linger.
-        self._answers: list[tuple[Connection, bytes, Listener | None, bool]] = []
+        self._answers: list[tuple[Connection, bytes, bytes, Listener | None, bool]] = []
         self._last_head = b""  # polls that come together have the same head, from the same headers
         self._last_headers: list[tuple[str, str]] = []
         self._last_kept = False
@@ -80,6 +82,7 @@ class WaitServer(Requests):
         )  # they are read behind all others: a crowd's next polls, long ones
         self._turn = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
         self._late: deque[Connection] = deque()  # those that poll while the server drains
+        self.held = Unsent()
         self._unsent: dict[Connection, int] = {}  # bytes that the client had not taken, of those that are FINISHING
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
@@ -209,8 +212,11 @@ class WaitServer(Requests):
             self._last_head = response.head(keep_alive)
         head = self._last_head
         linger = False
+        tail = b""
         if listener is None:
             silent = is_text and not response.is_success()  # plain text has no refusals: the connection is closed
+            if isinstance(body, list) and len(body) > 1 and len(body[-1]) > LONG:
+                tail = body.pop()
             out = b"" if silent else b"%b\r\n%b" % (head, b"".join(body))
             linger = not silent and not connection.half_closed
         elif keep_alive:
@@ -219,7 +225,7 @@ class WaitServer(Requests):
         else:
             connection.head = None
             out = b"%b\r\n%b" % (head, PREFIX)
-        self._answers.append((connection, out, listener, linger))
+        self._answers.append((connection, out, tail, listener, linger))
 
     # -- phases: send, watch, park
 
@@ -229,26 +235,26 @@ class WaitServer(Requests):
         self._answers = []
         failed: list[Connection] = []
         short: dict[Connection, int] = {}  # what the socket did not take whole, and how much it took
-        for connection, out, listener, _ in answers:
+        for connection, out, tail, listener, _ in answers:
             if not out:
                 continue
             try:
-                sent = connection.sock.send(out, _SEND)
+                sent = connection.sock.sendmsg((out, tail), (), _SEND) if tail else connection.sock.send(out, _SEND)
             except BlockingIOError:
                 sent = 0
             except OSError:
                 sent = -1
-            if sent == len(out):
+            if sent == len(out) + len(tail):
                 continue
             if sent < 0 or listener is not None:  # a fresh connection that does not take a head is gone
                 failed.append(connection)
             else:
                 short[connection] = sent
-        for connection, _, _, _ in answers:
+        for connection, _, _, _, _ in answers:
             if not connection.watched:
                 self.watch(connection)
         deadline = time.monotonic() + (DRAIN_POLL if self.draining else self.options.timeout or NEVER)
-        for connection, out, listener, linger in answers:
+        for connection, out, tail, listener, linger in answers:
             if listener is not None:
                 self._park(connection, listener, deadline)
                 if self.draining:
@@ -261,7 +267,7 @@ class WaitServer(Requests):
             elif connection in failed:
                 self.close(connection)
             elif connection in short:
-                self._run(connection, self._rest(connection, out[short[connection] :], linger))
+                self._run(connection, self._rest(connection, (out, tail), short[connection], linger))
             else:
                 self._answered(connection, linger)
 
@@ -367,54 +373,73 @@ class WaitServer(Requests):
         head = connection.head
         try:
             if head is None:
-                self._write(connection, answer[connection.sent :], _SEND_LAST)
+                self._write(connection, (answer,), connection.sent, _SEND_LAST)
             else:
-                frame = head + _framed(answer)
-                self._write(connection, frame[connection.sent :], _SEND)
+                self._write(connection, (head + _frame(answer), answer), connection.sent, _SEND)
             connection.greenlet = None
             self._answered(connection, False)
         except (GreenletExit, OSError):
             self.close(connection)
 
-    def _rest(self, connection: Connection, rest: bytes, linger: bool) -> Life:
+    def _rest(self, connection: Connection, pieces: tuple[bytes, ...], sent: int, linger: bool) -> Life:
         """Writes what the socket did not take of an answer that was there at once."""
         try:
-            self._write(connection, rest, _SEND)
+            self._write(connection, pieces, sent, _SEND)
             connection.greenlet = None
             self._answered(connection, linger)
         except (GreenletExit, OSError):
             self.close(connection)
         yield
 
-    def _write(self, connection: Connection, data: bytes, flags: int) -> None:
-        """Sends all of `data`, as long as the client takes some every `write_timeout` seconds.
+    def _write(self, connection: Connection, pieces: tuple[bytes, ...], sent: int, flags: int) -> None:
+        """Sends what is left of an answer, as long as the client takes some every `write_timeout` seconds.
 
-        Errors: OSError, ClientGone.
+        The last piece may be shared with others, and is never copied. Errors: OSError, ClientGone.
         """
-        if data:
-            try:
-                data = data[connection.sock.send(data, flags) :]
-            except BlockingIOError:
-                pass
-        if not data:
+        sock = connection.sock
+        left = left_of(pieces, sent)
+        if left:
+            with contextlib.suppress(BlockingIOError):
+                sent += sock.sendmsg(left, (), flags)
+                left = left_of(pieces, sent)
+        if not left:
             return
         connection.state = FINISHING
         self._await_progress(connection)
+        self._hold(connection, pieces[-1])
         writable = self._loop.io(connection.fd, 2)
         current = getcurrent()
         try:
-            while data:
+            while left:
                 writable.start(current.switch)
                 try:
                     to_hub()
                 finally:
                     writable.stop()
                 with contextlib.suppress(BlockingIOError):  # woken in vain, by an Event that it has waited for before
-                    data = data[connection.sock.send(data, flags) :]
+                    sent += sock.sendmsg(left, (), flags)
+                    left = left_of(pieces, sent)
                     self._await_progress(connection)
         finally:
             writable.close()
             self._unsent.pop(connection, None)
+            self.held.remove(connection)
+
+    def _hold(self, connection: Connection, answer: bytes) -> None:
+        """An answer waits for its listener; past `unsent_max` in all, those that have waited longest are given up."""
+        held = self.held
+        held.add(connection, answer)
+        while held.size > self.options.unsent_max:
+            slowest = held.longest()
+            held.remove(slowest)
+            self.log.counted(
+                "wait.unsent_max", "WAIT: a slow reader was dropped: more than wait.unsent_max bytes of answers wait"
+            )
+            self._loop.run_callback(self._give_up, slowest)
+
+    def _give_up(self, connection: Connection) -> None:
+        if connection.state == FINISHING:
+            connection.greenlet.throw(ClientGone)
 
     def _await_progress(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self.options.write_timeout
@@ -555,6 +580,11 @@ class WaitServer(Requests):
                 self.close(connection)
 
 
+def _frame(answer: bytes) -> bytes:
+    """What stands between the head of a kept poll's answer and its blocks."""
+    return b"Content-Length: %d\r\n\r\n%b" % (len(PREFIX) + len(answer), PREFIX)
+
+
 def _framed(answer: bytes) -> bytes:
     """What follows the head of a kept poll's answer."""
-    return b"Content-Length: %d\r\n\r\n%b%b" % (len(PREFIX) + len(answer), PREFIX, answer)
+    return _frame(answer) + answer

@@ -146,11 +146,10 @@ class Application:
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:
-            body = PREFIX + entered.body
             if _keeps_alive(environ):
-                headers = [*headers, ("Content-Length", str(len(body)))]
+                headers = [*headers, ("Content-Length", str(len(PREFIX) + len(entered.body)))]
             start_response("200 OK", headers)
-            return [body]
+            return [PREFIX, entered.body]  # a long one is shared by many, and not copied
         if connection is not None:
             if self.log.connections:
                 connection.name = _name(cursors, entered.position)

@@ -39,6 +39,7 @@ ONLY: dict[str, set[str]] = {
     "channel_sets": {"engine", "messages"},
     "delivery": {"channel_sets", "engine", "log", "messages", "protocol", "turns", "visibility"},
     "listings": {"engine", "messages"},
+    "shared_bodies": {"messages"},
     "hub": {
         "channel_sets",
         "delivery",
@@ -48,6 +49,7 @@ ONLY: dict[str, set[str]] = {
         "log",
         "messages",
         "protocol",
+        "shared_bodies",
         "turns",
         "visibility",
     },

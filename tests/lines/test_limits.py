@@ -36,6 +36,7 @@ DEFAULTS = {
     "wait.max_connections": 0,
     "wait.max_connections_per_address": 0,
     "wait.out_max": 1 << 20,
+    "wait.unsent_max": 256 << 20,
     "wait.write_timeout": 10,
     "wait.timeout": 300,
     "wait.keepalive_timeout": 75,
