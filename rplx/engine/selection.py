@@ -15,6 +15,7 @@ from operator import itemgetter
 
 from rplx.messages import Due, Message, cursor_value, size_of_id
 
+BRACKETS = 2  # bytes around the blocks of an answer, beside what Due.size counts
 STEPS = 200  # messages looked at between two rests
 
 Stream = tuple[str, Sequence[Decimal], Sequence[Message]]
@@ -33,7 +34,7 @@ def collect(streams: Sequence[Stream], names: Sequence[str], key: Key, limit: in
     """
     dues: list[Due] = []
     several: dict[Hashable, Due] = {}  # of messages that are in several channels
-    size = 0
+    size = BRACKETS
     for stream in streams:
         id = stream[0]
         for value, _, message in _seen(stream, names, rest):
@@ -109,7 +110,7 @@ def _groups(
 
 def _fitting(groups: Iterable[list[Due]], limit: int) -> list[Due]:
     taken: list[Due] = []
-    size = 2  # the brackets, with what parts them from the blocks
+    size = BRACKETS
     for group in groups:
         size += sum([due.size for due in group])
         if taken and size > limit:
