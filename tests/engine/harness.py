@@ -11,7 +11,7 @@ import gevent
 
 from rplx.engine.memory import MemoryEngine
 from rplx.engine.redis import RedisEngine
-from rplx.log import Log
+from rplx.log import INFO, Log
 from rplx.messages import Identifiers, Message, Send
 from rplx.options import Config, replace
 
@@ -23,7 +23,7 @@ class Lines(Log):
         super().__init__()
         self._kept = lines
 
-    def message(self, text: str) -> None:
+    def message(self, text: str, priority: int = INFO) -> None:
         self._kept.append(text)
 
 
