@@ -39,7 +39,7 @@ class Requests(Connections):
         self._spare: RequestReader | None = None  # holds nothing of any connection, and nobody else has it
 
     def _new_reader(self) -> RequestReader:
-        return RequestReader(self.options.head_max, self._body_max)
+        return RequestReader(self.options.head_max, self._body_max, old_ends=True)
 
     def read(self, connection: Connection) -> None:
         """Reads what has come, for a turn; what is not whole yet is waited for."""
@@ -158,6 +158,10 @@ class Requests(Connections):
 
     def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
         """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
+        if reader.state is State.UNTIL_END:
+            if reader.has_marker(self._parser.word) or self._parser.in_target(reader.head().target) is not None:
+                self._take_last(connection, reader)
+            return
         is_text = reader.state is State.TEXT
         too_long = reader.text_size > self.options.maxlen
         if not is_text and (not too_long or reader.is_post):
@@ -167,6 +171,16 @@ class Requests(Connections):
                 self._take_text(connection, reader.text)
         elif too_long:
             raise HeadTooLarge(f"overflow (received {reader.text_size} bytes total)")
+
+    def _take_last(self, connection: Connection, reader: RequestReader) -> None:
+        """The request that ends here, or where the client's sending half has ended. Errors: BadRequest."""
+        request = reader.end()
+        connection.reader = None
+        if request is None:
+            self.close(connection)
+            return
+        connection.state = WORKING
+        self.requests.append((connection, request))
 
     def _judge_whole(self, request: HttpRequest, size: int) -> None:
         """The same for a request whose head of `size` bytes came whole. Errors: HeadTooLarge."""
@@ -181,10 +195,11 @@ class Requests(Connections):
     def _end(self, connection: Connection) -> None:
         """The client's sending half has ended. It may have ended a plain text request; a listener it is no more."""
         reader = connection.reader
-        if reader is not None:
-            reader.end()
-            if reader.state is State.TEXT:
-                connection.half_closed = True
-                self._take_text(connection, reader.text)
-                return
-        self.close(connection)
+        if reader is None:
+            self.close(connection)
+            return
+        connection.half_closed = True
+        if reader.state is State.FIRST_LINE or reader.state is State.TEXT:
+            self._take_text(connection, reader.text)
+        else:
+            self._take_last(connection, reader)

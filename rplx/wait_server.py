@@ -21,11 +21,11 @@ from greenlet import GreenletExit, greenlet
 
 from rplx import process
 from rplx.acceptor import BATCH, Acceptor
-from rplx.errors import RequestTimeout
+from rplx.errors import LengthRequired, Refusal, RequestTimeout
 from rplx.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
 from rplx.options import NEVER, WaitOptions
-from rplx.protocol.http_requests import HttpRequest, State
+from rplx.protocol.http_requests import HttpRequest, RequestReader, State
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
     CLOSED,
@@ -560,6 +560,11 @@ class WaitServer(Requests):
         connection.keep_alive = False
         connection.greenlet.throw(PollTimeout)
 
+    def _too_late(self, reader: RequestReader) -> Refusal:
+        if reader.state is State.UNTIL_END:
+            return LengthRequired("a POST needs a Content-Length")
+        return RequestTimeout(f"no whole request within {self.options.head_timeout:g} s")
+
     def _sweep(self) -> None:
         """All deadlines: one look a second over all connections, no timer for each."""
         now = time.monotonic()
@@ -575,7 +580,7 @@ class WaitServer(Requests):
             elif state == FINISHING:
                 self._look_at_progress(connection)
             elif state == READING and connection.reader is not None and connection.reader.state is not State.TEXT:
-                self.refuse(connection, RequestTimeout(f"no whole request within {self.options.head_timeout:g} s"))
+                self.refuse(connection, self._too_late(connection.reader))
             elif state == READING:
                 self.close(connection)
 

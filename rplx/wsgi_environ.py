@@ -58,7 +58,7 @@ def environ_of(connection: Connection, request: HttpRequest | bytes) -> dict[str
         key = _names.get(name) or _environ_name(name)
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]}, {text}" if key in environ else text
-    if "HTTP_TRANSFER_ENCODING" in environ:
+    if "HTTP_TRANSFER_ENCODING" in environ or (request.body and "CONTENT_LENGTH" not in environ):
         environ["CONTENT_LENGTH"] = str(len(request.body))
     return environ
 

@@ -87,7 +87,7 @@ class _Collector:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.strip()))  # llhttp leaves the blanks behind it (RFC 9110, 5.5)
 
     def on_body(self, data: bytes) -> None:
         if not self.body:
@@ -106,8 +106,10 @@ class RequestReader:
 
     `head_max` and `body_max` bound head and body in bytes. `until_end`: a body without a length, or with an empty one,
     goes on to the end of the client's sending half, as on the IN line; else it is empty, or refused (RFC 9112, 6.3).
-    `need_host`: refuse an HTTP/1.1 request without Host, or with a wrong one (RFC 9112, 3.2). A reader in State.START
-    holds nothing of its connection and may serve another.
+    `old_ends`: requests end as those of old listeners do: a POST without a length ends with the sending half, or where
+    the caller has seen enough of it, and a head may end there without its blank line. `need_host`: refuse a wrong Host
+    (RFC 9112, 3.2); without one, as old clients write it, an HTTP/1.1 request ends its connection as in HTTP/1.0. A
+    reader in State.START holds nothing of its connection and may serve another.
     """
 
     __slots__ = (
@@ -130,14 +132,18 @@ class RequestReader:
         "head_max",
         "head_size",
         "need_host",
+        "old_ends",
         "state",
         "until_end",
     )
 
-    def __init__(self, head_max: int, body_max: int, *, until_end: bool = False, need_host: bool = True) -> None:
+    def __init__(
+        self, head_max: int, body_max: int, *, until_end: bool = False, old_ends: bool = False, need_host: bool = True
+    ) -> None:
         self.head_max = head_max
         self.body_max = body_max
         self.until_end = until_end
+        self.old_ends = old_ends
         self.need_host = need_host
         self.state = State.START
         self._line_open = False  # whether the first line of plain text goes on
@@ -171,10 +177,10 @@ class RequestReader:
         return self._buffer.startswith(b"POST ")
 
     def has_marker(self, word: str) -> bool:
-        """Whether that holds a whole marker (protocol page, part 1)."""
+        """Whether that holds a whole marker (protocol page, part 1); in State.UNTIL_END, whether the body does."""
         if self._scan is None:
             self._scan = MarkerScan(word)
-        return self._scan.is_complete(self._buffer)
+        return self._scan.is_complete(self._collector.body if self.state is State.UNTIL_END else self._buffer)
 
     def _renew(self) -> None:
         self._collector = _Collector()
@@ -211,8 +217,8 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
             if collector.begun == 1 and collector.complete:
-                has_end = self._check_head(version) or not self.until_end
-                if has_end and head_end + (self._remaining or 0) == len(data):
+                framed = self._check_head(version)
+                if not self._is_open(method, framed) and head_end + (self._remaining or 0) == len(data):
                     self.head_size = head_end
                     requests.append(self._take(method))
                     return True
@@ -235,6 +241,8 @@ class RequestReader:
         state, self.state = self.state, State.CLOSED
         if state is State.UNTIL_END:
             return self._take()
+        if state is State.HEAD and self.old_ends:
+            return self._end_head()
         if state in (State.HEAD, State.BODY):
             raise BadRequest("the request was cut short")
         if state is State.FIRST_LINE:
@@ -242,6 +250,18 @@ class RequestReader:
         elif state is State.TEXT:
             self.state = state
         return None
+
+    def _end_head(self) -> HttpRequest:
+        """The sending half has ended before a head's blank line; its whole lines count. Errors: BadRequest."""
+        requests: list[HttpRequest] = []
+        self._looked = 0
+        self._head(self._buffer[: self._buffer.rindex(b"\n") + 1] + b"\r\n", requests)
+        if not requests and self.state is State.BODY:
+            raise BadRequest("the request was cut short")
+        request = requests[0] if requests else self._take()
+        request.keep_alive = False
+        self.state = State.CLOSED
+        return request
 
     def _step(self, data: bytes, requests: list[HttpRequest]) -> bytes:
         """One step on; gives what is left of `data`."""
@@ -330,7 +350,7 @@ class RequestReader:
         if head.count(b"\n") != head.count(b"\r\n"):
             head = _BARE_LINE_FEED.sub(b"\r\n", head)
         framed = self._parse_head(head)
-        if self._collector.complete and not framed and self.until_end:
+        if self._collector.complete and self._is_open(self._parser.get_method().decode("ascii"), framed):
             self.state = State.UNTIL_END
             self._keep_alive = False
             return rest
@@ -341,6 +361,10 @@ class RequestReader:
         self._head_count = len(self._collector.headers)
         self._framing = 0
         return rest
+
+    def _is_open(self, method: str, framed: bool) -> bool:
+        """Whether a body ends where the sending half ends."""
+        return not framed and (self.until_end or (self.old_ends and method == "POST"))
 
     def _head_end(self, buffer: bytes | bytearray) -> int:
         """Where the head in `buffer` ends, behind its blank line; 0 if that has not come."""
@@ -409,8 +433,10 @@ class RequestReader:
                     raise BadRequest("the only Transfer-Encoding here is chunked")
             elif name == b"expect" and version == "1.1":
                 self.expects_continue = value.lower() == b"100-continue"
-        if hosts > 1 or (not hosts and self.need_host and version == "1.1"):
+        if hosts > 1:
             raise BadRequest("a request has one Host header")
+        if not hosts and self.need_host:
+            self._keep_alive = False
         return framed
 
     def _body(self, data: bytes, requests: list[HttpRequest]) -> bytes:

@@ -141,8 +141,8 @@ CASES: list[Case] = [
     ),
     head("another header that looks like it", b"Transfer_Encoding: chunked", wait=SERVED),
     coded("Chunked", b"TRANSFER-ENCODING: Chunked", wait=SERVED),
-    Case("GET with a length", b"GET " + TARGET + b" HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1", SERVED),
-    coded("GET, chunked", CHUNKED, wait=SERVED)._replace(
+    Case("GET with a length", b"GET " + TARGET + b" HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1", SERVED, (405,)),
+    coded("GET, chunked", CHUNKED, wait=SERVED, in_=(405,))._replace(
         request=b"GET " + TARGET + b" HTTP/1.1\r\nHost: h\r\n" + CHUNKED + b"\r\n\r\n1\r\n1\r\n" + END
     ),
     Case(
@@ -218,7 +218,7 @@ CASES: list[Case] = [
     ),
     head("an expectation that the body has overtaken", b"Expect: 100-continue", wait=SERVED),
     # Host (RFC 9112, 3.2): clients of the IN line write what they like there
-    Case("no Host", b"POST " + TARGET + b" HTTP/1.1\r\nContent-Length: 1\r\n\r\n1", REFUSED, SERVED),
+    Case("no Host", b"POST " + TARGET + b" HTTP/1.1\r\nContent-Length: 1\r\n\r\n1", LAST, SERVED),
     head("two Hosts", b"Host: other", wait=REFUSED),
     Case("an empty Host", b"POST " + TARGET + b" HTTP/1.1\r\nHost:\r\nContent-Length: 1\r\n\r\n1", SERVED),
     *[host(text, wait=REFUSED) for text in ("a b", "a/b", "a@b", "a?b", "[::1", "a:b", "a\\b", "ä")],

@@ -19,6 +19,8 @@ WHOLE = [
     ("get", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", ("GET", b"/", "1.1", b"", True)),
     ("marker", b"GET /?identifier=5:a HTTP/1.1\r\n" + HOST + b"\r\n", ("GET", b"/?identifier=5:a", "1.1", b"", True)),
     ("1.0", b"GET / HTTP/1.0\r\n\r\n", ("GET", b"/", "1.0", b"", False)),
+    ("no host", b"GET / HTTP/1.1\r\n\r\n", ("GET", b"/", "1.1", b"", False)),
+    ("blanks behind a host", b"GET / HTTP/1.1\r\nHost: h \t \r\n\r\n", ("GET", b"/", "1.1", b"", True)),
     ("1.0 asks to stay", b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", ("GET", b"/", "1.0", b"", False)),
     ("close", b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", ("GET", b"/", "1.1", b"", False)),
     ("Close", b"GET / HTTP/1.1\r\nHost: h\r\nCONNECTION: x, Close\r\n\r\n", ("GET", b"/", "1.1", b"", False)),
@@ -107,7 +109,6 @@ def test_whatever_comes_breaks_nothing(data: bytes, places: list[int]) -> None:
 
 REFUSED = [
     ("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", BadRequest),
-    ("no host", b"GET / HTTP/1.1\r\n\r\n", BadRequest),
     ("0.9 in 1.x clothes", b"GET / HTTP/0.9\r\n\r\n", BadRequest),
     ("2.0", b"PRI * HTTP/2.0\r\n\r\n", BadRequest),
     ("two lengths", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", BadRequest),
@@ -264,10 +265,51 @@ def test_a_reader_serves_the_next_connection_after_reset() -> None:
     assert ([request.target for request in requests], refused) == ([b"/2"], "")
 
 
-def test_host_is_asked_for_where_it_is_needed() -> None:
+def test_without_host_the_connection_ends_where_one_is_needed() -> None:
     data = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
-    assert outcome(reader(), [data])[1] == "BadRequest: a request has one Host header"
-    assert len(outcome(reader(need_host=False), [data])[0]) == 1
+    assert [request.keep_alive for request in outcome(reader(), [data])[0]] == [False]
+    assert [request.keep_alive for request in outcome(reader(need_host=False), [data])[0]] == [True]
+
+
+@pytest.mark.parametrize("name", [b"Host", b"Expect", b"X-Realplexor", b"Origin", b"Connection"])
+def test_blanks_around_a_value_are_no_part_of_it(name: bytes) -> None:
+    data = b"GET / HTTP/1.0\r\n" + name + b": \t a \t \r\n\r\n"
+    for portions in ([data], bytewise(data)):
+        (request,) = outcome(reader(), portions)[0]
+        assert request.header(name.lower()) == b"a"
+
+
+def test_an_expectation_with_blanks_behind_it() -> None:
+    one = reader()
+    one.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue \r\n\r\n")
+    assert one.expects_continue
+
+
+class TestOldEnds:
+    """How old listeners end their requests."""
+
+    @pytest.mark.parametrize(
+        ("data", "target", "body"),
+        [
+            (b"GET /a HTTP/1.1\r\nHost: h\r\n", b"/a", b""),
+            (b"GET /a HTTP/1.1\r\nHost: h\r\nX: cut he", b"/a", b""),
+            (b"GET /a HTTP/1.1\nHost: h\n", b"/a", b""),
+            (b"GET /a HTTP/1.0\r\n", b"/a", b""),
+            (b"POST /a HTTP/1.1\r\nHost: h\r\n\r\nbo\r\n\r\ndy", b"/a", b"bo\r\n\r\ndy"),
+            (b"POST /a HTTP/1.1\r\nHost: h\r\n", b"/a", b""),
+        ],
+    )
+    def test_it(self, data: bytes, target: bytes, body: bytes) -> None:
+        for portions in ([data], bytewise(data)):
+            requests, refused, state = outcome(reader(old_ends=True), portions, end=True)
+            assert refused == ""
+            assert [(one.target, one.body, one.keep_alive) for one in requests] == [(target, body, False)]
+            assert state is State.CLOSED
+
+    def test_a_body_with_a_length_is_cut_short_as_ever(self) -> None:
+        data = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n"
+        for portions in ([data], [data + b"\r\nabc"]):
+            assert outcome(reader(old_ends=True), portions, end=True)[1] == "BadRequest: the request was cut short"
 
 
 def test_the_head_alone_of_a_body_without_length() -> None:

@@ -28,7 +28,7 @@ def readers(flags: int) -> list[tuple[RequestReader, bool]]:
     head_max, body_max = (512, 256) if flags & 2 else (8192, 204800)
     if flags & 1:
         return [RequestReader(body_max, body_max, until_end=True, need_host=False) for _ in range(3)]
-    return [RequestReader(head_max, body_max) for _ in range(3)]
+    return [RequestReader(head_max, body_max, old_ends=bool(flags & 4)) for _ in range(3)]
 
 
 def told(reader: RequestReader, portions: list[bytes], *, end: bool = False) -> tuple[list[HttpRequest], bool, State]:
