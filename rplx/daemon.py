@@ -49,7 +49,7 @@ def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
     config, lines = load()
     process.set_title(config.server.title)
     log = Log(config.log.verbosity, config.log.connections)
-    log.message(f"Starting. Opened files limit (ulimit -n): {process.raise_descriptor_limit()}.")
+    log.message(process.starting())
     for line in lines:
         log.message(line)
     try:

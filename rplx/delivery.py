@@ -107,7 +107,7 @@ class Delivery:
         done = room.sender is not None and room.sender(channel_set.listeners, body, crowd=self.listeners > CROWD)
         if room.log.connections and body:
             for _ in channel_set.listeners:
-                room.log_sending(1, len(body), ids)
+                room.log_sending(1, len(body), self.message.cursors)
         if done and not channel_set.was_split:
             channel_set.listeners.clear()  # they know their set: only the collector, which is off, would free them
         else:

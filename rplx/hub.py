@@ -6,6 +6,7 @@ listeners are answered and gone, and whoever comes later waits in a fresh set.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,17 @@ class Hub(Deliveries):
 
     # -- listening
 
-    def enter(self, cursors: dict[str, str | None], connection: Any = None, *, wait: bool = True) -> Entered:
+    def enter(
+        self,
+        cursors: dict[str, str | None],
+        connection: Any = None,
+        *,
+        wait: bool = True,
+        joined: Callable[[str], None] | None = None,
+    ) -> Entered:
         """A poll of `cursors` (id -> cursor, or None for now). Without `wait` it is answered even if nothing is due.
+
+        `joined` is called with the position, before it is known what is due.
 
         Errors: Unavailable.
         """
@@ -86,6 +96,8 @@ class Hub(Deliveries):
         listener = self.place(names, at, position, connection)
         engine.join(names)
         self.listening += 1
+        if joined is not None:
+            joined(position)
         try:
             body = self._due(names, at)
         except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 
 from rplx import listings
 from rplx.errors import TooLarge
@@ -37,7 +37,7 @@ class Executor:
         if isinstance(command, Watch):
             return self._watch(connection, command, login)
         assert isinstance(command, Stats)
-        self._received(connection, "STATS", ())
+        self._received(connection, "STATS", "")
         self._log.connection(connection, "sending stats")
         return b"" if login else self._hub.stats()
 
@@ -46,17 +46,14 @@ class Executor:
         credentials = identifiers.credentials
         self._logins.admit(connection.host, credentials)
         log = self._log
-        if log.connections:
-            limits = f"; limiters are ({', '.join(identifiers.limiters)})" if identifiers.limiters else ""
-            login = f'; login is "{credentials.login}"' if credentials else ""
-            log.connection(connection, f"parsed IDs{limits}{login}")
         if not identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
             return b""
+        if not command.data:
+            text = "the message is not JSON: it is empty" if self.options.check_json else commands.EMPTY_BODY
+            raise commands.EmptyBody(text, closes=False)
         if self.options.check_json:
             commands.check_json(command.data)
             self._hub.turns.rest()
-        elif not command.data:
-            raise commands.EmptyBody("passed empty HTTP body, ignored", closes=False)
         if credentials is not None:
             users = self._logins.users
             for id in [id for id in identifiers.cursors if not users.owns(credentials.login, id)]:
@@ -66,13 +63,15 @@ class Executor:
             if not identifiers.cursors:
                 return b""
         if log.connections:
-            log.connection(connection, f"added data for [{','.join(identifiers.cursors)}]")
+            added = f"added data for [{','.join(identifiers.cursors)}]"
+            command.stored = partial(log.connection, connection, added)
         return replies.receipt(self._hub.publish(command))
 
     def _online(self, connection: Connection, command: Online, login: str | None) -> bytes:
-        self._received(connection, "ONLINE", command.prefixes)
+        self._received(connection, "ONLINE", command.arguments)
         prefixes = self._owned(login, command.prefixes)
         if prefixes is None:
+            self._log.connection(connection, "sending 0 online identifiers")
             return b""
         online = self._hub.engine.online(prefixes)
         if len(online) > self.options.max_online:
@@ -81,8 +80,7 @@ class Executor:
         return listings.online(online, self._hub.turns.rest)
 
     def _watch(self, connection: Connection, command: Watch, login: str | None) -> bytes:
-        arguments = () if command.position is None else (command.position, *command.prefixes)
-        self._received(connection, "WATCH", arguments)
+        self._received(connection, "WATCH", command.arguments)
         engine = self._hub.engine
         newest = engine.position()
         position = _whole(command.position)
@@ -91,14 +89,15 @@ class Executor:
             return replies.fake_event(newest)
         prefixes = self._owned(login, command.prefixes)
         if prefixes is None:
+            self._log.connection(connection, "sending 0 events")
             return b""
         events = engine.events(position, prefixes)
         self._log.connection(connection, f"sending {len(events)} events")
         return replies.events(events)
 
-    def _received(self, connection: Connection, name: str, arguments: Iterable[str]) -> None:
+    def _received(self, connection: Connection, name: str, arguments: str) -> None:
         if self._log.connections:
-            self._log.connection(connection, f"received aux command: {' '.join([name, *arguments])}")
+            self._log.connection(connection, f"received aux command: {name} {arguments}".rstrip(" "))
 
     def _owned(self, login: str | None, prefixes: tuple[str, ...]) -> tuple[str, ...] | None:
         """The prefixes that the login may ask about; None if it may ask about none of them."""

@@ -21,7 +21,7 @@ class Connection:
     The bare socket and a watcher when it would block: gevent's own socket object took 60 µs of the 200 of a send.
     """
 
-    __slots__ = ("_sock", "_timeout", "host", "lingers", "port", "reader")
+    __slots__ = ("_sock", "_timeout", "host", "lingers", "parsed", "port", "reader")
     line = "IN"
 
     def __init__(self, sock: _socket.socket, address: Any, timeout: float) -> None:
@@ -30,6 +30,7 @@ class Connection:
         self.host: str = address[0]
         self.port: int = address[1]
         self.reader: RequestReader | None = None
+        self.parsed = False  # whether the log has the list of the request that is coming in
         self.lingers = False  # whether its client may still send when it ends
 
     @property

@@ -18,7 +18,7 @@ from rplx.in_pool import ReusingPool
 from rplx.lingering import Lingering
 from rplx.log import Log
 from rplx.logins import Logins
-from rplx.messages import Command, Send
+from rplx.messages import Command, Identifiers, Send
 from rplx.options import Config
 from rplx.process import show_address
 from rplx.protocol import commands, replies
@@ -134,7 +134,7 @@ class InServer:
         log = self.log
         while not (self._stopping and reader.state is State.START):
             data = connection.receive()
-            if log.connections:
+            if log.connections and data:
                 log.connection(connection, f"read {len(data)} bytes")
             try:
                 if not data:
@@ -144,6 +144,8 @@ class InServer:
                     return
                 if reader.error is not None:
                     raise reader.error
+                if log.connections and not connection.parsed:
+                    self._log_list_so_far(connection, reader)
                 if reader.state is State.TEXT:
                     if self._talk_text(connection, reader):
                         return
@@ -157,7 +159,7 @@ class InServer:
                 log.counted("IN: TLS", f"IN: {connection.host}: {error.text}")
                 return
             except Refusal as error:
-                log.refused(connection, error.text, error.trouble)
+                self._log_refusal(connection, error)
                 # Plain text has no refusals but those of a login (parts 3 and 7.3).
                 if reader.state is not State.TEXT or isinstance(error, AccessDenied):
                     connection.send_last(replies.refusal(error))
@@ -170,7 +172,31 @@ class InServer:
             connection.send(self._answer(connection, request)[0])
         elif reader.state is State.TEXT:
             self._limit(reader)
+            if self.log.connections:
+                self._log_list(connection, commands.list_so_far(None, reader.text + b"\n", self.parser))
             self._answer_text(connection, commands.command_of_text(reader.text, self.parser))
+
+    def _log_list_so_far(self, connection: Connection, reader: RequestReader) -> None:
+        """Tells of the list as soon as it is complete (part 4)."""
+        if reader.state is State.TEXT and reader.text_size <= EARLY_COMMAND_MAX:
+            self._log_list(connection, commands.list_so_far(None, reader.text, self.parser))
+        elif reader.state in (State.BODY, State.UNTIL_END):
+            self._log_list(connection, commands.list_so_far(reader.head(), b"", self.parser))
+
+    def _log_list(self, connection: Connection, identifiers: Identifiers | None) -> None:
+        if connection.parsed or identifiers is None:
+            return
+        connection.parsed = True
+        credentials, limiters = identifiers.credentials, identifiers.limiters
+        limits = f"; limiters are ({', '.join(limiters)})" if limiters else ""
+        login = f'; login is "{credentials.login}"' if credentials else ""
+        self.log.connection(connection, f"parsed IDs{limits}{login}")
+
+    def _log_refusal(self, connection: Connection, error: Refusal) -> None:
+        if isinstance(error, commands.EmptyBody):  # ignored, so it is no error
+            self.log.connection(connection, commands.EMPTY_BODY)
+        else:
+            self.log.refused(connection, error.text, error.trouble)
 
     def _talk_text(self, connection: Connection, reader: RequestReader) -> bool:
         """A plain text request has grown; True if it was a whole command. Errors: Refusal."""
@@ -211,11 +237,14 @@ class InServer:
 
     def _answer(self, connection: Connection, request: HttpRequest) -> tuple[bytes, bool]:
         """The answer to an HTTP request, and whether the connection is kept."""
+        if self.log.connections:
+            self._log_list(connection, commands.list_of(request, self.parser))
+            connection.parsed = False  # the next request has a list of its own
         try:
             text = self._executor.execute(connection, commands.command_of_http(request, self.parser, self._door))
             keep_alive = request.keep_alive and not self.draining
             return replies.answer(text, keep_alive=keep_alive), keep_alive
         except Refusal as error:
-            self.log.refused(connection, error.text, error.trouble)
+            self._log_refusal(connection, error)
             keep_alive = request.keep_alive and not self.draining and not error.closes
             return replies.refusal(error, keep_alive=keep_alive), keep_alive

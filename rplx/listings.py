@@ -27,7 +27,7 @@ def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> bytes:
     pairs: dict[str, str] = {}
     for process, listeners in enumerate([here(), *engine.elsewhere()]):
         for number, names, cursors in listeners:
-            handle = f"({process << 48 | number:#x})"  # addresses have 48 bits
+            handle = f"(0x{process << 48 | number:012x})"  # addresses have 48 bits; scripts cut such lines by position
             pairs[handle] = ", ".join([f"{cursor}:{name}" for cursor, name in zip(cursors, names, strict=True)])
             for name in names:
                 handles.setdefault(name, []).append(handle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -42,6 +42,8 @@ class Identifiers:
     cursors: dict[str, str | None]
     limiters: dict[str, str | None] = field(default_factory=dict)
     credentials: Credentials | None = None
+    count: int = field(default=1, compare=False)
+    """Items that name an id, double ones too."""
 
 
 @dataclass(slots=True)  # not frozen: that triples the time of making one
@@ -64,10 +66,14 @@ class Message:
 
 @dataclass(slots=True)  # not frozen: that triples the time of making one
 class Send:
-    """Store `data` in the channels of `identifiers` (part 3, Send)."""
+    """Store `data` in the channels of `identifiers` (part 3, Send).
+
+    `stored` is called when it is stored, before listeners are woken; where an engine cannot tell that moment, earlier.
+    """
 
     identifiers: Identifiers
     data: bytes
+    stored: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Online:
 
     prefixes: tuple[str, ...] = ()
     credentials: Credentials | None = None
+    arguments: str = field(default="", compare=False)  # as they came
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Watch:
     position: str | None = None
     prefixes: tuple[str, ...] = ()
     credentials: Credentials | None = None
+    arguments: str = field(default="", compare=False)  # as they came
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,11 @@ def check_user(user: str) -> None:
         raise ConfigError([f'server.user: there is no user "{user}" on this machine']) from None
 
 
+def starting() -> str:
+    """The log's first line; raises the limit of open files."""
+    return f"Starting. Opened files limit (ulimit -n): {raise_descriptor_limit()}."
+
+
 def hold_signals() -> None:
     """Signals that a server handles wait from now on, in this process and those forked from it; others end nobody."""
     for number in IGNORED_SIGNALS:

@@ -56,6 +56,7 @@ class Worker:
         self.started = 0.0
         self.delay = 0.0  # seconds that were waited, or are, before it is started again
         self.start_at = 0.0
+        self.has_died = False
         self.kill_at = 0.0  # 0: it has not been told to end
 
 
@@ -126,6 +127,8 @@ class Supervisor:
 
     def _work(self, worker: Worker) -> int:
         log = Log(self._config.log.verbosity, self._config.log.connections)
+        if worker.has_died:
+            self._print_start(worker, log)
         try:
             return self._serve(
                 self._config,
@@ -154,6 +157,16 @@ class Supervisor:
         if not self._awaited:
             self._look_at = time.monotonic() + LOOK_EVERY
             process.notify("READY=1", self._log)
+
+    def _print_start(self, worker: Worker, log: Log) -> None:
+        """The lines of the start again, as the old server printed them when it was started again."""
+        log.message(process.starting())
+        with contextlib.suppress(Exception):  # a wrong file was told of; what serves goes on with what it had
+            for line in self._load()[1]:
+                log.message(line)
+        for name, sockets in (("WAIT", worker.sockets.wait), ("IN", worker.sockets.in_)):
+            for sock in sockets:
+                log.message(f"{name}: listening {process.show_address(sock)}")
 
     def _tell_ready(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -210,6 +223,7 @@ class Supervisor:
 
     def _died(self, worker: Worker, code: int) -> None:
         self._log.message("Normally terminated." if code == 0 else f"The server ended with status {code}.")
+        worker.has_died = True
         now = time.monotonic()
         young = now - worker.started < YOUNG
         worker.delay = min(max(1.0, worker.delay * 2), DELAY_MAX) if young and code else 0.0

@@ -53,7 +53,7 @@ class Requests(Connections):
             except OSError:
                 self.close(connection)
                 return
-            if self.log.connections:
+            if self.log.connections and data:
                 self.log.connection(connection, f"read {len(data)} bytes")
             try:
                 if data:

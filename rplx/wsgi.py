@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rplx.engines import is_shared
@@ -80,7 +81,8 @@ class Application:
                 return self._preflight(environ, start_response)
             if method not in ("GET", "POST", "HEAD"):
                 raise MethodNotAllowed(f"{method} is not served here; use GET or POST")
-            cursors = listened_to(self._identifiers(environ))
+            identifiers = self._identifiers(environ)
+            cursors = listened_to(identifiers)
             first = next(iter(cursors), None)
             if first is None:
                 raise BadRequest("Empty identifier passed")
@@ -88,7 +90,7 @@ class Application:
                 return self._page(first, environ, start_response)
             if method == "HEAD":
                 raise MethodNotAllowed("HEAD is not served here; use GET or POST")
-            return self._poll(cursors, environ, start_response)
+            return self._poll(cursors, identifiers.count, environ, start_response)
         except Refusal as error:
             return self._refuse(error, environ, start_response)
 
@@ -131,7 +133,9 @@ class Application:
 
     # -- answers
 
-    def _poll(self, cursors: dict[str, str | None], environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _poll(
+        self, cursors: dict[str, str | None], count: int, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
         if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
             # A foreign page's script, image or opaque fetch: it may read nothing, so not even when something came.
             raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
@@ -142,7 +146,10 @@ class Application:
         if connection is None:
             room = self._waiting_room(environ)
             wait = wait and room.open
-        entered = self.hub.enter(cursors, connection, wait=wait)
+        joined = None
+        if self.log.connections and connection is not None:
+            joined = partial(self._registered, connection, cursors, count)
+        entered = self.hub.enter(cursors, connection, wait=wait, joined=joined)
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:
@@ -151,14 +158,15 @@ class Application:
             start_response("200 OK", headers)
             return [PREFIX, entered.body]  # a long one is shared by many, and not copied
         if connection is not None:
-            if self.log.connections:
-                connection.name = _name(cursors, entered.position)
-                self.log.connection(connection, f"{connection.name} registered")
             start_response("200 OK", headers)
             environ["rplx.listener"] = listener
             return []
         kept = _keeps_alive(environ)
         return Poll(room, listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
+
+    def _registered(self, connection: Any, cursors: dict[str, str | None], count: int, position: str) -> None:
+        connection.name = _name(cursors, count, position)
+        self.log.connection(connection, f"{connection.name} registered")
 
     def _waiting_room(self, environ: Environ) -> WaitingRoom:
         """Errors: Unavailable if polls cannot wait in this server."""
@@ -287,10 +295,10 @@ def _keeps_alive(environ: Environ) -> bool:
     return environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "close" not in environ.get("HTTP_CONNECTION", "").lower()
 
 
-def _name(cursors: dict[str, str | None], position: str) -> str:
-    """What the log calls a listener (part 4): its first id, and how many more."""
+def _name(cursors: dict[str, str | None], count: int, position: str) -> str:
+    """What the log calls a listener (part 4): its first id, and how many more were named, double ones too."""
     id, cursor = next(iter(cursors.items()))
-    more = f",(and {len(cursors) - 1} more)" if len(cursors) > 1 else ""
+    more = f",(and {count - 1} more)" if count > 1 else ""
     return f"[{cursor or position}:{id}{more}]"
 
 

@@ -44,7 +44,7 @@ class Engine(Protocol):
         """A new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
 
     def append(self, send: Send) -> dict[str, str]:
-        """Stores a message and announces it; gives the receipt, id -> cursor.
+        """Stores a message, calls its `stored` and announces it; gives the receipt, id -> cursor.
 
         Errors: InsufficientStorage when history is full, Unavailable.
         """

@@ -75,6 +75,8 @@ class MemoryEngine:
                 before = channel.size
             channel.add(cursor_value(cursor), message, limit, now)
             self._size += channel.size - before
+        if send.stored is not None:
+            send.stored()
         self.announce(message)
         return cursors
 

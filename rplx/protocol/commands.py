@@ -6,7 +6,7 @@ import json
 import re
 from typing import NoReturn
 
-from rplx.errors import BadRequest
+from rplx.errors import BadRequest, Refusal
 from rplx.messages import Command, Credentials, Identifiers, Online, Send, Stats, Watch
 from rplx.protocol.door import MARKER, OPEN, Door
 from rplx.protocol.http_requests import HttpRequest
@@ -16,6 +16,7 @@ from rplx.protocol.identifiers import IdentifierParser
 _COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?(?:\r?\n\r?\n|\r?\n?\Z)")
 _WHOLE_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?\r?\n\r?\n")
 _BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")
+EMPTY_BODY = "passed empty HTTP body, ignored"
 _NO_CHANNEL = "no channel given, and no command (ONLINE, WATCH or STATS)"
 
 
@@ -49,6 +50,19 @@ def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, ha
     door.check_method(request.method, whole=has_length)
     if request.method == "GET" and (bool(identifiers.cursors) if identifiers else not has_length):
         raise door.listener()
+
+
+def list_so_far(head: HttpRequest | None, text: bytes, parser: IdentifierParser) -> Identifiers | None:
+    """The list of a request that is still coming in, once it is complete: of its HTTP head, or of plain text."""
+    try:
+        return parser.in_text(text, complete=False) if head is None else marker_of_head(head, parser)
+    except Refusal:
+        return None  # told when the request is judged
+
+
+def list_of(request: HttpRequest, parser: IdentifierParser) -> Identifiers | None:
+    """The list of a whole HTTP request, wherever it stands; None if there is none, or a wrong one."""
+    return list_so_far(request, b"", parser) or list_so_far(None, request.body, parser)
 
 
 def _command_of_body(request: HttpRequest, identifiers: Identifiers | None, parser: IdentifierParser) -> Command:
@@ -93,7 +107,7 @@ def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
     head, body = (data, None) if blank is None else (data[: blank.start()], data[blank.end() :])
     identifiers = parser.in_text(head, complete=True)
     if body is None:
-        raise EmptyBody("passed empty HTTP body, ignored")
+        raise EmptyBody(EMPTY_BODY)
     return _command(body, identifiers or Identifiers({}), old_form=identifiers is not None)
 
 
@@ -129,11 +143,12 @@ def _command(body: bytes, identifiers: Identifiers, *, old_form: bool) -> Comman
 
 def _make(match: re.Match[bytes], credentials: Credentials | None) -> Command:
     name = match[1].upper()
-    arguments = (match[2] or b"").decode("utf-8", "replace").split()
+    text = (match[2] or b"").decode("utf-8", "replace")
+    arguments = text.split()
     if name == b"ONLINE":
-        return Online(tuple(arguments), credentials)
+        return Online(tuple(arguments), credentials, text)
     if name == b"WATCH":
-        return Watch(arguments[0] if arguments else None, tuple(arguments[1:]), credentials)
+        return Watch(arguments[0] if arguments else None, tuple(arguments[1:]), credentials, text)
     return Stats(credentials)
 
 

@@ -76,9 +76,13 @@ class IdentifierParser:
         login, password, items = match.groups()
         cursors: dict[str, str | None] = {}
         limiters: dict[str, str | None] = {}
-        for item in dict.fromkeys(items.split(b",")):  # the same item any number of times is one
+        given = items.split(b",")
+        distinct = dict.fromkeys(given)  # the same item any number of times is one
+        count = len(given)
+        for item in distinct:
             parts = _ITEM.fullmatch(item)
             if parts is None:
+                count -= 1
                 continue
             star, cursor, id = parts.groups()
             if len(id) > self.id_max:
@@ -91,7 +95,7 @@ class IdentifierParser:
         credentials = (
             None if login is None else Credentials(login.decode(), password.decode("utf-8", "surrogateescape"))
         )
-        return Identifiers(cursors, limiters, credentials)
+        return Identifiers(cursors, limiters, credentials, count)
 
 
 def unescaped(data: bytes) -> bytes:

@@ -211,6 +211,8 @@ class RedisEngine:
     # -- history
 
     def append(self, send: Send) -> dict[str, str]:
+        if send.stored is not None:
+            send.stored()  # others may announce it before this one knows that it is stored
         given = send.identifiers.cursors
         by_tag: dict[str, list[str]] = {}
         for id in given:
