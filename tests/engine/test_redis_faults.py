@@ -438,6 +438,24 @@ class TestLoss:
         eventually(lambda: one.announced() == ["1", "2"])
         assert one.gaps(a=newest) == []
 
+    def test_who_is_online_is_told_again_or_not_known(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
+        one, two = pair
+        one.engine.join(("a",))
+        two.engine.join(("a", "b"))
+        eventually(lambda: one.engine.online() == two.engine.online() == {"a": 2, "b": 1})
+        for tested in (one, two):
+            with server.client() as client:
+                client.flushall()
+            refused = 0
+            while True:
+                try:
+                    assert tested.engine.online() == {"a": 2, "b": 1}  # never less
+                    break
+                except Unavailable:
+                    refused += 1
+                    gevent.sleep(0.02)
+            assert refused
+
     def test_emptied_and_sent_to_at_once(self, server: RedisServer, pair: tuple[Tested, Tested]) -> None:
         one, two = pair
         one.enter("a")

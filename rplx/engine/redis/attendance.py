@@ -26,6 +26,7 @@ from rplx.options import PresenceOptions
 TAG = "presence"  # all of it lives in one slot
 PROCESS_TIMEOUT = 15.0  # seconds without a sign of life after which a process's listeners are taken out
 BEAT_EVERY = 1.0  # seconds between two signs of life
+TOLD_AGAIN = BEAT_EVERY + 0.5  # seconds after which all processes have seen a loss, and told their listeners again
 STALL = 4.0  # seconds without a beat of anybody after which Redis must have been away
 HOLD = 3.0  # seconds after such a time in which nobody is taken out or goes offline: the others are just coming back
 FLUSH_EVERY = 0.01  # seconds in which comings and goings gather before Redis is told
@@ -57,6 +58,8 @@ class Attendance:
         self._names = names
         self._submit = submit
         self._registered = False
+        self._since = b""  # when presence in Redis began, as of the last look
+        self._whole_at = 0.0  # when all processes have told it again after a loss, monotonic seconds
         self._work = Event()
         self._telling: AsyncResult[None] | None = None  # what comes of the telling under way
         self._greenlets = [spawn_forever(self._tell_forever), spawn_forever(self._beat_forever)]
@@ -156,7 +159,8 @@ class Attendance:
         times = (int(PROCESS_TIMEOUT * 1000), int(STALL * 1000), int(HOLD * 1000))
         while True:
             try:
-                known, asked = self._submit(TAG, "beat", (3, *keys, self.process, *times)).get(_beaten)
+                known, asked, since = self._submit(TAG, "beat", (3, *keys, self.process, *times)).get(_beaten)
+                self._compare(since)
                 if not known:
                     self.tell_anew()
                 self._answer(asked)
@@ -248,8 +252,22 @@ class Attendance:
         if self._has_to_tell():
             self.tell()
 
+    def _compare(self, since: bytes) -> None:
+        """Presence is kept since then: if that is not as it was, it was lost, and others have to tell it again, too."""
+        if self._since and since != self._since:
+            self._whole_at = time.monotonic() + TOLD_AGAIN
+            self.tell_anew()
+        self._since = since or self._since
+
+    def _check_known(self) -> None:
+        """Errors: Unavailable if Redis has lost what it knew of presence, and not all have told it again."""
+        self._compare(self._ask(_text, "HGET", self._names.presence("state"), "since"))
+        if time.monotonic() < self._whole_at:
+            raise Unavailable("Redis has lost who is online, and is being told; try again", closes=False)
+
     def online(self, prefixes: Sequence[str]) -> dict[str, int]:
         """Errors: Unavailable."""
+        self._check_known()
         self._tell_now()
         match = f"{prefixes[0]}*" if len(prefixes) == 1 and prefixes[0].isidentifier() else "*"
         begins = Prefixes(prefixes)
@@ -288,9 +306,13 @@ class Attendance:
 # -- what answers are made of; what is raised here tells that one is none
 
 
-def _beaten(answer: Any) -> tuple[int, list[bytes]]:
-    known, asked = answer
-    return int(known), [bytes(question) for question in asked]
+def _beaten(answer: Any) -> tuple[int, list[bytes], bytes]:
+    known, asked, since = answer
+    return int(known), [bytes(question) for question in asked], since + b""
+
+
+def _text(answer: Any) -> bytes:
+    return b"" if answer is None else answer + b""
 
 
 def _swept(answer: Any) -> tuple[list[str], list[str], int, int]:
