@@ -55,6 +55,10 @@ class Connection:
             except BlockingIOError:
                 wait_write(self._sock.fileno(), self._timeout, TimeoutError())
 
+    def is_between_requests(self) -> bool:
+        """Whether it has had an answer over HTTP, and nothing of another request has come."""
+        return self.reader is not None and self.reader.state is State.START and self.reader.head_size > 0
+
     def end_if_idle(self) -> None:
         """Between two requests, makes the next thing received the end; one that has come is answered before it."""
         if self.reader is None or self.reader.state is State.START:

@@ -114,7 +114,10 @@ class InServer:
         try:
             self._talk(connection)
         except TimeoutError:
-            log.connection_error(connection, "timeout")
+            if connection.is_between_requests():
+                log.connection(connection, "timeout")  # how every kept connection ends that is no longer needed
+            else:
+                log.connection_error(connection, "timeout")
         except OSError as error:
             log.connection(connection, f"connection lost: {error.strerror}")
         finally:

@@ -67,6 +67,9 @@ class Server:
             application = Demo(self.application, self.hub)
         self.wait_server = WaitServer(application, self.hub, config.wait, log)
         self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
+        # Ports alone: whoever polls is told, and need not know how the machine's other addresses are called.
+        in_ports = ", ".join(f"port {sock.getsockname()[1]}" for sock in sockets.in_)
+        self.application.in_line = f"{in_ports} (in.listen)"
         wait_line = ", ".join(map(process.show_address, sockets.wait)) + " (wait.listen)"
         parser = _parser(config, config.in_.max_ids)
         self.in_server = InServer(self.hub, config, parser, self._users, log, wait_line=wait_line)

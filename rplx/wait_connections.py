@@ -16,6 +16,7 @@ from rplx.options import WaitOptions
 from rplx.protocol.http_requests import HttpRequest
 from rplx.wait_connection import CLOSED, WORKING, Connection
 
+COUNTED = (408, 431)  # refusals that the log counts where it does not tell each: slow and long heads may be attacks
 GROWTH = 1024  # places that the table grows by
 
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -87,6 +88,8 @@ class Connections:
     def refuse(self, connection: Connection, error: Refusal) -> None:
         """Answers a request that is not one, and ends the connection."""
         self.log.connection_error(connection, error.text)
+        if error.status in COUNTED and not self.log.connections:
+            self.log.counted(f"WAIT: {error.status}", f"WAIT: {connection.host}: refused, {error.text}")
         connection.state = WORKING
         connection.keep_alive = False
         text = f"{error.text}\n"

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 
+ORIGINS_NAMED = 100  # origins that the log names; further ones are counted
+ORIGIN_SHOWN = 200  # characters of one
+
+_COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
 _NO_SNIFF = ("X-Content-Type-Options", "nosniff")
@@ -54,6 +58,8 @@ class Application:
         self.hub = hub
         self.log = log
         self._room = room
+        self.in_line = "in.listen"  # where who sends to this line finds the other
+        self._named_origins: set[str] = set()
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -102,9 +108,15 @@ class Application:
             return self.parser.in_text(text, complete=True) or Identifiers({})
         target = _target(environ).encode("latin-1", "replace")
         identifiers = self.parser.in_target(target)
+        body = b""
         if identifiers is None and environ["REQUEST_METHOD"] == "POST":
-            identifiers = self.parser.in_data(self._body(environ))
+            body = self._body(environ)
+            identifiers = self.parser.in_data(body)
         if identifiers is None:
+            if "HTTP_X_REALPLEXOR" in environ or _COMMAND.match(body):
+                raise BadRequest(
+                    f"this is the WAIT line of listeners: send, and ask by commands, on the IN line, {self.in_line}"
+                )
             if environ.get("PATH_INFO", "/") not in ("", "/"):
                 raise NotFound("nothing is served at this path")
             raise BadRequest("Empty identifier passed")
@@ -188,7 +200,23 @@ class Application:
             headers = [*headers, ("X-Realplexor-Gap", ",".join(entered.gaps))]
         if self._origins:
             headers = headers + self._cors(environ)
+        if "HTTP_ORIGIN" in environ:
+            self._check_origin(environ, headers)
         return headers
+
+    def _check_origin(self, environ: Environ, headers: Headers) -> None:
+        """Tells the operator of pages that may read nothing: they themselves are told by their browser alone."""
+        origin = environ["HTTP_ORIGIN"][:ORIGIN_SHOWN]
+        if any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+            return
+        if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.endswith("://" + environ.get("HTTP_HOST", "")):
+            return
+        if origin not in self._named_origins and len(self._named_origins) < ORIGINS_NAMED:
+            self._named_origins.add(origin)
+            self.log.message(f"WAIT: pages of {origin} can read nothing here, as it is not among wait.allowed_origins")
+            return
+        text = f"WAIT: pages of origins that are not among wait.allowed_origins ask for polls, {origin} for one"
+        self.log.counted("WAIT: origins", text)
 
     def _cors(self, environ: Environ) -> Headers:
         """What lets a page of another origin read the answer (Fetch standard, 3.2)."""
@@ -209,6 +237,8 @@ class Application:
             raise MethodNotAllowed("OPTIONS is served for preflights alone; use GET or POST")
         headers = self._cors(environ)
         if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+            if "HTTP_ORIGIN" in environ:
+                self._check_origin(environ, headers)
             raise Forbidden("this origin is not among wait.allowed_origins")
         headers += [
             ("Access-Control-Allow-Methods", "GET, POST"),
@@ -253,6 +283,8 @@ class Application:
         connection = environ.get("rplx.connection")
         if connection is not None:
             self.log.refused(connection, error.text, error.trouble)
+        if isinstance(error, Forbidden) and not self.log.connections:
+            self.log.counted("WAIT: 403", f"WAIT: {environ.get('REMOTE_ADDR')}: refused, {error.text}")
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         return refuse(error, environ, start_response, self._cors(environ) if self._origins else ())
 

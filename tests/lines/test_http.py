@@ -78,7 +78,6 @@ COUNTS = [
 NOT = [
     http("GET / HTTP/1.1\nHost: h\nReferer: http://h/?identifier=1:~a"),
     http("GET / HTTP/1.1\nHost: h\nCookie: identifier=1:~a"),
-    http("GET / HTTP/1.1\nHost: h\nX-Realplexor: identifier=1:~a"),
     http("GET / HTTP/1.1\nHost: identifier=~a"),
     http("GET /?Identifier=1:~a HTTP/1.1\nHost: h"),
     http("GET /?xidentifier=1:~a HTTP/1.1\nHost: h"),

@@ -8,6 +8,8 @@ import pytest
 
 from tests.lines.wire import Wire, http, own
 
+WRONG_LINE = r"this is the WAIT line of listeners: send, and ask by commands, on the IN line, port \d+ \(in\.listen\)"
+
 # Bytes in, status line and reason out.
 ON_WAIT: list[tuple[str, bytes, bytes, str]] = [
     ("no channel", http("GET / HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
@@ -38,6 +40,9 @@ ON_WAIT: list[tuple[str, bytes, bytes, str]] = [
         b"400 Bad Request",
         "a request has one Host header",
     ),
+    ("a send", http("POST / HTTP/1.1\nHost: h\nX-Realplexor: identifier=~a", b"1"), b"400 Bad Request", WRONG_LINE),
+    ("another send", http("GET / HTTP/1.1\nHost: h\nX-Realplexor: identifier=~a"), b"400 Bad Request", WRONG_LINE),
+    ("a command", http("POST / HTTP/1.1\nHost: h", b"ONLINE ~\n\n"), b"400 Bad Request", WRONG_LINE),
     ("another version", http("GET /?identifier=~a HTTP/3.0\nHost: h"), b"400 Bad Request", ".*"),
     (
         "two lengths",

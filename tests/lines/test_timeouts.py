@@ -93,6 +93,13 @@ class TestInTimeout:
         assert 0.9 < seconds(begin) < 1.7
         wire.server.wait_for(rf"IN: {sender.peer}: ERROR: timeout")
 
+    def test_between_two_requests_it_is_no_error(self, wire: Wire, prefix: str) -> None:
+        sender = wire.on_in(http(f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h", b"1"))
+        sender.answer()
+        assert sender.rest() == b""
+        wire.server.wait_for(rf"IN: {sender.peer}: DEBUG: timeout")
+        assert not [line for line in wire.server.log if f"IN: {sender.peer}: ERROR" in line]
+
     def test_each_byte_renews_it(self, wire: Wire, prefix: str) -> None:
         sender = wire.on_in(f"identifier=5:{prefix}a\n".encode())
         for byte in b"\n[1]":
