@@ -7,32 +7,55 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { parse } from 'acorn';
+import ts from 'typescript';
 
 const LIMIT = 5 * 1024; // bytes, minified and gzipped
 const here = new URL('./', import.meta.url);
 const text = (path) => readFileSync(new URL(path, here), 'utf8');
 const banner = { js: `/* rplx ${JSON.parse(text('package.json')).version}, MIT licence */` };
 
-async function bundle(contents, format) {
-  const result = await build({
-    stdin: { contents, resolveDir: fileURLToPath(here) },
-    bundle: true,
-    minify: true,
-    write: false,
-    charset: 'utf8',
-    target: 'es2022',
-    format,
-    banner,
-  });
+async function bundle(contents, options) {
+  const stdin = { contents, resolveDir: fileURLToPath(here) };
+  const result = await build({ stdin, bundle: true, write: false, charset: 'utf8', target: 'es2022', ...options });
   return result.outputFiles[0].text;
 }
 
-const module_ = await bundle(`export * from './realplexor.js'; export { default } from './realplexor.js';`, 'esm');
-const classic = await bundle(
-  `import { Dklab_Realplexor } from './realplexor.js'; globalThis.Dklab_Realplexor = Dklab_Realplexor;`,
-  'iife',
-);
-const loader = await bundle(`import './src/loader.js';`, 'iife');
+/** What a class that extends another needs; no static members are inherited here. */
+const EXTENDS = `function __extends(derived, base) {
+  derived.prototype = Object.create(base.prototype);
+  derived.prototype.constructor = derived;
+}`;
+
+/** A script for old browsers: no syntax beyond ES5. Private members become plain ones, whose names are then shortened. */
+async function es5(contents) {
+  const plain = {
+    name: 'plain members',
+    setup: (building) =>
+      building.onLoad({ filter: /\.js$/ }, ({ path }) => ({ contents: readFileSync(path, 'utf8').replace(/#(?=[a-z])/gi, '_') })),
+  };
+  const modern = await bundle(contents, { format: 'esm', plugins: [plain] });
+  const compilerOptions = { target: ts.ScriptTarget.ES5, module: ts.ModuleKind.None, noEmitHelpers: true };
+  const { outputText } = ts.transpileModule(modern, { compilerOptions, fileName: 'script.js' });
+  const code = await bundle(EXTENDS + outputText, { format: 'iife', target: 'es5', minify: true, mangleProps: /^_[a-z]/, banner });
+  const helper = /\b__(?!extends)[a-z]+(?=\()/i.exec(outputText);
+  if (helper) throw new Error(`the classic script needs ${helper[0]}`);
+  parse(code, { ecmaVersion: 5 });
+  return code;
+}
+
+const module_ = await bundle(`export * from './realplexor.js'; export { default } from './realplexor.js';`, {
+  format: 'esm',
+  minify: true,
+  banner,
+});
+const classic = await es5(`
+  import { Dklab_Realplexor, Realplexor } from './realplexor.js';
+  var page = typeof globalThis === 'undefined' ? window : globalThis;
+  page.Realplexor = Realplexor;
+  page.Dklab_Realplexor = Dklab_Realplexor;
+`);
+const loader = await es5(`import './src/loader.js';`);
 
 const iframe = text('iframe.html').replace('<script src="src/loader.js"></script>', () => `<script>${loader}</script>`);
 if (!iframe.includes(loader)) throw new Error('iframe.html has no place for the loader');

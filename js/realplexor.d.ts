@@ -8,7 +8,7 @@ export interface RealplexorOptions {
   login?: string | null;
   /** The word before = in the marker, the server's option `pages.identifier`. Default: "identifier". */
   identifier?: string;
-  /** Seconds after which the server ends a poll with nothing to send, its option `wait.timeout`. Default: 300. */
+  /** Seconds after which the server ends a poll with nothing to send, its option `wait.timeout`; 0: never. Default: 300. */
   waitTimeout?: number;
   /** Seconds between an answer and the next poll. Default: 0.01. */
   reconnectDelay?: number;
@@ -29,8 +29,11 @@ export interface RealplexorEvents {
   disconnected: { type: 'disconnected'; reason: RealplexorDisconnectReason };
   /** The server's history no longer reached back to where these channels were: messages may have been missed. */
   gap: { type: 'gap'; ids: string[] };
-  /** A poll failed: refused, unreachable or unreadable. The client tries again by itself. */
-  error: { type: 'error'; error: Error };
+  /**
+   * A poll failed: refused, unreachable or unreadable. The client tries again by itself. A refusal's error has its HTTP
+   * status. With `ids` a message in these channels is no JSON and was left out; all others came.
+   */
+  error: { type: 'error'; error: Error & { status?: number }; ids?: string[] };
   message: { type: 'message'; data: any; id: string; cursor: string };
 }
 
@@ -39,12 +42,12 @@ export interface RealplexorEvents {
  *
  * Changes made in one task are applied together at its end; the client polls again and reconnects by itself.
  */
-export declare class Dklab_Realplexor {
+export declare class Realplexor {
   /**
    * @param fullUrl address of the WAIT line, absolute or relative to the page; default: "/" of the page's own server
    * @param namespaceOrOptions the namespace, or options
    * @param viaDocumentWrite accepted for old pages, without effect
-   * @throws TypeError for an address, a namespace or a login that cannot be one
+   * @throws TypeError for an address, an option, a namespace or a login that cannot be one
    */
   constructor(
     fullUrl?: string | URL | null,
@@ -57,12 +60,13 @@ export declare class Dklab_Realplexor {
 
   /**
    * A new promise that resolves when the server has taken notice of all channels subscribed so far, so that what is
-   * sent from then on will arrive. Rejects when the client is closed.
+   * sent from then on will arrive. One that the client is closed under never settles; of a closed client it rejects.
    */
   readonly ready: Promise<void>;
 
   /**
-   * Calls back for each message in the channel or channels; the same function twice in one id is kept once.
+   * Calls back for each message in the channel or channels. The same function twice in one id is called once, until it is
+   * unsubscribed as often.
    *
    * @throws TypeError for an id that is not alphanumeric or a callback that is no function; Error when closed
    */
@@ -93,7 +97,13 @@ export declare class Dklab_Realplexor {
   off<Type extends keyof RealplexorEvents>(type: Type, listener: (event: RealplexorEvents[Type]) => void): this;
 }
 
-export { Dklab_Realplexor as Realplexor, Dklab_Realplexor as default };
+/**
+ * The class of old pages: leaves out ids, cursors, namespaces, logins and callbacks that cannot be, with a line on the
+ * console, where Realplexor throws; and keeps the same function twice in one id once.
+ */
+export declare class Dklab_Realplexor extends Realplexor {}
+
+export default Realplexor;
 
 /** Negative, 0 or positive as cursor a is below, at or above b, as exact decimals. */
 export declare function compareCursors(a: string, b: string): number;

@@ -2,7 +2,8 @@
  * What old pages drive inside the page for old clients: Dklab_Realplexor_Loader.execute().
  *
  * The host page's script hands over its own map {id: {cursor, callbacks: [...]}}. It stays the host's: its callbacks
- * are looked up when a message comes, and cursors are written into it, so that a later execute() goes on from there.
+ * are looked up when a message comes, and cursors are written into it, so that a later execute() goes on from there. An id or
+ * a cursor that the wire has no form for is left out; the others go on.
  */
 import { Dklab_Realplexor } from '../realplexor.js';
 
@@ -40,7 +41,7 @@ class Loader {
   #client = null;
   #prefix = null;
   #map = {};
-  #applied = new Set();
+  #applied = {}; // id -> true
   #call = null;
   #written = {};
 
@@ -56,32 +57,33 @@ class Loader {
       this.#client?.close();
       this.#client = new Dklab_Realplexor(null, prefix);
       this.#prefix = prefix;
-      this.#applied.clear();
+      this.#applied = {};
       this.#written = {};
     }
     this.#call = callAndReturnException;
     this.#map = map;
     // The host may have taken an id out of the very map that it handed over last time.
-    for (const id of new Set([...this.#applied, ...Object.keys(map)])) this.#apply(id, map[id]);
+    for (const id of Object.keys(this.#applied).concat(Object.keys(map))) this.#apply(id, map[id]);
     this.#client.execute();
   }
 
   #apply(id, entry) {
     if (!entry?.callbacks?.length) {
-      if (this.#applied.delete(id)) this.#client.unsubscribe(id, null);
+      if (this.#applied[id]) this.#client.unsubscribe(id, null);
+      delete this.#applied[id];
       return;
     }
     const cursor = entry.cursor;
     if (cursor != null && cursor !== '' && cursor !== this.#written[id]) this.#client.setCursor(id, cursor);
     this.#client.subscribe(id, this.#receive);
-    this.#applied.add(id);
+    this.#applied[id] = true;
   }
 
   #receive = (data, id, cursor) => {
     const entry = this.#map[id];
     if (!entry) return;
     entry.cursor = this.#written[id] = cursor;
-    for (const callback of [...entry.callbacks]) {
+    for (const callback of entry.callbacks.slice()) {
       // Wrapped, so that the callback gets its arguments however the host page passes them on.
       const exception = this.#call(() => callback(data, id, cursor), [data, id, cursor]);
       if (exception) console.error('Realplexor: exception in a callback:', exception);

@@ -36,5 +36,6 @@ def test_there_are_tests() -> None:
         "client.test.mjs",
         "foreign.test.mjs",
         "iframe.test.mjs",
+        "old_browser.test.mjs",
         "sandbox.test.mjs",
     ]

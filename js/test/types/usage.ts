@@ -22,6 +22,9 @@ client.close();
 
 // @ts-expect-error a callback is needed
 client.subscribe('a');
+// @ts-expect-error no such option
+new Realplexor('https://h/', { namespcae: 'a' });
+client.on('error', ({ error, ids }) => [error.status === 403, ids?.length]);
 // @ts-expect-error no such event
 client.on('closed', () => undefined);
 // @ts-expect-error the state is read only

@@ -4,7 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
-import { Dklab_Realplexor } from '../../realplexor.js';
+import { parse } from 'acorn';
+import { Realplexor } from '../../realplexor.js';
 
 const js = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path) => readFileSync(js + path, 'utf8');
@@ -50,10 +51,19 @@ test('a copy that no server has filled in has the defaults, and so has one with 
   }
 });
 
+test('what the server sends has no syntax beyond ES5', () => {
+  const [, inline] = read('served/iframe.html').match(/<script>([^]*)<\/script>/);
+  for (const [name, code] of Object.entries({ 'script.js': read('served/script.js'), 'iframe.html': inline })) {
+    assert.doesNotThrow(() => parse(code, { ecmaVersion: 5 }), name);
+    assert.doesNotThrow(() => parse(filled(code, {}), { ecmaVersion: 5 }), name);
+  }
+  assert.throws(() => parse('let a = () => 1', { ecmaVersion: 5 }));
+});
+
 test('the declarations name every public member and no other', () => {
-  const declared = read('realplexor.d.ts').match(/declare class Dklab_Realplexor {(.*?)\n}/s)[1];
+  const declared = read('realplexor.d.ts').match(/declare class Realplexor {(.*?)\n}/s)[1];
   const names = new Set([...declared.matchAll(/^ {2}(?:readonly )?([a-zA-Z]+)[<(:]/gm)].map((match) => match[1]));
-  assert.deepEqual([...names].sort(), Object.getOwnPropertyNames(Dklab_Realplexor.prototype).sort());
+  assert.deepEqual([...names].sort(), Object.getOwnPropertyNames(Realplexor.prototype).sort());
 });
 
 test('npm packs what its package.json promises', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
-import { Dklab_Realplexor, Realplexor, compareCursors } from '../../realplexor.js';
+import Default, { Dklab_Realplexor, Realplexor, compareCursors } from '../../realplexor.js';
 import { ScriptedServer, reply, script } from './scripted.mjs';
 
 let server;
@@ -8,7 +8,7 @@ let client;
 
 async function listen(answer, namespaceOrOptions) {
   server = await ScriptedServer.start(answer);
-  client = new Dklab_Realplexor(server.url, namespaceOrOptions);
+  client = new Realplexor(server.url, namespaceOrOptions);
   return client;
 }
 
@@ -64,6 +64,172 @@ test('a message calls back with data, id and cursor; the next poll starts behind
   const third = await server.poll(2);
   assert.deepEqual(got, [[{ x: [1, 'й'] }, 'a', '1000.5']]);
   assert.equal(third.list, '1000.5:a');
+});
+
+test('one function subscribed twice is called once, and ended by as many unsubscribes', async () => {
+  const message = (cursor) => (response) => reply(response, [{ ids: { a: cursor }, data: cursor }]);
+  await listen(script(message('1001'), message('1002'), message('1003')));
+  const got = [];
+  const callback = (data) => {
+    got.push(data);
+    client.unsubscribe('a', callback);
+  };
+  client.subscribe('a', callback).subscribe('a', callback).subscribe('a', () => {});
+  await server.poll(4);
+  assert.deepEqual(got, ['1001', '1002']);
+});
+
+test('for old pages the same function twice in one id is kept once', async () => {
+  server = await ScriptedServer.start(script());
+  client = new Dklab_Realplexor(server.url);
+  const callback = () => {};
+  client.subscribe('a', callback).subscribe('a', callback).subscribe('b', callback).unsubscribe('a', callback);
+  assert.equal((await server.poll(0)).list, 'b');
+});
+
+test('for old pages bad input is left out, and the rest goes on', async () => {
+  server = await ScriptedServer.start(script());
+  client = new Dklab_Realplexor(server.url);
+  const written = await errorsOf(async () => {
+    client.subscribe('a.b', () => {}).subscribe(['c', undefined, null, NaN, {}, true], () => {}).subscribe('d', 'alert(1)');
+    client.subscribe('alpha', () => {}).setCursor('alpha', 'abc').subscribe('beta', () => {}).setCursor('beta', 7);
+    client.unsubscribe('x y').execute();
+    assert.equal((await server.poll(0)).list, 'c,7:beta');
+    await client.ready;
+    client.setCursor('alpha', 5);
+    assert.match((await server.poll(2)).list, /,5:alpha,7:beta$/);
+  });
+  assert.equal(written.length, 9);
+  assert.match(written[0].join(' '), /left out: Identifier must be alphanumeric, "a.b" given/);
+});
+
+test('for old pages a namespace or a login that is none leaves out all', async () => {
+  server = await ScriptedServer.start(script());
+  await errorsOf(async () => {
+    client = new Dklab_Realplexor(server.url, 'n s');
+    client.subscribe('a', () => {}).execute();
+    client.close();
+    client = new Dklab_Realplexor(server.url).logon('a b').subscribe('a', () => {});
+    client.execute();
+    await sleep(30);
+    assert.equal(server.polls.length, 0);
+    client.logon('anna');
+    assert.equal((await server.poll(0)).list, 'anna_a');
+  });
+});
+
+test('ids are text or whole numbers, and what String() makes of others is nobody', async () => {
+  await listen(script());
+  for (const id of [undefined, null, NaN, Infinity, true, {}, [['a', 'b']], Symbol('a'), 1.5, -1, () => 'a']) {
+    assert.throws(() => client.subscribe([id], () => {}), { name: 'TypeError', message: /^Identifier must be alphanumeric, ".*" given$/s });
+    assert.throws(() => client.unsubscribe([id]), TypeError);
+    assert.throws(() => client.setCursor([id], 1), TypeError);
+  }
+  for (const id of [undefined, null, NaN]) assert.throws(() => client.subscribe(id, () => {}), TypeError);
+  for (const login of [NaN, true, {}]) assert.throws(() => client.logon(login), TypeError);
+  for (const namespace of [NaN, true]) assert.throws(() => new Realplexor(server.url, namespace), TypeError);
+  for (const cursor of [NaN, true, [5], {}]) assert.throws(() => client.setCursor('a', cursor), TypeError);
+  client.subscribe(7, () => {}).subscribe(8n, () => {}).setCursor(7, 5n);
+  assert.equal((await server.poll(0)).list, '5:7,8');
+});
+
+test('unknown options and events, and options that cannot be, are refused', async () => {
+  await listen(script());
+  const made = (options) => () => new Realplexor(server.url, options);
+  assert.throws(made({ namespcae: 'a' }), { name: 'TypeError', message: /^Unknown option "namespcae"; there are namespace, login, / });
+  assert.throws(made({ toString: 1 }), /Unknown option/);
+  for (const [name, values] of Object.entries({
+    waitTimeout: [-1, NaN, '300', true],
+    reconnectDelay: [-1, NaN, '1'],
+    maxBounces: [-1, NaN, '1'],
+    credentials: ['yes', true, ''],
+    identifier: ['a=', '', 'a b', 'x\r\n'],
+  })) {
+    for (const value of values) assert.throws(made({ [name]: value }), new RegExp(`Option "${name}" cannot be`), `${name} ${value}`);
+  }
+  made({ waitTimeout: undefined, credentials: null, namespace: undefined, login: null, debug: false })().close();
+  for (const type of ['mesage', 'close', undefined, 'toString']) {
+    assert.throws(() => client.on(type, () => {}), { name: 'TypeError', message: /^Unknown event ".*"; there are connected, / });
+    assert.throws(() => client.off(type, () => {}), TypeError);
+  }
+  for (const listener of [undefined, null, 'alert(1)']) assert.throws(() => client.on('gap', listener), /Listener must be a function/);
+});
+
+test('only addresses that can be polled are taken', () => {
+  for (const url of ['ws://h/', 'wss://h/', 'ftp://h/', 'file:///x', 'javascript:1', 'data:,x', 'http://u:p@h/', 'https://u@h/']) {
+    assert.throws(() => new Realplexor(url), { name: 'TypeError', message: `Address must be http://HOST/ or https://HOST/, "${url}" given` });
+  }
+  for (const url of ['/rpl/', 'rpl', '//h/', null, undefined, '']) {
+    assert.throws(() => new Realplexor(url), { name: 'TypeError', message: `Address must be absolute where no page completes it, "${url || '/'}" given` });
+  }
+  for (const url of ['http://h', 'HTTP://h/', 'https://h:8088/rpl/?0#x', new URL('https://h/')]) new Realplexor(url).close();
+});
+
+test('a refusal has its status', async () => {
+  await listen(script((response) => response.writeHead(429).end('slow down\n')));
+  client.subscribe('a', () => {});
+  const { error } = await event('error');
+  assert.deepEqual([error.status, error.message], [429, 'HTTP 429: slow down']);
+});
+
+test('a promise of `ready` that nobody waits for any more is no unhandled rejection', async () => {
+  const rejected = [];
+  const note = (reason) => rejected.push(reason);
+  process.on('unhandledRejection', note);
+  await listen(() => {});
+  client.subscribe('a', () => {});
+  client.ready.then(() => assert.fail());
+  (async () => {
+    await client.ready;
+    assert.fail();
+  })();
+  client.close();
+  await sleep(30);
+  process.off('unhandledRejection', note);
+  assert.deepEqual(rejected, []);
+});
+
+/** An answer in the server's own form, with the messages as they are given. */
+function raw(response, ...messages) {
+  const blocks = messages.map((text, i) => `  {\n    "ids": { "a": "${1001 + i}" },\n    "data": ${text}\n  }`);
+  response.writeHead(200).end(` \r\n[\n${blocks.join(',\n')}\n]`);
+}
+
+test('a message that is no JSON costs no other, and is told', async () => {
+  await listen(script((response) => raw(response, '"first"', 'hello, "x', '{"k": [1,\n{}]}', '{')));
+  const got = [];
+  const told = [];
+  client.on('error', ({ error, ids }) => told.push([error.name, ids]));
+  client.subscribe('a', (data) => got.push(data));
+  assert.equal((await server.poll(2)).list, '1004:a');
+  assert.deepEqual(got, ['first', { k: [1, {}] }]);
+  assert.deepEqual(told, [['SyntaxError', ['a']], ['SyntaxError', ['a']]]);
+});
+
+test('a long number and deep arrays are read', async () => {
+  await listen(script((response) => raw(response, '1'.repeat(4301), '['.repeat(900) + ']'.repeat(900))));
+  const got = [];
+  client.subscribe('a', (data) => got.push(data));
+  assert.equal((await server.poll(2)).list, '1002:a');
+  assert.equal(got[0], Infinity);
+});
+
+test('an answer that is cut loses no message', async () => {
+  const text = ' \r\n[\n  {\n    "ids": { "a": "1001" },\n    "data": "first"\n  },\n  {\n    "ids": { "a": "1002" },\n    "data": "sec';
+  await listen(script((response) => response.writeHead(200).end(text), (response) => raw(response, '"first"', '"second"')));
+  const got = [];
+  client.subscribe('a', (data) => got.push(data));
+  assert.equal((await server.poll(4)).list, '1002:a');
+  assert.deepEqual(got, ['first', 'second']);
+});
+
+test('a server without a timeout is waited for, and not hammered when it refuses', async () => {
+  await listen(script((response) => response.writeHead(503).end()), { waitTimeout: 0, maxBounces: 0 });
+  client.subscribe('a', () => {});
+  await event('error');
+  const polls = server.polls.length;
+  await sleep(300);
+  assert.equal(server.polls.length, polls);
 });
 
 test('one message in two ids calls back for each, the same function twice in one id once', async () => {
@@ -400,8 +566,8 @@ test('close ends the request for good', async () => {
   const waiting = await server.poll(1);
   const never = client.subscribe('b', () => {}).ready;
   client.close();
-  await assert.rejects(never, /closed/);
   await assert.rejects(client.ready, /closed/);
+  assert.equal(await Promise.race([never.then(() => 'ready', () => 'rejected'), sleep(30)]), undefined);
   assert.throws(() => client.subscribe('a', () => {}), /closed/);
   assert.throws(() => client.execute(), /closed/);
   client.close();
@@ -433,10 +599,13 @@ test('bad input is refused clearly', async () => {
   assert.throws(() => client.setCursor('a', '1e5'), /Cursor must be numeric, "1e5" given/);
   assert.throws(() => client.setCursor('a', -1), /Cursor must be numeric/);
   assert.throws(() => client.logon('a b'), /Login must be alphanumeric, "a b" given/);
-  assert.throws(() => new Dklab_Realplexor(server.url, 'n s'), /Namespace must be alphanumeric, "n s" given/);
-  assert.throws(() => new Dklab_Realplexor('not an address'), /Invalid URL/);
+  assert.throws(() => new Realplexor(server.url, 'n s'), /Namespace must be alphanumeric, "n s" given/);
+  assert.throws(() => new Realplexor('not an address'), /Address must be absolute/);
   await sleep(30);
   assert.equal(server.polls.length, 0);
 });
 
-test('the modern name is the same class', () => assert.equal(Realplexor, Dklab_Realplexor));
+test('the old name is a class of its own, which is the modern one but for what it does with bad input', () => {
+  assert.equal(Object.getPrototypeOf(Dklab_Realplexor), Realplexor);
+  assert.equal(Default, Realplexor);
+});
