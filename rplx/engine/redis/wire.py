@@ -131,6 +131,8 @@ class Wire:
         except (RedisError, OSError):
             raise
         except Exception as error:
+            if self._connection._sock is None:
+                raise exceptions.ConnectionError("the connection was closed meanwhile") from error
             self.close()  # what else it says has no meaning
             raise _no_server(error) from error
 
