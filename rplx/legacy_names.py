@@ -23,6 +23,7 @@ UNCOUNTED = 1_000_000
 OLD_DEFAULTS: dict[str, object] = {
     "server.user": "nobody",
     "wait.max_ids": UNCOUNTED,
+    "wait.same_site": True,  # its page for old clients took polls from there, by document.domain
     "wait.id_max": UNCOUNTED,
     "in.max_ids": UNCOUNTED,
     "in.guests_loopback_only": False,

@@ -101,6 +101,10 @@ class WaitOptions:
         'origins that may poll across sites, such as "https://example.com"; "*" for all, without credentials',
         check=checks.origin,
     )
+    same_site: bool = option(
+        False,
+        "pages of the same site may poll: of the own host at any port, of its parents, of names below it (SECURITY.md)",
+    )
     charset: str = option("utf-8", "charset in the answers' Content-Type", legacy="CHARSET", check=checks.charset)
 
 

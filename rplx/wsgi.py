@@ -28,6 +28,7 @@ from rplx.hub import Entered, Hub
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options import NEVER, Config
+from rplx.origins import is_of_one_site
 from rplx.pages import Pages
 from rplx.protocol.identifiers import IdentifierParser, listened_to
 from rplx.protocol.replies import PREFIX
@@ -72,6 +73,7 @@ class Application:
         self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self._origins = frozenset(wait.allowed_origins)
+        self._same_site = wait.same_site
         self._position = ""  # of the last poll,
         self._at_position: Headers = []  # and its headers
         self._no_store: Headers = [
@@ -198,7 +200,7 @@ class Application:
         headers = self._at_position
         if entered.gaps:
             headers = [*headers, ("X-Realplexor-Gap", ",".join(entered.gaps))]
-        if self._origins:
+        if self._has_cors(environ):
             headers = headers + self._cors(environ)
         if "HTTP_ORIGIN" in environ:
             self._check_origin(environ, headers)
@@ -218,6 +220,9 @@ class Application:
         text = f"WAIT: pages of origins that are not among wait.allowed_origins ask for polls, {origin} for one"
         self.log.counted("WAIT: origins", text)
 
+    def _has_cors(self, environ: Environ) -> bool:
+        return bool(self._origins) or (self._same_site and "HTTP_ORIGIN" in environ)
+
     def _cors(self, environ: Environ) -> Headers:
         """What lets a page of another origin read the answer (Fetch standard, 3.2)."""
         origin = environ.get("HTTP_ORIGIN")
@@ -230,6 +235,10 @@ class Application:
             ]
         if "*" in self._origins:
             return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
+        if self._same_site and origin is not None:
+            host, told = environ.get("HTTP_HOST", ""), environ.get("HTTP_SEC_FETCH_SITE")
+            if is_of_one_site(origin, host, told):
+                return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), _EXPOSED]
         return [("Vary", "Origin")]
 
     def _preflight(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -269,7 +278,7 @@ class Application:
             headers.append(_NO_SNIFF)
             if kind == "IFRAME":
                 headers.append(("Origin-Agent-Cluster", "?0"))  # else document.domain cannot be set in today's browsers
-            if self._origins:
+            if self._has_cors(environ):
                 headers += self._cors(environ)
         if environ.get("HTTP_IF_MODIFIED_SINCE") == page.last_modified:
             start_response("304 Not Modified", headers[1:])
@@ -286,7 +295,7 @@ class Application:
         if isinstance(error, Forbidden) and not self.log.connections:
             self.log.counted("WAIT: 403", f"WAIT: {environ.get('REMOTE_ADDR')}: refused, {error.text}")
         # Without them a page of another origin would be told "Failed to fetch" and never why.
-        return refuse(error, environ, start_response, self._cors(environ) if self._origins else ())
+        return refuse(error, environ, start_response, self._cors(environ) if self._has_cors(environ) else ())
 
 
 def refuse(

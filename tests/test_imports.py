@@ -26,6 +26,7 @@ ONLY: dict[str, set[str]] = {
     "standard_streams": set(),
     "log": {"standard_streams"},
     "toml_lines": set(),
+    "origins": set(),
     "perl_tokens": set(),
     "perl_values": {"perl_tokens"},
     "perl_expressions": {"perl_tokens", "perl_values"},

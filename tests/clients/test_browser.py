@@ -37,5 +37,6 @@ def test_there_are_tests() -> None:
         "foreign.test.mjs",
         "iframe.test.mjs",
         "old_browser.test.mjs",
+        "same-site.test.mjs",
         "sandbox.test.mjs",
     ]

@@ -1,8 +1,10 @@
 /** Real servers, a real Chromium, and pages on hosts of their own: what every browser test stands on. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
@@ -15,8 +17,23 @@ export class Server {
   log = '';
 
   static async start({ wait = 0, in_ = 0 } = {}, ...options) {
+    return Server.#run(['-m', 'rplx', 'serve', '--wait', `127.0.0.1:${wait}`, '--in', `127.0.0.1:${in_}`, ...options]);
+  }
+
+  /** `dklab_realplexor` as installed, but for its ports. */
+  static async startOld() {
+    const folder = mkdtempSync(join(tmpdir(), 'rplx-'));
+    const conf = join(folder, 'old.conf');
+    writeFileSync(conf, '%CONFIG = (WAIT_ADDR => ["127.0.0.1:0"], IN_ADDR => ["127.0.0.1:0"], SU_USER => "");\n');
+    try {
+      return await Server.#run(['-c', 'import sys; from rplx.legacy import main; sys.exit(main())', conf]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  static async #run(command) {
     const self = new Server();
-    const command = ['-m', 'rplx', 'serve', '--wait', `127.0.0.1:${wait}`, '--in', `127.0.0.1:${in_}`, ...options];
     self.process = spawn(PYTHON, command, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const pipe of [self.process.stdout, self.process.stderr]) pipe.on('data', (text) => (self.log += text));
     self.wait = await self.#bound('WAIT');
@@ -90,7 +107,7 @@ export async function site(pages, headers = {}) {
   };
 }
 
-/** Chromium, with every name under .test at home on loopback. */
+/** Chromium, with site, every name below it and every name under .test at home on loopback. */
 export function launch() {
   return chromium.launch({
     executablePath: CHROMIUM,
@@ -103,7 +120,7 @@ export function launch() {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
-      '--host-resolver-rules=MAP *.test 127.0.0.1',
+      '--host-resolver-rules=MAP *.test 127.0.0.1, MAP site 127.0.0.1, MAP *.site 127.0.0.1',
     ],
   });
 }

@@ -1,0 +1,77 @@
+"""Which pages are of the site that the WAIT line serves, and what they are let read (SECURITY.md)."""
+
+from __future__ import annotations
+
+import pytest
+
+from rplx.origins import is_of_one_site
+from tests.lines.wire import Wire
+from tests.live import LiveServer
+from tests.test_legacy_daemon import Daemon, daemon
+
+__all__ = ["daemon"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "told", "expected"),
+    [
+        ("http://site", "rpl.site", None, True),
+        ("http://site", "rpl.site:8088", None, True),
+        ("http://site.test:3000", "rpl.site.test", None, True),
+        ("http://www.site.test", "rpl.site.test", None, True),
+        ("http://site.test", "site.test:8088", None, True),
+        ("http://site.test", "Site.Test.", None, True),
+        ("http://a.b.site.test", "site.test", None, True),
+        ("http://127.0.0.1:3000", "127.0.0.1:8088", None, True),
+        ("http://[::1]:3000", "[::1]:8088", None, True),
+        ("https://other.site.test", "rpl.site.test", "same-site", True),
+        ("http://other.site.test", "rpl.site.test", None, False),
+        ("http://a.co.uk", "b.co.uk", None, False),
+        ("http://evilsite.test", "site.test", None, False),
+        ("http://site.test.evil", "site.test", None, False),
+        ("http://site.test", "evilsite.test", None, False),
+        ("http://1", "127.0.0.1", None, False),
+        ("http://0.0.1", "127.0.0.1", None, False),
+        ("https://site.test", "rpl.site.test", "cross-site", False),
+        ("null", "site.test", None, False),
+        ("http://", "site.test", None, False),
+        ("http://.", "site.test", None, False),
+        ("http://www.", "site.test", None, False),
+        ("http://site.test", "", None, False),
+        ("http://site.test/", "site.test", None, False),
+        ("http://u@site.test", "site.test", None, False),
+        ("file://site.test", "site.test", None, False),
+    ],
+)
+def test_who_is_of_one_site(origin: str, host: str, told: str | None, expected: bool) -> None:
+    assert is_of_one_site(origin, host, told) is expected
+
+
+def ask(wire: Wire, origin: str, method: str = "GET") -> bytes:
+    lines = f"{method} /?identifier=a&position HTTP/1.1\r\nHost: rpl.site.test\r\nConnection: close\r\n"
+    if origin:
+        lines += f"Origin: {origin}\r\n"
+    if method == "OPTIONS":
+        lines += "Access-Control-Request-Method: POST\r\n"
+    return wire.on_wait(f"{lines}\r\n".encode()).rest()
+
+
+def test_the_old_command_lets_the_site_in(daemon: Daemon) -> None:
+    wire = daemon.start()
+    for method in ("GET", "OPTIONS"):
+        answer = ask(wire, "http://site.test", method)
+        assert b"\r\nAccess-Control-Allow-Origin: http://site.test\r\n" in answer
+        assert b"\r\nVary: Origin\r\n" in answer
+        assert b"Allow-Credentials" not in answer
+        assert b"Access-Control-Allow-Origin" not in ask(wire, "http://foreign.test", method)
+    assert ask(wire, "http://foreign.test", "OPTIONS").startswith(b"HTTP/1.1 403 ")
+    plain = ask(wire, "")
+    assert b"Vary" not in plain
+    assert b"Access-Control" not in plain
+
+
+def test_others_do_not(daemon: Daemon) -> None:
+    with LiveServer() as server:
+        assert b"Access-Control" not in ask(Wire(server), "http://site.test")
+    daemon.configure("'wait.same_site' => 0,")
+    assert b"Access-Control" not in ask(daemon.start(), "http://site.test")
