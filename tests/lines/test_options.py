@@ -74,7 +74,7 @@ def test_the_json_check_can_be_turned_off() -> None:
 
 def test_no_body_is_no_message_even_without_the_check() -> None:
     """Nor is what a page's image or script asks for."""
-    with LiveServer("--set", "in.check_json=false") as server:
+    with LiveServer("--set", "in.check_json=false", "--set", "log.connections=true") as server:
         wire = Wire(server)
         for method in ("GET", "HEAD"):
             for length in ("", "Content-Length: 0\n"):
@@ -85,7 +85,7 @@ def test_no_body_is_no_message_even_without_the_check() -> None:
             assert b" 400 Bad Request\r\n" in wire.ask(http(request, length=False))
         assert wire.ask(b"identifier=5:a\n\n") == b""
         assert wire.poll("1:a") == b""
-        server.wait_for("passed empty HTTP body, ignored")
+        server.wait_for("DEBUG: passed empty HTTP body, ignored")
 
 
 class TestAllowedOrigins:
