@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Any
 
-import gevent
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
@@ -28,7 +27,6 @@ from rplx.options import NEVER, WaitOptions
 from rplx.protocol.http_requests import HttpRequest, RequestReader, State
 from rplx.protocol.replies import PREFIX
 from rplx.wait_connection import (
-    CLOSED,
     COMES_BACK,
     FINISHING,
     PARKED,
@@ -38,7 +36,7 @@ from rplx.wait_connection import (
     ClientGone,
     Connection,
 )
-from rplx.wait_requests import Requests
+from rplx.wait_draining import DRAIN_POLL, Draining
 from rplx.wait_unsent import Unsent, left_of
 from rplx.wsgi_environ import Response, environ_of
 
@@ -46,8 +44,6 @@ LONG = 4096  # bytes of an answer that is sent from where it is, not copied behi
 BUSY_BATCH = 16  # connections to a phase while a message is on its way to a crowd
 LOOK = 4096  # events looked at, at once, for those who do not belong to the crowd
 SWEEP_EVERY = 1.0  # seconds between two looks at the deadlines
-DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
-DRAIN_POLL = 0.5  # seconds that a poll waits which comes meanwhile
 
 _DONT_WAIT = _socket.MSG_DONTWAIT
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -60,16 +56,14 @@ Life = Generator[None, None, None]  # what a connection's greenlet runs
 to_hub = get_hub().switch
 
 
-class WaitServer(Requests):
+class WaitServer(Draining):
     """Serves `application` on listening sockets. One to a process; `start` after construction, then `stop`."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], hub: Hub, options: WaitOptions, log: Log) -> None:
         super().__init__(options, log)
         self.application = application
-        self.draining = False
         self._hub = hub
         hub.sender = self.send
-        self._loop: Any = get_hub().loop
         self._gevent_hub = get_hub()
         # What goes out now, what parks, and whether to linger.
         self._answers: list[tuple[Connection, bytes, bytes, Listener | None, bool]] = []
@@ -80,79 +74,20 @@ class WaitServer(Requests):
         self._coming_back: deque[Connection] = (
             deque()
         )  # they are read behind all others: a crowd's next polls, long ones
-        self._turn = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
-        self._late: deque[Connection] = deque()  # those that poll while the server drains
+        self._turn = self.loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
         self.held = Unsent()
         self._unsent: dict[Connection, int] = {}  # bytes that the client had not taken, of those that are FINISHING
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
-        self._acceptors: list[Acceptor] = []
 
     def start(self, sockets: Iterable[Any]) -> None:
         """Begins to accept from `sockets`, which are bound and listening."""
         for listening in sockets:
-            self._acceptors.append(Acceptor(listening, self.opened, self.log))
-        self._epoll_watcher = self._loop.io(self.epoll.fileno(), 1)
+            self.acceptors.append(Acceptor(listening, self.opened, self.log))
+        self._epoll_watcher = self.loop.io(self.epoll.fileno(), 1)
         self._epoll_watcher.start(self._on_events)
-        self._sweeper = self._loop.timer(SWEEP_EVERY, SWEEP_EVERY)
+        self._sweeper = self.loop.timer(SWEEP_EVERY, SWEEP_EVERY)
         self._sweeper.start(self._sweep)
-
-    def drain(self, seconds: float) -> None:
-        """Answers the waiting polls with an empty body, spread over `seconds`, and ends the connections of now.
-
-        It accepts on until `stop`, as those who come meanwhile would hang in the kernel's queue. Their polls wait, but
-        for DRAIN_POLL seconds: old clients come back at once, again and again.
-        """
-        self.draining = True
-        begin = time.monotonic()
-        connections = self.open_connections()
-        for number, connection in enumerate(connections):
-            due = begin + seconds * number / len(connections)
-            while due > time.monotonic() + DRAIN_STEP:
-                gevent.sleep(DRAIN_STEP)
-                self._end_late()
-            self._send_away(connection)
-        deadline = time.monotonic() + self.options.write_timeout
-        while connections and time.monotonic() < deadline:
-            gevent.sleep(DRAIN_STEP)
-            self._end_late()
-            connections = [connection for connection in connections if connection.state != CLOSED]
-            for connection in connections:
-                self._send_away(connection)
-        self.lingering.wait(self._end_late)
-
-    def stop(self, seconds: float = DRAIN_POLL) -> None:
-        """Accepts no more and ends what `drain` has left, for `seconds` at most."""
-        self.draining = True
-        for acceptor in self._acceptors:
-            acceptor.stop()
-        deadline = time.monotonic() + seconds
-        while self.accepted and time.monotonic() < deadline:
-            for connection in self.open_connections():
-                self._send_away(connection)
-            gevent.sleep(DRAIN_STEP)
-
-    def _end_late(self) -> None:
-        """Answers the polls that came while the server drains and have had their time."""
-        now = time.monotonic()
-        while self._late and (self._late[0].state != PARKED or self._late[0].deadline <= now):
-            self._loop.run_callback(self._end_poll, self._late.popleft())
-
-    def _send_away(self, connection: Connection) -> None:
-        """Ends a connection's poll, or the connection if it has none."""
-        if connection.state == PARKED:
-            if connection.head is not None and connection.keep_alive:
-                connection.keep_alive = False
-                status, _, rest = connection.head.partition(b"\r\n")
-                connection.head = status + b"\r\nConnection: close\r\n" + rest
-            # Thrown from the event loop: a greenlet that ends goes on there, not here.
-            self._loop.run_callback(self._end_poll, connection)
-        elif connection.state == READING and connection.reader is None:
-            self.close(connection)
-
-    def _end_poll(self, connection: Connection) -> None:
-        if connection.state == PARKED:
-            connection.greenlet.throw(PollTimeout)
 
     # -- phase: accept
 
@@ -189,7 +124,7 @@ class WaitServer(Requests):
                 connection, request = requests.popleft()
                 self._call(connection, request, response)
             if not self._in_batch:
-                self._loop.run_callback(self._flush)  # resumed on its own: the application had blocked
+                self.loop.run_callback(self._flush)  # resumed on its own: the application had blocked
             self._idle_workers.append(current)
             to_hub()
 
@@ -258,7 +193,7 @@ class WaitServer(Requests):
             if listener is not None:
                 self._park(connection, listener, deadline)
                 if self.draining:
-                    self._late.append(connection)
+                    self.late.append(connection)
                 if connection.state == PARKED:
                     if connection in failed:
                         connection.greenlet.throw(ClientGone)
@@ -407,7 +342,7 @@ class WaitServer(Requests):
         connection.state = FINISHING
         self._await_progress(connection)
         self._hold(connection, pieces[-1])
-        writable = self._loop.io(connection.fd, 2)
+        writable = self.loop.io(connection.fd, 2)
         current = getcurrent()
         try:
             while left:
@@ -435,7 +370,7 @@ class WaitServer(Requests):
             self.log.counted(
                 "wait.unsent_max", "WAIT: a slow reader was dropped: more than wait.unsent_max bytes of answers wait"
             )
-            self._loop.run_callback(self._give_up, slowest)
+            self.loop.run_callback(self._give_up, slowest)
 
     def _give_up(self, connection: Connection) -> None:
         if connection.state == FINISHING:
@@ -468,7 +403,7 @@ class WaitServer(Requests):
                 self.requests.append((connection, ahead.pop(0)))
                 if ahead:
                     self.ahead[connection] = ahead
-                self._loop.run_callback(self._run_workers)
+                self.loop.run_callback(self._run_workers)
                 return
             reader = connection.reader
             if reader is not None:  # the next request has begun, so it is that which has to come whole
@@ -480,7 +415,7 @@ class WaitServer(Requests):
                     self.go_on(connection, reader)
             if connection.readable:
                 connection.readable = False
-                self._loop.run_callback(self._work, (connection,))
+                self.loop.run_callback(self._work, (connection,))
         elif linger:
             self.linger(connection)
         else:
