@@ -194,6 +194,7 @@ class InServer:
         limits = f"; limiters are ({', '.join(limiters)})" if limiters else ""
         login = f'; login is "{credentials.login}"' if credentials else ""
         self.log.connection(connection, f"parsed IDs{limits}{login}")
+        self._turns.rest()  # a list may be as long as a request, and is read again when the request is carried out
 
     def _log_refusal(self, connection: Connection, error: Refusal) -> None:
         if isinstance(error, commands.EmptyBody):  # ignored, so it is no error
