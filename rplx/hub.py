@@ -130,8 +130,10 @@ class Hub(Deliveries):
         if not dues:
             return b""
         key = self._shared.key(dues)
+        self.turns.rest()
         body = self._shared.find(key) if key is not None else b""
         if not body:
+            self.turns.rest()
             body = encode_blocks(dues, self.turns.rest)
             if key is not None:
                 self._shared.keep(key, dues, body)

@@ -231,12 +231,15 @@ class Server:
     def _collect(self) -> None:
         now = time.monotonic()
         overdue = now - self._collected > COLLECT_AT_LEAST_EVERY
-        few = self.wait_server.accepted < COLLECT_WHEN_BELOW
+        # While long work is under way what it has made would be walked through.
+        few = self.wait_server.accepted < COLLECT_WHEN_BELOW and not self.hub.turns.is_somebody_resting()
         if overdue or (few and gc.get_count()[0] > COLLECT_FROM):
-            gc.unfreeze()
+            if overdue:  # else what is new alone: a long history would hold up the loop for each look
+                gc.unfreeze()
             gc.collect()
             gc.freeze()
-            self._collected = now
+            if overdue:
+                self._collected = now
 
     def _trim(self) -> None:
         connections = self.wait_server.accepted

@@ -35,6 +35,10 @@ class Turns:
         """Whether this turn of the loop has gone on for TURN seconds."""
         return time.monotonic() >= self._end
 
+    def is_somebody_resting(self) -> bool:
+        """Whether long work is under way."""
+        return bool(self._resting)
+
     def rest(self) -> None:
         """Lets all others go on if this turn is over; comes back in a later one. Does nothing in the loop itself."""
         while self.is_over() and getcurrent() is not self._gevent_hub and get_hub() is self._gevent_hub:

@@ -36,6 +36,7 @@ from rplx.wait_connection import (
     ClientGone,
     Connection,
 )
+from rplx.wait_connections import GROWTH
 from rplx.wait_draining import DRAIN_POLL, Draining
 from rplx.wait_unsent import Unsent, left_of
 from rplx.wsgi_environ import Response, environ_of
@@ -76,6 +77,11 @@ class WaitServer(Draining):
         )  # they are read behind all others: a crowd's next polls, long ones
         self._turn = self.loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
         self.held = Unsent()
+        self._turns = hub.turns
+        self._next_requests = self.loop.timer(0.0)
+        self._seen: deque[tuple[Connection | None, int]] = deque()  # events that are to be looked at
+        self._swept = 0  # descriptors that a look at the deadlines is through with, 0 when none is under way
+        self._next_swept = self.loop.timer(0.0)
         self._unsent: dict[Connection, int] = {}  # bytes that the client had not taken, of those that are FINISHING
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
@@ -110,6 +116,9 @@ class WaitServer(Draining):
         while self.requests:
             # Comes back with nothing left to do, or because the application blocked: then another worker goes on.
             (idle.pop() if idle else greenlet(self._worker, self._gevent_hub)).switch()
+            if self.requests and self._turns.is_over():  # long polls: others have their turn before the next ones
+                self._next_requests.start(self._run_workers)
+                break
         self._in_batch = False
         if self._answers:
             self._flush()
@@ -123,6 +132,8 @@ class WaitServer(Draining):
             while requests:
                 connection, request = requests.popleft()
                 self._call(connection, request, response)
+                if self._turns.is_over():
+                    break
             if not self._in_batch:
                 self.loop.run_callback(self._flush)  # resumed on its own: the application had blocked
             self._idle_workers.append(current)
@@ -426,8 +437,12 @@ class WaitServer(Draining):
     def _on_events(self) -> None:
         quiet = self._hub.quiet.is_set()
         batch = []
-        for fd, events in self.epoll.poll(0, BATCH if quiet else LOOK):
-            connection = self.by_descriptor[fd]
+        seen = self._seen
+        if not seen:  # else those of the last turn, which was over before they were looked at
+            by_descriptor = self.by_descriptor
+            seen.extend([(by_descriptor[fd], events) for fd, events in self.epoll.poll(0, BATCH if quiet else LOOK)])
+        while seen:
+            connection, events = seen.popleft()
             if connection is None:
                 continue
             state = connection.state
@@ -450,6 +465,8 @@ class WaitServer(Draining):
                     self._hung_up(connection)
                 else:
                     self._look_at_parked(connection)
+                if self._turns.is_over():
+                    break
             else:
                 connection.readable = True
         # While a message is on its way, those who come back for the next one do not hold it up for long.
@@ -461,7 +478,7 @@ class WaitServer(Draining):
             room -= 1
         if batch:
             self._work(batch)
-        if self._coming_back:
+        if self._coming_back or seen:
             self._turn.start(self._on_events)
 
     def read_later(self, connection: Connection) -> None:
@@ -502,22 +519,38 @@ class WaitServer(Draining):
 
     def _sweep(self) -> None:
         """All deadlines: one look a second over all connections, no timer for each."""
+        if not self._swept:  # else the last look still goes on
+            self._sweep_on()
+
+    def _sweep_on(self) -> None:
+        """Looks at the next connections until this turn is over."""
         now = time.monotonic()
-        for connection in self.by_descriptor:
-            if connection is None or not connection.deadline or connection.deadline > now:
+        by_descriptor = self.by_descriptor
+        for fd in range(self._swept, len(by_descriptor)):
+            connection = by_descriptor[fd]
+            if connection is not None and connection.deadline and connection.deadline <= now:
+                self._time_is_up(connection)
+            elif fd % GROWTH:
                 continue
-            state = connection.state
-            if state == PARKED:
-                connection.deadline = 0.0
-                if self.log.connections:
-                    self.log.connection(connection, f"{connection.name} timeout")
-                connection.greenlet.throw(PollTimeout)
-            elif state == FINISHING:
-                self._look_at_progress(connection)
-            elif state == READING and connection.reader is not None and connection.reader.state is not State.TEXT:
-                self.refuse(connection, self._too_late(connection.reader))
-            elif state == READING:
-                self.close(connection)
+            if self._turns.is_over():
+                self._swept = fd + 1
+                self._next_swept.start(self._sweep_on)
+                return
+        self._swept = 0
+
+    def _time_is_up(self, connection: Connection) -> None:
+        state = connection.state
+        if state == PARKED:
+            connection.deadline = 0.0
+            if self.log.connections:
+                self.log.connection(connection, f"{connection.name} timeout")
+            connection.greenlet.throw(PollTimeout)
+        elif state == FINISHING:
+            self._look_at_progress(connection)
+        elif state == READING and connection.reader is not None and connection.reader.state is not State.TEXT:
+            self.refuse(connection, self._too_late(connection.reader))
+        elif state == READING:
+            self.close(connection)
 
 
 def _frame(answer: bytes) -> bytes:

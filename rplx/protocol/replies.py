@@ -27,6 +27,7 @@ def encode_blocks(dues: Iterable[Due], rest: Rest = _go_on) -> bytes:
     ordered = sorted(dues, key=_value)
     if any(map(eq, map(_value, ordered), map(_value, ordered[1:]))):  # rare, and sorting by both takes twice the time
         ordered.sort(key=_place)
+    rest()
     if len(ordered) <= CHUNK:
         return b"[\n" + b",\n".join(map(_block, ordered)) + b"\n]"
     parts = []
