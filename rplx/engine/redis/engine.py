@@ -277,6 +277,7 @@ class RedisEngine:
                 for id, call in zip(chunk, calls, strict=True):
                     if messages := call.get(lambda answer, id=id: _messages(id, answer)):  # type: ignore[misc]
                         found[id] = messages
+                    self.rest()
         return found
 
     def _reading(self, id: str) -> tuple[str, str, tuple[Any, ...]]:
