@@ -13,20 +13,53 @@ from rplx.in_pool import ReusingPool
 from rplx.log import Log
 
 ACCEPT_MAX = 256  # connections accepted at once
+SEEK_AGAIN = 0.1  # seconds until a place is sought again, where all that are taken are in use
 LONG_TURN = 0.001  # seconds of a turn of the loop after which so many are accepted, and not one
 
 
 class Acceptor(StreamServer):
     """A StreamServer whose handler gets bare sockets, and that pauses when descriptors have run out."""
 
-    def __init__(self, listening: Any, handle: Callable[..., Any], pool: ReusingPool, log: Log) -> None:
+    def __init__(
+        self,
+        listening: Any,
+        handle: Callable[..., Any],
+        pool: ReusingPool,
+        log: Log,
+        *,
+        make_room: Callable[[], bool],
+    ) -> None:
+        """`make_room` is called when somebody comes to a full pool; it gives whether a place will soon be free."""
         self._turn = 0.0
+        self._ended = False
         super().__init__(listening, handle, spawn=pool)
+        self._is_full = pool.full
+        self._make_room = make_room
+        self._again: Any = self.loop.timer(SEEK_AGAIN)
+        self.full: Callable[[], bool] = self._seek_room  # the constructor has put the pool's there
         self._serve = handle
         self._spawn_greenlet = pool.spawn
         self._log = log
         self._accept_one = listening._accept  # gives a bare descriptor
         self._family: int = listening.family  # gevent makes an enum of it at each look
+
+    def end(self) -> None:
+        """Accepts no more."""
+        self._ended = True
+        self._again.stop()
+        self.stop_accepting()
+
+    def _start_accepting_if_started(self, _event: object = None) -> None:
+        if not self._ended and self.started:
+            self.start_accepting()
+
+    def _seek_room(self) -> bool:
+        """Whether the pool is full, where somebody comes; then a place for them is sought until there is one."""
+        if self._ended or not self._is_full():
+            return False
+        if not self._make_room():
+            self._again.start(self._seek_room)
+        return True
 
     @property
     def max_accept(self) -> int:  # type: ignore[override]
@@ -47,7 +80,7 @@ class Acceptor(StreamServer):
             if is_shortage(error, self._log):  # gevent itself would print a traceback for each try
                 self.stop_accepting()
                 timer: Any = self.loop.timer(PAUSE)
-                timer.start(self._start_accepting_if_started)  # type: ignore[attr-defined]
+                timer.start(self._start_accepting_if_started)
                 self._timer = timer  # which stop_accepting stops
             return None
         return _socket.socket(self._family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd), address

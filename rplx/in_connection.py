@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import time
+from collections.abc import Callable
+from errno import ECONNABORTED
 from typing import Any
 
 from gevent.socket import wait_read, wait_write
@@ -21,7 +24,7 @@ class Connection:
     The bare socket and a watcher when it would block: gevent's own socket object took 60 µs of the 200 of a send.
     """
 
-    __slots__ = ("_sock", "_timeout", "host", "lingers", "parsed", "port", "reader")
+    __slots__ = ("_sock", "_timeout", "given_up", "host", "idle_since", "lingers", "parsed", "port", "reader", "served")
     line = "IN"
 
     def __init__(self, sock: _socket.socket, address: Any, timeout: float) -> None:
@@ -31,6 +34,9 @@ class Connection:
         self.port: int = address[1]
         self.reader: RequestReader | None = None
         self.parsed = False  # whether the log has the list of the request that is coming in
+        self.idle_since = 0.0  # since when its client lets it wait, in monotonic seconds; 0: it does not
+        self.served = False  # whether a request of it was carried out
+        self.given_up = False
         self.lingers = False  # whether its client may still send when it ends
 
     @property
@@ -44,7 +50,7 @@ class Connection:
             try:
                 return self._sock.recv(READ_SIZE, _socket.MSG_DONTWAIT)
             except BlockingIOError:
-                wait_read(self._sock.fileno(), self._timeout, TimeoutError())
+                self._wait(wait_read)
 
     def send(self, data: bytes, flags: int = _SEND) -> None:
         """Sends all of `data`. Errors: OSError, TimeoutError."""
@@ -53,7 +59,36 @@ class Connection:
             try:
                 left = left[self._sock.send(left, flags) :]
             except BlockingIOError:
-                wait_write(self._sock.fileno(), self._timeout, TimeoutError())
+                self._wait(wait_write)
+
+    def _wait(self, until_ready: Callable[..., Any]) -> None:
+        self.idle_since = time.monotonic()
+        try:
+            until_ready(self._sock.fileno(), self._timeout, TimeoutError())
+        finally:
+            self.idle_since = 0.0
+        if self.given_up:
+            raise ConnectionAbortedError(ECONNABORTED, "its place was given to another")
+
+    def claim(self) -> tuple[int, float]:
+        """Of idle ones, that with the least gives up its place first: who never asked, then who is idle longest."""
+        if self.reader is None or self.reader.state is State.START:
+            return int(self.served), self.idle_since
+        return 2, self.idle_since
+
+    def give_up(self) -> bool:
+        """Ends it where it is idle; False if its client has just sent something."""
+        try:
+            self._sock.recv(1, _socket.MSG_DONTWAIT | _socket.MSG_PEEK)
+            return False
+        except BlockingIOError:
+            pass
+        except OSError:  # it has ended by itself
+            return False
+        self.given_up = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(_socket.SHUT_RDWR)
+        return True
 
     def is_between_requests(self) -> bool:
         """Whether it has had an answer over HTTP, and nothing of another request has come."""

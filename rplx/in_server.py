@@ -29,6 +29,7 @@ from rplx.users import Users
 
 ANSWERS_MAX = 65536  # bytes of answers to requests that came together after which they are sent; one may be longer
 DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
+IDLE_FROM = 1.0  # seconds without a byte after which a connection's place may be given to another, if all are taken
 EARLY_COMMAND_MAX = 16384  # bytes of a plain text command that is carried out before its connection half-closes
 
 
@@ -74,13 +75,13 @@ class InServer:
         self._own.update(map(show_address, sockets))
         self._door = Door(self.options.hosts, self._own, self._wait_line)
         for listening in sockets:
-            server = Acceptor(listening, self._serve, self.pool, self.log)
+            server = Acceptor(listening, self._serve, self.pool, self.log, make_room=self._make_room)
             server.start()
             self._servers.append(server)
 
     def stop_accepting(self) -> None:
         for server in self._servers:
-            server.stop_accepting()
+            server.end()
 
     def drain(self, timeout: float) -> None:
         """Ends the connections of now when their requests are done, within `timeout` seconds; goes on to accept."""
@@ -102,6 +103,17 @@ class InServer:
         self.pool.dismiss()
         self.pool.join(timeout)
         self.pool.kill(block=False)
+
+    def _make_room(self) -> bool:
+        """Gives up the place of one that is idle for one who comes; False if nobody has been idle for long enough."""
+        ripe = time.monotonic() - IDLE_FROM
+        idle = [connection for connection in self._connections if 0 < connection.idle_since < ripe]
+        for connection in sorted(idle, key=Connection.claim):
+            if not connection.given_up and connection.give_up():
+                text = "IN: all in.max_connections are taken: an idle one is closed for one who comes"
+                self.log.counted("IN: given up", text)
+                return True
+        return False
 
     # -- one connection
 
@@ -232,6 +244,7 @@ class InServer:
             if not keep_alive:
                 connection.send_last(answers)
                 return False
+            connection.served = True
             self._turns.rest()
             if len(answers) >= ANSWERS_MAX:
                 connection.send(answers)
