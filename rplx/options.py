@@ -168,7 +168,9 @@ class UsersOptions:
     file: str = option(
         "", "logins and password hashes, as htpasswd writes them; empty: guests only", legacy="USERS_FILE"
     )
-    max_failures: int = option(10, "failed logins a minute from one address; past it 429; 0: no limit")
+    max_failures: int = option(
+        10, "failed logins a minute at one login from one address (unknown ones count as one); past it 429; 0: no limit"
+    )
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,15 @@ class Users:
     def _seal(self, secret: bytes) -> bytes:
         return hmac.digest(self._key, secret, "sha256")
 
+    def knows(self, login: str) -> bool:
+        """Whether the login has a password here."""
+        return login in self._hashes
+
+    def inherit(self, old: Users) -> None:
+        """Takes over the good passwords that `old` remembers of logins whose hash is the same: after a reload, say."""
+        self._key = old._key
+        self._good = {login: seal for login, seal in old._good.items() if self._hashes.get(login) == old._hashes[login]}
+
     def owns(self, login: str | None, id: str) -> bool:
         """Whether the login may send to this id or ask about this prefix: it begins with `LOGIN_`. A guest may all."""
         return not login or id.startswith(f"{login}_")

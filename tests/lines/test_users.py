@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1
 
-from tests.lines.wire import Wire, blocks, http
+from tests.lines.wire import Wire, blocks, eventually, http, settings
 from tests.live import LiveServer
 
 
@@ -164,22 +165,68 @@ def test_too_many_wrong_passwords(tmp_path: Path) -> None:
         assert wire.on_in(http("POST /?identifier=me:pw@me_a HTTP/1.0", b"1")).rest().startswith(b"HTTP/1.0 429 ")
 
 
-def test_failures_count_for_their_address_alone(tmp_path: Path) -> None:
+def answer_to(wire: Wire, login: str, password: str, source: str = "127.0.0.1") -> bytes:
+    """The answer to a send to LOGIN_a from an address."""
+    with socket.create_connection(wire.in_, timeout=8, source_address=(source, 0)) as sock:
+        sock.sendall(http(f"POST /?identifier={login}:{password}@5:{login}_a HTTP/1.0", b"1"))
+        return b"".join(iter(lambda: sock.recv(1000), b""))
+
+
+TOO_MANY = b"\r\n\r\ntoo many failed logins from this address; wait a minute\n"
+
+
+def test_failures_count_for_their_login_and_address_alone(tmp_path: Path) -> None:
     """10 a minute, as a configuration without the option has it; then 429, also for a right password."""
+    with LiveServer("--set", f"users.file={users_file(tmp_path, 'me:{me}', 'you:{me}')}") as server:
+        wire = Wire(server)
+        for _ in range(10):
+            assert answer_to(wire, "me", "x") == refused("invalid password for login: me")
+        for password in ("x", "pw"):
+            answer = answer_to(wire, "me", password)
+            assert answer.startswith(b"HTTP/1.0 429 Too Many Requests\r\n")
+            assert answer.endswith(TOO_MANY)
+        assert wire.poll("1:me_a") == b""
+        assert answer_to(wire, "you", "pw").startswith(b"HTTP/1.0 200 ")
+        assert answer_to(wire, "me", "pw", "127.0.0.2").startswith(b"HTTP/1.0 200 ")
+
+
+def test_unknown_logins_count_as_one(tmp_path: Path) -> None:
     with LiveServer("--set", f"users.file={users_file(tmp_path, 'me:{me}')}") as server:
         wire = Wire(server)
         for number in range(10):
-            login, text = ("me", "invalid password for login: me") if number % 2 else ("you", "unknown login: you")
-            assert wire.ask(f"identifier={login}:x@me_a\n\n1".encode()) == refused(text)
-        for login, password in (("me", "x"), ("me", "pw"), ("you", "x")):
-            answer = wire.on_in(http(f"POST /?identifier={login}:{password}@me_a HTTP/1.0", b"1")).rest()
-            assert answer.startswith(b"HTTP/1.0 429 Too Many Requests\r\n")
-            assert answer.endswith(b"\r\n\r\ntoo many failed logins from this address; wait a minute\n")
-        assert wire.poll("1:me_a") == b""
-        elsewhere = socket.create_connection(wire.in_, timeout=8, source_address=("127.0.0.2", 0))
-        elsewhere.sendall(http("POST /?identifier=me:pw@5:me_a HTTP/1.0", b"1"))
-        assert elsewhere.recv(1000).startswith(b"HTTP/1.0 200 ")
-        elsewhere.close()
+            assert answer_to(wire, f"u{number}", "x") == refused(f"unknown login: u{number}")
+        assert answer_to(wire, "u11", "x").endswith(TOO_MANY)
+        assert answer_to(wire, "me", "pw").startswith(b"HTTP/1.0 200 ")
+
+
+def test_guessing_at_all_logins_of_an_address_is_bounded(tmp_path: Path) -> None:
+    """Past ten times the limit each login has one guess, which leaves the right ones in."""
+    logins = [f"u{number}" for number in range(30)]
+    users = users_file(tmp_path, *[f"{login}:{{me}}" for login in logins])
+    with LiveServer(*settings(f"users.file={users}", "users.max_failures=2")) as server:
+        wire = Wire(server)
+        guesses = [answer_to(wire, login, "x").endswith(TOO_MANY) for _ in range(2) for login in logins[:25]]
+        assert guesses == [False] * 20 + [False] * 5 + [True] * 25
+        assert answer_to(wire, logins[28], "x") == refused("invalid password for login: u28")
+        assert answer_to(wire, logins[28], "x").endswith(TOO_MANY)
+        assert answer_to(wire, logins[29], "pw").startswith(b"HTTP/1.0 200 ")
+
+
+def test_who_was_let_in_stays_in_over_a_reload(tmp_path: Path) -> None:
+    """A login whose line is the same; one whose password is another has to show it anew."""
+    users = users_file(tmp_path, "me:{me}", "you:{me}")
+    with LiveServer(*settings(f"users.file={users}", "users.max_failures=2")) as server:
+        wire = Wire(server)
+        for login in ("me", "you"):
+            assert answer_to(wire, login, "pw").startswith(b"HTTP/1.0 200 ")
+            for _ in range(2):
+                answer_to(wire, login, "x")
+        file = Path(users)
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(["# changed", lines[0], f"you:{bcrypt.using(rounds=4).hash('other')}"]) + "\n")
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: answer_to(wire, "you", "pw").endswith(TOO_MANY), True)
+        assert answer_to(wire, "me", "pw").startswith(b"HTTP/1.0 200 ")
 
 
 def test_polls_and_sends_go_on_while_passwords_are_checked(tmp_path: Path) -> None:
