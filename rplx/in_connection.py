@@ -24,7 +24,19 @@ class Connection:
     The bare socket and a watcher when it would block: gevent's own socket object took 60 µs of the 200 of a send.
     """
 
-    __slots__ = ("_sock", "_timeout", "given_up", "host", "idle_since", "lingers", "parsed", "port", "reader", "served")
+    __slots__ = (
+        "_sock",
+        "_timeout",
+        "asked",
+        "given_up",
+        "host",
+        "idle_since",
+        "lingers",
+        "parsed",
+        "port",
+        "reader",
+        "served",
+    )
     line = "IN"
 
     def __init__(self, sock: _socket.socket, address: Any, timeout: float) -> None:
@@ -35,6 +47,7 @@ class Connection:
         self.reader: RequestReader | None = None
         self.parsed = False  # whether the log has the list of the request that is coming in
         self.idle_since = 0.0  # since when its client lets it wait, in monotonic seconds; 0: it does not
+        self.asked = False  # whether the last that was carried out was a command
         self.served = False  # whether a request of it was carried out
         self.given_up = False
         self.lingers = False  # whether its client may still send when it ends

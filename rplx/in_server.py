@@ -145,7 +145,7 @@ class InServer:
     def _talk(self, connection: Connection) -> None:
         """Requests and answers until either side has had enough. Errors: OSError, TimeoutError."""
         maxlen = self.options.maxlen
-        reader = connection.reader = RequestReader(maxlen, maxlen, until_end=True, need_host=False)
+        reader = connection.reader = RequestReader(maxlen, maxlen, until_end=True, need_host=False, loose_length=True)
         log = self.log
         while not (self._stopping and reader.state is State.START):
             data = connection.receive()
@@ -155,7 +155,9 @@ class InServer:
                 if not data:
                     self._end(connection, reader)
                     return
-                if not self._answer_all(connection, reader.feed(data)):
+                if connection.asked and not data.strip(b"\r\n"):
+                    return  # a blank line behind a command: its client reads to the end
+                if not self._answer_all(connection, reader.feed(data), data):
                     return
                 if reader.error is not None:
                     raise reader.error
@@ -167,6 +169,8 @@ class InServer:
                 elif reader.state is State.UNTIL_END or (reader.state is State.BODY and reader.head().method != "POST"):
                     has_length = reader.state is State.BODY
                     commands.check_head(reader.head(), self.parser, self._door, has_length=has_length)
+                    if not has_length and self._talk_open_body(connection, reader):
+                        return
                 elif reader.expects_continue:  # curl waits a second for it before a longer body (RFC 9110, 10.1.1)
                     reader.expects_continue = False
                     connection.send(CONTINUE)
@@ -224,6 +228,17 @@ class InServer:
         self._answer_text(connection, command)
         return True
 
+    def _talk_open_body(self, connection: Connection, reader: RequestReader) -> bool:
+        """A body without a length has grown; True if it was a whole command. Errors: Refusal."""
+        request = reader.so_far()
+        if len(request.body) > EARLY_COMMAND_MAX:
+            return False
+        command = commands.early_command_of_http(request, self.parser, self._door)
+        if command is None:
+            return False
+        connection.send_last(replies.answer(self._executor.execute(connection, command), keep_alive=False))
+        return True
+
     def _limit(self, reader: RequestReader) -> None:
         """Errors: TooLarge."""
         if reader.text_size > self.options.maxlen:
@@ -235,11 +250,14 @@ class InServer:
         if not isinstance(command, Send):
             connection.send(replies.answer(text, keep_alive=False))
 
-    def _answer_all(self, connection: Connection, requests: list[HttpRequest]) -> bool:
-        """Answers requests in their order; False if the connection ends with one, and nothing behind it is done."""
+    def _answer_all(self, connection: Connection, requests: list[HttpRequest], data: bytes) -> bool:
+        """Answers requests in their order; False if the connection ends with one, and nothing behind it is done.
+
+        `data` is what came last, with the end of the last of them.
+        """
         answers = b""
         for request in requests:
-            answer, keep_alive = self._answer(connection, request)
+            answer, keep_alive = self._answer(connection, request, data if request is requests[-1] else b"")
             answers = answers + answer if answers else answer
             if not keep_alive:
                 connection.send_last(answers)
@@ -252,14 +270,18 @@ class InServer:
         connection.send(answers)
         return True
 
-    def _answer(self, connection: Connection, request: HttpRequest) -> tuple[bytes, bool]:
+    def _answer(self, connection: Connection, request: HttpRequest, data: bytes = b"") -> tuple[bytes, bool]:
         """The answer to an HTTP request, and whether the connection is kept."""
         if self.log.connections:
             self._log_list(connection, commands.list_of(request, self.parser))
             connection.parsed = False  # the next request has a list of its own
         try:
-            text = self._executor.execute(connection, commands.command_of_http(request, self.parser, self._door))
+            command = commands.command_of_http(request, self.parser, self._door)
+            text = self._executor.execute(connection, command)
             keep_alive = request.keep_alive and not self.draining
+            connection.asked = not isinstance(command, Send)
+            if connection.asked and commands.ends_in_old_form(request, data):
+                keep_alive = False
             return replies.answer(text, keep_alive=keep_alive), keep_alive
         except Refusal as error:
             self._log_refusal(connection, error)

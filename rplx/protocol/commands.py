@@ -126,6 +126,26 @@ def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
     return _make(behind, None if identifiers is None else identifiers.credentials)
 
 
+def early_command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door) -> Command | None:
+    """The command of a request whose body has no length and is still coming in, if a blank line has ended it.
+
+    Errors: Forbidden from a browser, those of the parser.
+    """
+    identifiers = marker_of_head(request, parser, door)
+    if identifiers is None:
+        return early_command(request.body, parser)
+    command = _WHOLE_COMMAND.match(request.body)
+    return None if identifiers.cursors or command is None else _make(command, identifiers.credentials)
+
+
+def ends_in_old_form(request: HttpRequest, data: bytes) -> bool:
+    """Whether a command is that of a client that waits for the end: a blank line was the last that came (part 3)."""
+    blank = (b"\n\r\n", b"\n\n")
+    if not data.endswith(blank) and not request.body.endswith(blank):
+        return False
+    return b"keep-alive" not in (request.header(b"connection") or b"").lower()
+
+
 def _command(body: bytes, identifiers: Identifiers, *, old_form: bool) -> Command:
     """`old_form`: the marker is there, and where old clients put it: an empty list is a send to nobody (part 7.9)."""
     # With channels it is a send, whatever the body says: a message is never taken for a command (part 7.9).

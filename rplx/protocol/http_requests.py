@@ -24,6 +24,9 @@ _MAY_BECOME_HTTP = re.compile(_METHOD + rb"(?:[ \t][^\n]*)?\Z")  # all that the 
 _METHOD_SIZE = 34  # bytes of a line of which it tells that: what follows a method and a blank is free
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
+_WRONG_LENGTH = re.compile(rb"(?im)^content-length:[^\n]*\n")
+_NEXT_REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|TRACE|PATCH|CONNECT)[ \t]|[^\n]*[ \t]HTTP/")
+_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"TRACE ", b"PATCH ", b"CONNECT ")
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding):")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%~_-]+\])(?::[0-9]*)?")  # RFC 9110, 7.2
 _UPGRADE = re.compile(rb"(?im)^upgrade:")
@@ -106,7 +109,9 @@ class RequestReader:
 
     `head_max` and `body_max` bound head and body in bytes. `until_end`: a body without a length, or with an empty one,
     goes on to the end of the client's sending half, as on the IN line; else it is empty, or refused (RFC 9112, 6.3).
-    `old_ends`: requests end as those of old listeners do: a POST without a length ends with the sending half, or where
+    `loose_length`: a length that does not fit, as something other than another request comes behind it or as it is no
+    number, counts as none: old back-ends counted characters. `old_ends`: requests end as those of old listeners do: a
+    POST without a length ends with the sending half, or where
     the caller has seen enough of it, and a head may end there without its blank line. `need_host`: refuse a wrong Host
     (RFC 9112, 3.2); without one, as old clients write it, an HTTP/1.1 request ends its connection as in HTTP/1.0. A
     reader in State.START holds nothing of its connection and may serve another.
@@ -131,6 +136,7 @@ class RequestReader:
         "expects_continue",
         "head_max",
         "head_size",
+        "loose_length",
         "need_host",
         "old_ends",
         "state",
@@ -138,12 +144,20 @@ class RequestReader:
     )
 
     def __init__(
-        self, head_max: int, body_max: int, *, until_end: bool = False, old_ends: bool = False, need_host: bool = True
+        self,
+        head_max: int,
+        body_max: int,
+        *,
+        until_end: bool = False,
+        old_ends: bool = False,
+        need_host: bool = True,
+        loose_length: bool = False,
     ) -> None:
         self.head_max = head_max
         self.body_max = body_max
         self.until_end = until_end
         self.old_ends = old_ends
+        self.loose_length = loose_length
         self.need_host = need_host
         self.state = State.START
         self._line_open = False  # whether the first line of plain text goes on
@@ -355,8 +369,7 @@ class RequestReader:
             self._keep_alive = False
             return rest
         if self._collector.complete:
-            requests.append(self._take())
-            return rest if self.state is State.START else b""
+            return self._complete(rest, requests)
         self.state = State.BODY
         self._head_count = len(self._collector.headers)
         self._framing = 0
@@ -387,10 +400,12 @@ class RequestReader:
             return self._parse_head(_UPGRADE.sub(b"x-upgrade:", head))
         except httptools.HttpParserError as error:
             self._renew()
-            if self.until_end and "Empty Content-Length" in str(error):
-                head = _EMPTY_LENGTH.sub(b"", head)
+            text = str(error)
+            no_number = self.loose_length and "character in Content-Length" in text
+            if no_number or (self.until_end and "Empty Content-Length" in text):
+                head = (_WRONG_LENGTH if no_number else _EMPTY_LENGTH).sub(b"", head, 1)
                 if _FRAMING.search(head):
-                    raise BadRequest("an empty Content-Length beside another length") from None
+                    raise BadRequest("an empty or wrong Content-Length beside another length") from None
                 return self._parse_head(head)
             raise BadRequest(f"malformed HTTP request: {error}") from None
         return self._check_head(self._parser.get_http_version())
@@ -459,8 +474,16 @@ class RequestReader:
             if self._framing > self.head_max + len(collector.body) * (1 + CHUNK_OVERHEAD):
                 raise HeadTooLarge(f"chunk extensions or trailers longer than {self.head_max} bytes")
         del collector.headers[self._head_count :]  # a trailer is no header: nothing here asks for one (RFC 9110, 6.5.1)
+        return self._complete(data, requests)
+
+    def _complete(self, rest: bytes, requests: list[HttpRequest]) -> bytes:
+        """A request is whole, if what lies behind it can be another."""
+        if self.loose_length and self._remaining is not None and not _may_be_next(rest.lstrip(b"\r\n")):
+            self.state = State.UNTIL_END
+            self._keep_alive = False
+            return rest
         requests.append(self._take())
-        return data if self.state is State.START else b""
+        return rest if self.state is State.START else b""
 
     def _next_part(self, data: bytes) -> tuple[bytes, bytes]:
         """What of `data` llhttp may have now, and the rest: it would go on into the next request, unseen by our limits.
@@ -483,6 +506,10 @@ class RequestReader:
         """In State.UNTIL_END: the request as its head describes it, without its body."""
         return self._request(self._parser.get_method().decode("ascii"), b"")
 
+    def so_far(self) -> HttpRequest:
+        """In State.UNTIL_END: the request with what has come of its body."""
+        return self._request(self._parser.get_method().decode("ascii"), bytes(self._collector.body))
+
     def _request(self, method: str, body: bytes) -> HttpRequest:
         collector = self._collector
         return HttpRequest(method, collector.target, self._version, collector.headers, body, self._keep_alive)
@@ -492,3 +519,8 @@ class RequestReader:
         request = self._request(method or self._parser.get_method().decode("ascii"), bytes(self._collector.body))
         self.state = State.START if self._keep_alive else State.CLOSED
         return request
+
+
+def _may_be_next(data: bytes) -> bool:
+    """Whether this is nothing, or may be the beginning of a request."""
+    return not data or bool(_NEXT_REQUEST.match(data)) or any(method.startswith(data) for method in _METHODS)

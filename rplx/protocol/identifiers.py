@@ -33,6 +33,7 @@ class IdentifierParser:
         self._lone_in_data = re.compile(lone + rb"\Z")
         # In a URL an & ends the marker's value, so an e-mail address further on is no password.
         self._url_marker = re.compile(start + rb"(?:(\w++):([^@\s&]*+)@)?" + items)
+        self._credentials = re.compile(start + rb"\w+?(?::|%3[Aa])([^@\s]*+)@")
         self._open_password = re.compile(start + rb"\w++:[^@\s]*+\Z")
 
     def in_target(self, target: bytes) -> Identifiers | None:
@@ -60,16 +61,25 @@ class IdentifierParser:
         None while the list is not complete: it ends at the first character that cannot be part of it, so a list cut
         by a segment is never taken for a whole one, nor a password that may yet be followed by `@`.
         """
-        text = unescaped(_REFERER.sub(b"", text))
+        raw = _REFERER.sub(b"", text)
         if not complete:
+            text = unescaped(raw)
             match = self._marker.search(text)
             if match is None or text[match.end() :] in _OPEN_ENDS or self._open_password.match(text, match.start()):
                 return None
-        return self.in_data(text)
+        return self.in_data(raw)
 
     def _search(self, pattern: re.Pattern[bytes], data: bytes) -> Identifiers | None:
         match = pattern.search(unescaped(data))
-        return None if match is None else self._read(match)
+        if match is None:
+            return None
+        identifiers = self._read(match)
+        if identifiers.credentials is not None and pattern is self._marker and b"%" in data:
+            literal = self._credentials.search(data)
+            if literal is not None:  # outside a URL a password is what stands there (part 7.6)
+                password = literal[1].decode("utf-8", "surrogateescape")
+                identifiers.credentials = Credentials(identifiers.credentials.login, password)
+        return identifiers
 
     def _read(self, match: re.Match[bytes]) -> Identifiers:
         """Errors: TooLarge with more than `max_ids` ids, BadRequest with too long an id or cursor."""
