@@ -102,8 +102,8 @@ final class Client
      *
      * @param int                          $position position of the last event seen; 0: give me one to start from
      * @param string|iterable<string>|null $prefixes beginnings of ids; null or none: all of the namespace
-     * @return list<Event> oldest first. One Event::FAKE alone: start from its position, what came before is not known. Before
-     *                     others it tells that those up to its position are forgotten: ask online()
+     * @return list<Event> oldest first. One Event::FAKE alone: start from its position, what came before is not
+     *                     known. Before others it tells that those up to its position are forgotten: ask online()
      */
     public function watch(int $position = 0, $prefixes = null): array
     {
