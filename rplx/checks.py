@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from collections.abc import Callable
 Check = Callable[[str], str]
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/:?#@\[\]]+)(:(?P<port>\d{1,5}))?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/:?#@\[\]]+)(?::(?P<port>\d{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}  # which browsers leave out of an origin
 _HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _ENGINE_URL = re.compile(r"memory:|((redis|valkey)s?(\+(sentinel|cluster))?|unix)://\S+")
 PORT_MAX = 65535
@@ -56,13 +60,31 @@ def address(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """An origin as browsers send it (RFC 6454, section 7): scheme, host, port, nothing behind them; or `*`."""
+    """An origin as browsers send it (RFC 6454, section 6.2): scheme, host, port, nothing behind them; or `*`.
+
+    The host may begin with `*.`, which stands for all names below it.
+    """
     if text == "*":
         return ""
     match = _ORIGIN.fullmatch(text)
-    if match and int(match["port"] or 0) <= PORT_MAX:
-        return ""
-    return f'"{text}" is not an origin such as "https://example.com" (no path, no / at the end), nor "*"'
+    if match is None or int(match["port"] or 0) > PORT_MAX:
+        return f'"{text}" is not an origin such as "https://example.com" (no path, no / at the end), nor "*"'
+    if "*" in match["host"].removeprefix("*."):
+        return f'"{text}": a * stands for whole names before the first point, as in "https://*.example.com"'
+    sent = _as_sent(match["scheme"].lower(), match["host"], match["port"])
+    return "" if text == sent else f'"{text}" is never sent by a browser, which writes "{sent}"'
+
+
+def _as_sent(scheme: str, host: str, port: str | None) -> str:
+    """The origin as a browser writes it: in lower case, names of other alphabets as xn--, without a default port."""
+    host = host.lower()
+    if host.startswith("["):
+        host = f"[{ipaddress.IPv6Address(host[1:-1])}]" if _is_ip(host[1:-1], ipaddress.IPv6Address) else host
+    elif not host.isascii():
+        with contextlib.suppress(UnicodeError):
+            host = host.encode("idna").decode()
+    shown = "" if port is None or int(port) == _DEFAULT_PORTS.get(scheme) else f":{int(port)}"
+    return f"{scheme}://{host}{shown}"
 
 
 def host(text: str) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import itertools
 import math
@@ -200,7 +201,7 @@ def _shown(value: object) -> str:
 
 def _from_file(path: str, problems: list[str]) -> Iterator[_Setting]:
     try:
-        text = Path(path).read_bytes().decode()
+        text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).decode()
     except OSError as error:
         problems.append(f"{path}: cannot read the configuration file: {error.strerror}")
         return

@@ -2,15 +2,19 @@
 
 They bind the IN line in the master, serve it in each worker, and end waiting polls when a worker stops. Settings are
 what suits connections that wait; the command line goes before them. A configuration file of your own begins with
-`from rplx.gunicorn import *`.
+`from rplx.gunicorn import *`; hooks that it defines run beside ours of the same names.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import signal
 import socket
+import sys
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from rplx import process, standard_streams
@@ -19,7 +23,8 @@ from rplx.environment import configuration
 from rplx.errors import ConfigError
 from rplx.options import Config
 
-__all__ = (
+__all__ = (  # noqa: RUF022 - in the order in which gunicorn reads them: worker_class sees to the hooks behind it
+    "worker_class",
     "keepalive",
     "limit_request_line",
     "nworkers_changed",
@@ -27,7 +32,6 @@ __all__ = (
     "on_starting",
     "post_worker_init",
     "pre_exec",
-    "worker_class",
     "worker_connections",
     "worker_exit",
     "worker_int",
@@ -37,9 +41,16 @@ worker_connections = 10_000  # polls and other connections that a worker holds; 
 keepalive = 10  # seconds that a kept connection may idle between two polls, and hold up a worker's end; default 2
 limit_request_line = 8190  # bytes: a poll of many channels, the most that gunicorn can be set to
 
+PARTLY = (
+    "your gunicorn configuration replaces some of rplx.gunicorn's hooks: let worker_class be rplx.gunicorn's, which"
+    " has both run, or call rplx.gunicorn's hook of the same name in yours"
+)
 LOOK_EVERY = 0.2  # seconds between two looks at whether the worker is to end
 GRACE = 1.0  # seconds of gunicorn's graceful_timeout that are left for the last answers to go out
 SOCKETS_VARIABLE = "GUNICORN_RPLX_IN"  # descriptors of the IN line that a new master takes over (SIGUSR2)
+
+_AT_THE_END = ("on_exit", "worker_exit", "worker_int")
+_HOOKS = ("nworkers_changed", "on_starting", "post_worker_init", "pre_exec", *_AT_THE_END)
 
 _sockets: list[Any] = []
 
@@ -50,11 +61,42 @@ def worker_class() -> str:
         importlib.import_module("gunicorn.workers.ggevent")  # as gunicorn itself is about to
     except ImportError as error:
         raise SystemExit(f"rplx: gunicorn's gevent workers need more: pip install 'rplx[gunicorn]' ({error})") from None
+    for module in list(sys.modules.values()):
+        if vars(module).get("worker_class") is worker_class and module.__name__ != __name__:
+            _join_hooks(module)
     return "gevent"
+
+
+def _join_hooks(module: ModuleType) -> None:
+    """Has a configuration's own hooks run beside ours of the same names, which they would replace without a word."""
+    for name in _HOOKS:
+        theirs = vars(module).get(name)
+        if callable(theirs) and theirs is not globals()[name] and not hasattr(theirs, "with_rplx"):
+            setattr(module, name, _both(globals()[name], theirs, ours_last=name in _AT_THE_END))
+
+
+def _both(ours: Callable[..., None], theirs: Callable[..., None], *, ours_last: bool) -> Callable[..., None]:
+    """Both hooks as one: ours come first, and last where something ends."""
+
+    @functools.wraps(theirs)  # with their signature, which gunicorn looks at
+    def both(*arguments: Any) -> None:
+        for hook in (theirs, ours) if ours_last else (ours, theirs):
+            hook(*arguments)
+
+    both.with_rplx = True  # type: ignore[attr-defined]
+    return both
+
+
+def are_whole(config: Any) -> bool:
+    """Whether gunicorn's configuration has all of our hooks or none: a part of them would leave out the IN line."""
+    ours = [getattr(config, name) is globals()[name] or hasattr(getattr(config, name), "with_rplx") for name in _HOOKS]
+    return all(ours) or not any(ours)
 
 
 def on_starting(server: Any) -> None:
     """In the master: checks the options and binds the IN line. Errors: RuntimeError, which gunicorn prints and ends."""
+    if _sockets:
+        return  # a hook of the configuration's own has called this one already
     standard_streams.fill()
     try:
         config = configuration()
@@ -97,6 +139,8 @@ def check_start() -> None:
         config = configuration()
         check_workers(worker.cfg.workers, config)
         check_engine(config)
+        if not are_whole(worker.cfg):
+            raise ConfigError([PARTLY])
     except ConfigError as error:
         # The one that gunicorn prints without a traceback, and does not start the worker again for.
         raise importlib.import_module("gunicorn.errors").AppImportError(f"rplx: {error}") from None
@@ -129,6 +173,8 @@ def post_worker_init(worker: Any) -> None:
     from rplx import runtime
 
     serving = runtime.serve()
+    if serving.has_in:
+        return  # as in on_starting
     serving.start_in(_sockets)
     gevent.spawn(end_with, worker, serving)
 

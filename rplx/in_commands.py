@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from functools import partial
 
 from rplx import listings
@@ -48,6 +49,7 @@ class Executor:
         log = self._log
         if not identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
             return b""
+        command.data = command.data.removeprefix(codecs.BOM_UTF8)  # editors put it before a text (RFC 8259, 8.1)
         if not command.data:
             text = "the message is not JSON: it is empty" if self.options.check_json else commands.EMPTY_BODY
             raise commands.EmptyBody(text, closes=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,14 @@ class RealplexorMiddleware:
     """Puts the WAIT line into a WSGI application: requests at and below `path` are polls, all others go to it.
 
     `app`: any WSGI application. `path`: begins with "/", such as "/rpl". Options as for `application`. Once the first
-    request has come, `rplx.publish` in this process goes straight to the engine. Errors: ValueError for a wrong path.
+    request has come, `rplx.publish` in this process goes straight to the engine. Errors: ValueError for a wrong path,
+    TypeError if `app` is an ASGI application or none at all.
     """
 
     def __init__(self, app: WsgiApplication, path: str = "/rpl") -> None:
+        if not callable(app) or _is_asynchronous(app):
+            kind = "an ASGI application" if callable(app) else "no application"
+            raise TypeError(f"{app!r} is {kind}: this middleware goes around a WSGI application")
         path = path.rstrip("/")
         if not path.startswith("/"):
             raise ValueError('path must begin with "/" and be more than that, such as "/rpl"')
@@ -64,6 +69,10 @@ class RealplexorMiddleware:
         except (ConfigError, Refusal) as error:
             self._told = True
             print(f"rplx: polls are not served: {error}", file=environ["wsgi.errors"])
+
+
+def _is_asynchronous(app: Any) -> bool:
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
 
 
 def _answer(path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -98,7 +98,8 @@ class WaitOptions:
     max_connections_per_address: int = option(0, "connections from one address; past it 503; 0: no limit")
     allowed_origins: tuple[str, ...] = option(
         (),
-        'origins that may poll across sites, such as "https://example.com"; "*" for all, without credentials',
+        'origins that may poll across sites, such as "https://example.com"; "https://*.example.com" for all names below'
+        ' example.com; "*" for all, without credentials',
         check=checks.origin,
     )
     same_site: bool = option(

@@ -1,12 +1,43 @@
-"""Whether the page that polls belongs to the site that the WAIT line serves."""
+"""Which pages may poll across origins: those that wait.allowed_origins names, and those of the same site."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
 _ORIGIN = re.compile(r"https?://([^/:?#@\[\]]+|\[[0-9a-f:.]+\])(?::\d+)?")
 _HOST = re.compile(r"([^/:?#@\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
+_NAMES = re.compile(r"[a-z0-9_.-]+")  # as browsers write them: in lower case, names of other alphabets as xn--
+
+
+class AllowedOrigins:
+    """What wait.allowed_origins names. `everybody`: it has a `*`.
+
+    In `scheme://*.example.com` the star stands for one name or more: any name below, but not example.com itself.
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._exact = frozenset(origins)
+        self.everybody = "*" in self._exact
+        wild = [text.split("*", 1) for text in self._exact if "://*." in text]
+        self._below = tuple([(before, behind) for before, behind in wild])
+
+    def __bool__(self) -> bool:
+        return bool(self._exact)
+
+    def __contains__(self, origin: str | None) -> bool:
+        """Whether this very origin is named, by itself or by a pattern."""
+        if origin in self._exact:
+            return True
+        if origin is None or not self._below:
+            return False
+        return any(
+            origin.startswith(before)
+            and origin.endswith(behind)
+            and _NAMES.fullmatch(origin, len(before), len(origin) - len(behind))
+            for before, behind in self._below
+        )
 
 
 def is_of_one_site(origin: str, host: str, told: str | None) -> bool:

@@ -89,6 +89,11 @@ class Runtime:
 
     # -- the IN line
 
+    @property
+    def has_in(self) -> bool:
+        """Whether the IN line is served here."""
+        return self._in_server is not None
+
     def start_in(self, sockets: Iterable[Any] | None = None) -> list[Any]:
         """Serves back-ends on bound and listening sockets, else on `in.listen`; gives them. Errors: ConfigError."""
         config = self.config

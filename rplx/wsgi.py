@@ -28,7 +28,7 @@ from rplx.hub import Entered, Hub
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options import NEVER, Config
-from rplx.origins import is_of_one_site
+from rplx.origins import AllowedOrigins, is_of_one_site
 from rplx.pages import Pages
 from rplx.protocol.identifiers import IdentifierParser, listened_to
 from rplx.protocol.replies import PREFIX
@@ -72,7 +72,7 @@ class Application:
         self.body_max = max(wait.body_max, wait.maxlen)
         self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
-        self._origins = frozenset(wait.allowed_origins)
+        self._origins = AllowedOrigins(wait.allowed_origins)
         self._same_site = wait.same_site
         self._position = ""  # of the last poll,
         self._at_position: Headers = []  # and its headers
@@ -226,14 +226,14 @@ class Application:
     def _cors(self, environ: Environ) -> Headers:
         """What lets a page of another origin read the answer (Fetch standard, 3.2)."""
         origin = environ.get("HTTP_ORIGIN")
-        if origin in self._origins:
+        if origin is not None and origin in self._origins:
             return [
                 ("Vary", "Origin"),
                 ("Access-Control-Allow-Origin", origin),
                 ("Access-Control-Allow-Credentials", "true"),
                 _EXPOSED,
             ]
-        if "*" in self._origins:
+        if self._origins.everybody:
             return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
         if self._same_site and origin is not None:
             host, told = environ.get("HTTP_HOST", ""), environ.get("HTTP_SEC_FETCH_SITE")

@@ -283,7 +283,11 @@ def test_what_is_no_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["*", "http://a", "https://a.example:8443", "http://[::1]:80", "capacitor://localhost"]
+    "text",
+    [
+        *("*", "http://a", "https://a.example:8443", "http://[::1]:8080", "capacitor://localhost"),
+        *("https://*.example.com", "http://*.a:8080", "https://xn--bcher-kva.example", "https://a:80"),
+    ],
 )
 def test_origins(text: str) -> None:
     assert origin(text) == ""
@@ -294,6 +298,34 @@ def test_origins(text: str) -> None:
 )
 def test_what_is_no_origin(text: str) -> None:
     assert "is not an origin" in origin(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("https://Example.com", "https://example.com"),
+        ("HTTPS://example.com", "https://example.com"),
+        ("https://a.test:443", "https://a.test"),
+        ("http://a.test:080", "http://a.test"),
+        ("https://*.Example.com:443", "https://*.example.com"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("http://[::0:1]", "http://[::1]"),
+    ],
+)
+def test_origins_that_no_browser_sends(text: str, sent: str) -> None:
+    assert origin(text) == f'"{text}" is never sent by a browser, which writes "{sent}"'
+    assert origin(sent) == ""
+
+
+@pytest.mark.parametrize("text", ["https://a*.example.com", "https://*", "https://a.*.com", "https://*.*.com"])
+def test_a_star_in_an_origin_stands_for_whole_names(text: str) -> None:
+    assert 'as in "https://*.example.com"' in origin(text)
+
+
+def test_a_byte_order_mark_before_a_file_is_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "rplx.toml"
+    file.write_bytes(b"\xef\xbb\xbf[wait]\ntimeout = 7\n")
+    assert load(str(file), {}, []).wait.timeout == 7
 
 
 # Lines of keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rplx.origins import is_of_one_site
+from rplx.origins import AllowedOrigins, is_of_one_site
 from tests.lines.wire import Wire
 from tests.live import LiveServer
 from tests.test_legacy_daemon import Daemon, daemon
@@ -75,3 +75,39 @@ def test_others_do_not(daemon: Daemon) -> None:
         assert b"Access-Control" not in ask(Wire(server), "http://site.test")
     daemon.configure("'wait.same_site' => 0,")
     assert b"Access-Control" not in ask(daemon.start(), "http://site.test")
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("https://a.example.com", True),
+        ("https://a.b.example.com", True),
+        ("https://example.com", False),
+        ("https://evilexample.com", False),
+        ("https://.example.com", False),
+        ("https://a.example.com.evil.test", False),
+        ("https://evil.test/.example.com", False),
+        ("https://evil.test:1.example.com", False),
+        ("https://evil@a.example.com", False),
+        ("http://a.example.com", False),
+        ("https://a.example.com:8443", False),
+        ("http://a.ported.test:8080", True),
+        ("http://a.ported.test", False),
+        ("https://exact.test", True),
+        ("https://a.exact.test", False),
+        ("null", False),
+        (None, False),
+    ],
+)
+def test_patterns_stand_for_names_below(origin: str | None, expected: bool) -> None:
+    allowed = AllowedOrigins(["https://*.example.com", "http://*.ported.test:8080", "https://exact.test"])
+    assert (origin in allowed) is expected
+    assert not allowed.everybody
+
+
+def test_a_page_of_a_name_below_reads_its_poll() -> None:
+    with LiveServer("--set", "wait.allowed_origins=https://*.example.com") as server:
+        poll = "GET /?identifier=a&position HTTP/1.1\r\nHost: h\r\nConnection: close\r\nOrigin: https://%s\r\n\r\n"
+        wire = Wire(server)
+        assert b"Allow-Origin: https://a.example.com\r\n" in wire.on_wait((poll % "a.example.com").encode()).rest()
+        assert b"Allow-Origin" not in wire.on_wait((poll % "example.com").encode()).rest()

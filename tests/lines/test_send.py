@@ -201,3 +201,9 @@ def test_a_sender_that_goes_away_in_the_middle_stores_nothing(wire: Wire, prefix
         wire.on_in(data.encode()).reset()
     wire.send(f"{prefix}b")
     assert wire.poll(f"1:{prefix}a") == b""
+
+
+@pytest.mark.parametrize("form", ["POST /?identifier=5:{}a HTTP/1.1\r\nHost: h\r\n\r\n", "identifier=5:{}a\n\n"])
+def test_a_byte_order_mark_is_no_part_of_the_message(wire: Wire, prefix: str, form: str) -> None:
+    wire.ask(form.format(prefix).encode() + b"\xef\xbb\xbf[1]")
+    assert wire.poll(f"1:{prefix}a") == blocks(({f"{prefix}a": "5"}, "[1]"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.pages.blocks import ROOT, Page
 from tests.pages.newcomer import Newcomer, until
-from tests.pages.surroundings import CHROMIUM, HAS_BROWSER
-from tests.redis_server import AVAILABLE, RedisServer
+from tests.pages.surroundings import CHROMIUM, HAS_BROWSER, NGINX, nginx
+from tests.redis_server import AVAILABLE, RedisServer, free_port
 from tests.wsgi.http import ask, get, messages, online
 
 CURSOR = re.compile(r"\d+\.\d+")
@@ -137,11 +137,17 @@ def wsgi(page: Page, newcomer: Newcomer) -> None:
     polls(newcomer, 8088)
     middleware = page.next("python", "from rplx.wsgi import RealplexorMiddleware")
     (newcomer.folder / "site_with_it.py").write_text(MIDDLEWARE + middleware)
+    location = page.next("nginx", "location")
     published(page.next("python", "import rplx"), newcomer)
     newcomer.stop()
     newcomer.start("gunicorn -c python:rplx.gunicorn -b 127.0.0.1:8000 site_with_it:app", 8000)
     polls(newcomer, 8000, "/rpl/")
     assert ask(newcomer.address(8000), get("/else")).body == b"the application's own"
+    if NGINX or os.environ.get("CI"):
+        port = free_port()
+        nginx(newcomer, port, location)
+        polls(newcomer, port, "/rpl/")
+        assert ask(("127.0.0.1", port), get("/else")).status.startswith("404")  # the block is for polls alone
 
 
 def published(program: str, newcomer: Newcomer) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -172,6 +173,21 @@ def test_refusals_and_the_page_for_old_clients(site: Child) -> None:
 def test_wrong_paths(path: str) -> None:
     with pytest.raises(ValueError, match="path must begin with"):
         RealplexorMiddleware(lambda environ, start_response: [], path=path)
+
+
+async def an_asgi_application(scope: object, receive: object, send: object) -> None:
+    """What Starlette's and Django's applications are."""
+
+
+class AnAsgiApplication:
+    async def __call__(self, scope: object, receive: object, send: object) -> None:
+        """As FastAPI's class has it."""
+
+
+@pytest.mark.parametrize("app", [an_asgi_application, AnAsgiApplication(), None, "app"])
+def test_what_is_no_wsgi_application_is_told_at_once(app: Any) -> None:
+    with pytest.raises(TypeError, match="goes around a WSGI application"):
+        RealplexorMiddleware(app)
 
 
 def test_without_gevent_the_application_works_on() -> None:

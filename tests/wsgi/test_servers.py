@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -237,6 +238,56 @@ def test_gunicorn_stops_gently(hooks: list[str]) -> None:
         assert all(client.read().body == b" \r\n" and client.ended() for client in clients)
         assert server.process.wait(20) == 0
         assert time.monotonic() - begin < 5
+
+
+OWN_HOOKS = """
+from rplx.gunicorn import *
+
+def on_starting(server):
+    server.log.info("own on_starting")
+
+def post_worker_init(worker):
+    worker.log.info("own post_worker_init")
+
+def worker_exit(server, worker):
+    worker.log.info("own worker_exit")
+"""
+
+
+def test_own_hooks_run_beside_ours(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_HOOKS)
+    with gunicorn("-c", str(tmp_path / "own.py")) as server:
+        send(server.in_, "5:abc", b'"by IN"')
+        assert messages(ask(server.wait, get("/?identifier=1:abc")).body) == ["by IN"]
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        for name in ("on_starting", "post_worker_init", "worker_exit"):
+            server.wait_for(f"own {name}$")
+
+
+def test_a_part_of_the_hooks_is_refused_at_start(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_HOOKS + 'worker_class = "gevent"\n')
+    command = gunicorn_command("-c", str(tmp_path / "own.py"))
+    with Child(command, wait=None, in_=None) as server:
+        server.wait_for("replaces some of rplx.gunicorn's hooks")
+        assert server.process.wait(20) != 0
+
+
+def test_own_hooks_that_call_ours_run_them_once(tmp_path: Path) -> None:
+    own = """
+from rplx import gunicorn
+from rplx.gunicorn import *
+
+def on_starting(server):
+    gunicorn.on_starting(server)
+
+def post_worker_init(worker):
+    gunicorn.post_worker_init(worker)
+"""
+    (tmp_path / "own.py").write_text(own)
+    with gunicorn("-c", str(tmp_path / "own.py")) as server:
+        send(server.in_, "5:abc", b'"by IN"')
+        assert messages(ask(server.wait, get("/?identifier=1:abc")).body) == ["by IN"]
 
 
 def test_gunicorn_stops_at_once() -> None:
