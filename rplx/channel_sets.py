@@ -20,13 +20,15 @@ NOTHING = Decimal(-1)  # less than any cursor
 
 class Listener:
     """One parked poll. `cursors` are aligned with the names of its set; `answer` is None until there is one.
+    `address` is whose presence its channels count as when it was their last listener (Engine.leave).
 
     `connection` is whatever the server in front wants to find again when the answer is there, None if it wants nothing.
     """
 
-    __slots__ = ("answer", "channel_set", "connection", "cursors")
+    __slots__ = ("address", "answer", "channel_set", "connection", "cursors")
 
-    def __init__(self, channel_set: ChannelSet, cursors: tuple[str, ...], connection: Any) -> None:
+    def __init__(self, channel_set: ChannelSet, cursors: tuple[str, ...], connection: Any, address: str) -> None:
+        self.address = address
         self.channel_set = channel_set
         self.cursors = cursors
         self.connection = connection
@@ -65,7 +67,9 @@ class ChannelSets:
         self.channels: dict[str, dict[ChannelSet, None]] = {}
         self._filling: dict[tuple[str, ...], ChannelSet] = {}
 
-    def place(self, names: tuple[str, ...], at: tuple[str, ...], position: str, connection: Any) -> Listener:
+    def place(
+        self, names: tuple[str, ...], at: tuple[str, ...], position: str, connection: Any, address: str
+    ) -> Listener:
         """Makes a listener of `names` at the cursors `at` and puts it into a set.
 
         Cursors that are the very text `position` were drawn for it.
@@ -85,7 +89,7 @@ class ChannelSets:
                 channel_set.drawn = position
             elif cursor_value(cursor) > channel_set.newest:
                 channel_set.newest = cursor_value(cursor)
-        listener = Listener(channel_set, at, connection)
+        listener = Listener(channel_set, at, connection, address)
         channel_set.listeners[listener] = None
         return listener
 
@@ -97,12 +101,12 @@ class ChannelSets:
         del channel_set.listeners[listener]
         if not channel_set.listeners:
             self.forget(channel_set)
-        self.left(channel_set.names, 1)
+        self.left(channel_set.names, 1, listener)
 
-    def left(self, names: tuple[str, ...], count: int) -> None:
-        """`count` listeners of `names` wait no more."""
+    def left(self, names: tuple[str, ...], count: int, last: Listener) -> None:
+        """`count` listeners of `names` wait no more; `last` is one of them."""
         self.listening -= count
-        self.engine.leave(names, count)
+        self.engine.leave(names, count, last.address)
 
     def forget(self, channel_set: ChannelSet) -> None:
         """Nobody waits in it from now on."""
@@ -117,13 +121,15 @@ class ChannelSets:
     def take_out(self, channel_set: ChannelSet) -> None:
         """Its listeners have been answered, and listen no more."""
         self.forget(channel_set)
-        self.left(channel_set.names, len(channel_set.listeners))
+        listeners = channel_set.listeners
+        if listeners:  # they may have left while it was looked for whom the message is due to
+            self.left(channel_set.names, len(listeners), next(iter(listeners)))
 
     def move(self, staying: Collection[Listener], names: tuple[str, ...]) -> set[ChannelSet]:
         """Puts listeners whose set is gone into other sets of the same names; gives these."""
         found = set()
         for listener in staying:
-            moved = self.place(names, listener.cursors, "", listener.connection)
+            moved = self.place(names, listener.cursors, "", listener.connection, listener.address)
             listener.channel_set = moved.channel_set
             del moved.channel_set.listeners[moved]
             listener.channel_set.listeners[listener] = None

@@ -266,7 +266,7 @@ class Deliveries(ChannelSets):
             part.event = channel_set.event  # wakes the staying ones too: they see no answer and park in their new set
             part.was_split = True
             part.listeners = dict.fromkeys(listeners)
-            self.left(names, len(listeners))
+            self.left(names, len(listeners), listeners[-1])
             delivery.add(part, ids)
         return moved
 

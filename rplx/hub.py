@@ -75,11 +75,13 @@ class Hub(Deliveries):
         connection: Any = None,
         *,
         wait: bool = True,
+        address: str = "",
         joined: Callable[[str], None] | None = None,
     ) -> Entered:
         """A poll of `cursors` (id -> cursor, or None for now). Without `wait` it is answered even if nothing is due.
 
-        `joined` is called with the position, before it is known what is due.
+        `address`: the client's, "" where it is not known. `joined` is called with the position, before it is known what
+        is due.
 
         Errors: Unavailable.
         """
@@ -93,7 +95,7 @@ class Hub(Deliveries):
         if gaps:
             at = _from_the_present(names, at, gaps, position)
         # Joined first, looked for history afterwards: nothing slips between the two.
-        listener = self.place(names, at, position, connection)
+        listener = self.place(names, at, position, connection, address)
         engine.join(names)
         self.listening += 1
         if joined is not None:

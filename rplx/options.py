@@ -157,6 +157,10 @@ class PresenceOptions:
     max_in_grace: int = option(
         1_000_000, "channels that stay online without a listener; past it those left longest ago are offline early"
     )
+    max_in_grace_per_address: int = option(
+        200_000,
+        "the same of those that one address left; past it its own are offline early; 0: no limit (SECURITY.md)",
+    )
     event_chain_len: int = option(
         1000, "events in a block of WATCH's memory; three blocks are kept", legacy="EVENT_CHAIN_LEN", at_least=1
     )

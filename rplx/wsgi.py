@@ -163,7 +163,8 @@ class Application:
         joined = None
         if self.log.connections and connection is not None:
             joined = partial(self._registered, connection, cursors, count)
-        entered = self.hub.enter(cursors, connection, wait=wait, joined=joined)
+        address = environ.get("REMOTE_ADDR", "")
+        entered = self.hub.enter(cursors, connection, wait=wait, address=address, joined=joined)
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:

@@ -62,8 +62,8 @@ class Engine(Protocol):
     def join(self, names: Sequence[str]) -> None:
         """One more connection listens to `names`."""
 
-    def leave(self, names: Sequence[str], count: int = 1) -> None:
-        """`count` connections that listened to `names` have left."""
+    def leave(self, names: Sequence[str], count: int = 1, address: str = "") -> None:
+        """`count` connections that listened to `names` have left, the last of them from `address` ("": not known)."""
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
         """Online ids that begin with one of `prefixes` (all, if none), with the number of their connections."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from rplx.engine import Listeners
 from rplx.engine.cursors import CursorClock, behind
+from rplx.engine.grace import UNKNOWN
 from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
 from rplx.engine.presence import EventLog, Presence
 from rplx.engine.selection import Stream, collect
@@ -44,12 +45,14 @@ class MemoryEngine:
         self._beginning = cursor_value(self.draw())  # nothing sent before this moment is known
         self._size = 0
         self._presence = Presence(EventLog(presence.event_chain_len + 1))
+        self._presence.grace.share = presence.max_in_grace_per_address
 
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller ones apply to a channel with its next message."""
         self.history_options = history
         self.presence_options = presence
         self._presence.log.block_size = presence.event_chain_len + 1
+        self._presence.grace.share = presence.max_in_grace_per_address
 
     def close(self) -> None:
         """Nobody else sees this engine."""
@@ -147,8 +150,8 @@ class MemoryEngine:
     def join(self, names: Sequence[str]) -> None:
         self._presence.join(names)
 
-    def leave(self, names: Sequence[str], count: int = 1) -> None:
-        self._presence.leave(names, count, self._monotonic())
+    def leave(self, names: Sequence[str], count: int = 1, address: str = UNKNOWN) -> None:
+        self._presence.leave(names, count, self._monotonic(), address)
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
         return self._presence.online(prefixes, self.rest)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from rplx.engine.grace import UNKNOWN, Grace
 from rplx.engine.prefixes import Prefixes
 from rplx.messages import Event
 
@@ -59,8 +60,8 @@ class Presence:
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
+        self.grace = Grace()
         self._counts: dict[str, int] = {}
-        self._left: OrderedDict[str, float] = OrderedDict()  # id -> when its last listener left; oldest first
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -77,33 +78,45 @@ class Presence:
             if count is None:
                 self.log.add("online", id)
             else:
-                del self._left[id]
+                self.grace.remove(id)
 
-    def leave(self, ids: Iterable[str], count: int, now: float) -> None:
-        """`count` connections that listened to `ids` have left."""
+    def leave(self, ids: Iterable[str], count: int, now: float, address: str = UNKNOWN) -> None:
+        """`count` connections that listened to `ids` have left, the last of them from `address`."""
         counts = self._counts
+        last = []
         for id in ids:
             counts[id] = left = counts[id] - count
             if not left:
-                self._left[id] = now
+                last.append(id)
+        if last:
+            self.grace.add(last, now, address)
 
     def sweep(self, now: float, offline_timeout: float, max_in_grace: int, rest: Rest) -> list[str]:
         """The ids whose grace time of `offline_timeout` seconds has passed: they are offline from now on.
 
-        No more than `max_in_grace` stay in theirs: one client that polls ever other ids must not fill the memory.
-        `rest` is called now and then.
+        No more than `max_in_grace` stay in theirs, and no more of one address than its share: clients that poll ever
+        other ids must not fill the memory, nor one of them push others out. `rest` is called now and then.
         """
         gone: list[str] = []
-        while self._left:
-            id, left = next(iter(self._left.items()))
-            if left + offline_timeout > now and len(self._left) <= max_in_grace:
+        grace = self.grace
+        while excess := grace.take_excess(STEPS):
+            for id in excess:
+                self._take_offline(id, gone)
+            rest()
+        while grace:
+            id, left = grace.oldest()
+            if left + offline_timeout > now and len(grace) <= max_in_grace:
                 break
-            del self._left[id], self._counts[id]
-            self.log.add("offline", id)
-            gone.append(id)
+            grace.remove(id)
+            self._take_offline(id, gone)
             if len(gone) % STEPS == 0:
                 rest()
         return gone
+
+    def _take_offline(self, id: str, gone: list[str]) -> None:
+        del self._counts[id]
+        self.log.add("offline", id)
+        gone.append(id)
 
     def online(self, prefixes: Sequence[str], rest: Rest) -> dict[str, int]:
         """Online ids that begin with one of `prefixes` (all, if none) and how many connections listen to each now.
@@ -123,4 +136,4 @@ class Presence:
 
     def in_grace(self) -> int:
         """How many ids wait for their grace time to pass."""
-        return len(self._left)
+        return len(self.grace)

@@ -367,6 +367,25 @@ class TestPresence:
         assert tested.engine.sweep()[0] == ["a"]
         assert tested.shown() == ["offline 12:a"]
 
+    def test_one_address_has_no_more_than_its_share_in_grace(self, make: Make) -> None:
+        engine = make(presence__offline_timeout=300.0, presence__max_in_grace_per_address=10).engine
+        ids = [f"c{number:02}" for number in range(40)]
+        engine.join(("honest", *ids))
+        engine.join((ids[0],))
+        engine.leave(("honest",), 1, "192.0.2.1")
+        for id in ids:
+            engine.leave((id,), 1, "192.0.2.2")
+        gone: list[str] = []
+
+        def swept() -> bool:
+            gone.extend(engine.sweep()[0])
+            return len(gone) >= 29
+
+        eventually(swept)
+        gone += engine.sweep()[0]
+        assert sorted(gone) == ids[1:30]  # somebody listens to the first
+        assert engine.online() == {ids[0]: 1, "honest": 0, **dict.fromkeys(ids[30:], 0)}
+
     def test_positions(self, make: Make) -> None:
         tested = make()
         assert tested.engine.position() == 10

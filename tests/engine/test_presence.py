@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rplx.engine.grace import Grace
 from rplx.engine.presence import EventLog
 from rplx.messages import Event
 from rplx.options import PresenceOptions
@@ -75,6 +76,47 @@ class TestOnline:
         engine.leave(("a",))
         assert engine.sweep() == (["c"], [])
         assert engine.online() == {"a": 0, "b": 0, "d": 1}
+
+    def test_an_address_has_no_more_than_its_share(self, clock: Clock) -> None:
+        engine = Engine(clock, presence=PresenceOptions(offline_timeout=30, max_in_grace_per_address=2))
+        engine.join(("a", "b", "c", "d", "e", "x", "y"))
+        engine.leave(("x",), 1, "192.0.2.1")
+        engine.leave(("a", "b", "c", "d"), 1, "192.0.2.2")
+        engine.leave(("e",))
+        engine.join(("b",))
+        assert engine.sweep() == (["a"], [])
+        engine.leave(("b",), 1, "192.0.2.1")
+        engine.leave(("y",), 1, "192.0.2.2")
+        assert engine.sweep() == (["c"], [])
+        assert engine.online() == dict.fromkeys("bdexy", 0)
+        clock.pass_(30)
+        assert engine.sweep() == (["x", "d", "e", "b", "y"], [])
+        assert engine.online() == {}
+
+    def test_without_a_share_none_is_taken(self, clock: Clock) -> None:
+        engine = Engine(clock, presence=PresenceOptions(offline_timeout=30, max_in_grace_per_address=0))
+        engine.join(("a", "b", "c"))
+        engine.leave(("a", "b", "c"), 1, "192.0.2.2")
+        assert engine.sweep() == ([], [])
+
+    def test_what_one_address_leaves_is_forgotten_when_all_are_back(self) -> None:
+        grace = Grace()
+        grace.share = 10
+        for number in range(1000):
+            grace.add([f"a{number}", f"b{number}"], 0.0, f"192.0.2.{number}")
+            grace.remove(f"a{number}")
+            grace.remove(f"b{number}")
+            grace.remove(f"b{number}")
+        assert not grace._left
+        assert not grace._of
+        assert grace.take_excess(100) == []
+
+    def test_the_excess_comes_in_pieces(self) -> None:
+        grace = Grace()
+        grace.share = 3
+        grace.add([f"a{number}" for number in range(8)], 0.0, "192.0.2.1")
+        assert [grace.take_excess(2) for _ in range(4)] == [["a0", "a1"], ["a2", "a3"], ["a4"], []]
+        assert len(grace) == 3
 
     def test_the_wall_clock_does_not_matter(self, clock: Clock, engine: Engine) -> None:
         engine.join(("a",))

@@ -61,12 +61,20 @@ class Conversation:
     """One connection. `read` gives what has come, `rest` all up to the server's end."""
 
     def __init__(
-        self, address: tuple[str, int], data: bytes = b"", *, end: bool = False, receive_buffer: int = 0
+        self,
+        address: tuple[str, int],
+        data: bytes = b"",
+        *,
+        end: bool = False,
+        receive_buffer: int = 0,
+        source: str = "",
     ) -> None:
         self.sock = socket.socket()
         self.sock.settimeout(PATIENCE)
         if receive_buffer:  # before it connects, since the window is agreed upon then
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pending = b""

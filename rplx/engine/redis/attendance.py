@@ -13,6 +13,7 @@ import ujson
 from gevent.event import AsyncResult, Event
 
 from rplx.engine import Listeners
+from rplx.engine.grace import Grace
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import FIRST_POSITION, missed_before
 from rplx.engine.redis.background import spawn_forever
@@ -31,6 +32,7 @@ STALL = 4.0  # seconds without a beat of anybody after which Redis must have bee
 HOLD = 3.0  # seconds after such a time in which nobody is taken out or goes offline: the others are just coming back
 FLUSH_EVERY = 0.01  # seconds in which comings and goings gather before Redis is told
 TELL_AGAIN = 0.1  # seconds until Redis is told again what it did not take
+LONG_AGO = 0  # when an id was left whose grace time is to be over
 CHUNK = 1000  # ids told, taken offline or buried by one call
 SCAN = 2000  # ids looked at by one call for ONLINE
 TOLD_TIMEOUT = 2.5  # seconds that the others have to tell their listeners: they see at their next beat who asks
@@ -49,6 +51,8 @@ class Attendance:
         self.options = options
         self.process = secrets.token_hex(8)
         self.crowd = Crowd()
+        self.grace = Grace()  # of the ids that were left here
+        self.grace.share = options.max_in_grace_per_address
         self.known_online = 0  # ids online and events kept, over all processes, as of the last sweep
         self.known_events = 0
         self.listeners: Callable[[], Listeners] = list
@@ -66,11 +70,16 @@ class Attendance:
 
     def join(self, ids: Sequence[str]) -> list[str]:
         first = self.crowd.join(ids)
+        if self.grace:
+            for id in first:
+                self.grace.remove(id)
         self._work.set()
         return first
 
-    def leave(self, ids: Sequence[str], count: int) -> list[str]:
+    def leave(self, ids: Sequence[str], count: int, address: str) -> list[str]:
         last = self.crowd.leave(ids, count)
+        if last and address and self.options.max_in_grace_per_address:
+            self.grace.add(last, time.monotonic(), address)
         self._work.set()
         return last
 
@@ -224,6 +233,7 @@ class Attendance:
     def sweep(self) -> list[str]:
         """Ids that are offline from now on. Errors: Unavailable."""
         self._tell_now()
+        self._end_grace()
         key = self._names.presence
         keys = [key(what) for what in ("processes", "state", "online", "left", "events", "position")]
         gone: list[str] = []
@@ -238,6 +248,26 @@ class Attendance:
                     pass
             if len(offline) < CHUNK:
                 return gone
+
+    def _end_grace(self) -> None:
+        """Has Redis take offline what one address left beyond its share, with the next ids. Errors: Unavailable.
+
+        Each process looks after those that were left in it: its share is that of the connections which it serves.
+        """
+        grace, options = self.grace, self.options
+        grace.share = options.max_in_grace_per_address
+        while excess := grace.take_excess(CHUNK):
+            self._tell_now()
+            pairs = [argument for id in excess for argument in (LONG_AGO, id)]
+            # Only those in their grace time: to whom somebody listens elsewhere is left alone.
+            self._ask(int, "ZADD", self._names.presence("left"), "XX", *pairs)
+        until = time.monotonic() - options.offline_timeout
+        count = 0
+        while grace and (grace.oldest()[1] <= until or len(grace) > options.max_in_grace):
+            grace.remove(grace.oldest()[0])
+            count += 1
+            if count % CHUNK == 0:
+                self.rest()
 
     def _bury(self, process: str, *, ending: bool) -> bool:
         """Takes a process's listeners out, some at a time; whether all are."""

@@ -302,8 +302,8 @@ class RedisEngine:
         for id in self._attendance.join(names):
             self._follower.joined(id)
 
-    def leave(self, names: Sequence[str], count: int = 1) -> None:
-        for id in self._attendance.leave(names, count):
+    def leave(self, names: Sequence[str], count: int = 1, address: str = "") -> None:
+        for id in self._attendance.leave(names, count, address):
             self._follower.left(id)
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:

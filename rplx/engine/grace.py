@@ -1,0 +1,69 @@
+"""The ids whose last listener has left, in the order in which they were left, and from which address. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import islice
+
+UNKNOWN = ""  # the address of those whose address nobody knows: they count in no share
+
+
+class Grace:
+    """Ids in their grace time. No address is to have more than `share` of them, 0 for no limit.
+
+    Adding and removing cost the same however many there are: every kept listener's cycle does both.
+    """
+
+    def __init__(self) -> None:
+        self.share = 0
+        self._left: OrderedDict[str, tuple[float, str]] = OrderedDict()  # id -> when, from where; oldest first
+        self._of: dict[str, dict[str, None]] = {}  # address -> its ids, oldest first
+        self._full: dict[str, None] = {}  # addresses that had more than their share
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def add(self, ids: Sequence[str], now: float, address: str) -> None:
+        """The last listener of each of `ids`, none of which is in here, has left at `now`, monotonic seconds."""
+        left, mark = self._left, (now, address)
+        for id in ids:
+            left[id] = mark
+        if not address:
+            return
+        own = self._of.get(address)
+        if own is None:
+            own = self._of[address] = {}
+        for id in ids:
+            own[id] = None
+        if len(own) > self.share > 0:
+            self._full[address] = None
+
+    def remove(self, id: str) -> None:
+        """Somebody came back, or the time is over. Does nothing if `id` is not in here."""
+        mark = self._left.pop(id, None)
+        if mark is None or not mark[1]:
+            return
+        own = self._of[mark[1]]
+        del own[id]
+        if not own:
+            del self._of[mark[1]]
+
+    def oldest(self) -> tuple[str, float]:
+        """The id that was left longest ago, and when. There has to be one."""
+        id, (left, _) = next(iter(self._left.items()))
+        return id, left
+
+    def take_excess(self, most: int) -> list[str]:
+        """Takes out up to `most` ids beyond their address's share, its own oldest first; none when all keep to it."""
+        while self._full:
+            address = next(iter(self._full))
+            own = self._of.get(address, {})
+            excess = len(own) - self.share
+            if excess > 0 and self.share:
+                taken = list(islice(own, min(excess, most)))
+                for id in taken:
+                    self.remove(id)
+                return taken
+            del self._full[address]
+        return []
