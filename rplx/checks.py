@@ -69,6 +69,8 @@ def origin(text: str) -> str:
     match = _ORIGIN.fullmatch(text)
     if match is None or int(match["port"] or 0) > PORT_MAX:
         return f'"{text}" is not an origin such as "https://example.com" (no path, no / at the end), nor "*"'
+    if match["host"].startswith("."):
+        return f'"{text}": names below are written with a *, as in "https://*.example.com"'
     if "*" in match["host"].removeprefix("*."):
         return f'"{text}": a * stands for whole names before the first point, as in "https://*.example.com"'
     sent = _as_sent(match["scheme"].lower(), match["host"], match["port"])

@@ -110,7 +110,7 @@ def on_starting(server: Any) -> None:
         if inherited:
             _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]
         else:
-            _sockets[:] = process.listen(config.in_.listen, "in.listen", browsers=False)
+            _sockets[:] = process.listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
     except ConfigError as error:
         raise RuntimeError(str(error)) from None
     process.raise_descriptor_limit()

@@ -23,7 +23,8 @@ def check(config: Config) -> str:
         connection.request("GET", path)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise Unhealthy(f"{host}:{port}: {error or type(error).__name__}") from None
+        why = getattr(error, "strerror", None) or error or type(error).__name__
+        raise Unhealthy(f"{host}:{port}: {why} (is the server running there? --set wait.listen)") from None
     finally:
         connection.close()
     if status >= 500:

@@ -48,6 +48,8 @@ class Executor:
         self._logins.admit(connection.host, credentials)
         log = self._log
         if not identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
+            if not log.connections:
+                log.counted("IN: nobody", f"IN: {connection.host}: a send names no channel, so it is stored nowhere")
             return b""
         command.data = command.data.removeprefix(codecs.BOM_UTF8)  # editors put it before a text (RFC 8259, 8.1)
         if not command.data:

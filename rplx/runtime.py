@@ -98,7 +98,11 @@ class Runtime:
         """Serves back-ends on bound and listening sockets, else on `in.listen`; gives them. Errors: ConfigError."""
         config = self.config
         own = sockets is None
-        listening = process.listen(config.in_.listen, "in.listen", browsers=False) if sockets is None else list(sockets)
+        listening = (
+            process.listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+            if sockets is None
+            else list(sockets)
+        )
         parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max)
         server = InServer(self.hub, config, parser, self._users, self.log)
         server.start(listening)

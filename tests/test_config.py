@@ -317,7 +317,9 @@ def test_origins_that_no_browser_sends(text: str, sent: str) -> None:
     assert origin(sent) == ""
 
 
-@pytest.mark.parametrize("text", ["https://a*.example.com", "https://*", "https://a.*.com", "https://*.*.com"])
+@pytest.mark.parametrize(
+    "text", ["https://a*.example.com", "https://*", "https://a.*.com", "https://*.*.com", "https://.a.com"]
+)
 def test_a_star_in_an_origin_stands_for_whole_names(text: str) -> None:
     assert 'as in "https://*.example.com"' in origin(text)
 

@@ -3,7 +3,8 @@
 # a replay from a cursor, who is online, who came and went. Needs curl and an installed rplx (RPLX=path of the command).
 set -euo pipefail
 
-RPLX=${RPLX:-.venv/bin/rplx}
+RPLX=${RPLX:-$(dirname "$0")/../.venv/bin/rplx}
+command -v "$RPLX" >/dev/null || { echo "$RPLX is not there: type 'make run' first, or set RPLX" >&2; exit 1; }
 work=$(mktemp -d)
 pids=()
 finish() {

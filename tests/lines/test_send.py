@@ -85,6 +85,12 @@ class TestAnEmptyList:
         assert wire.command("STATS").partition("[connected_fhs]")[0] == stored
 
 
+def test_a_send_to_nobody_is_told_in_the_log(wire: Wire) -> None:
+    for _ in range(3):
+        assert wire.ask(b"identifier=a.b,-5:a\n\n1") == b""
+    wire.server.wait_for(r"^IN: 127\.0\.0\.1: a send names no channel, so it is stored nowhere")
+
+
 RECEIPT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
 CLOSING_RECEIPT = RECEIPT.replace(b"1.1", b"1.0")
 
