@@ -420,7 +420,7 @@ export class Realplexor {
     });
     const marker = `${this.#options.identifier}=${items.join()}`;
     const isPost = marker.length >= POST_FROM;
-    const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}${asks ? '&position' : ''}`;
+    const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : ''}`;
     this.#log(isPost ? 'POST' : 'GET', query);
     return ask(
       this.#url + (this.#url.indexOf('?') < 0 ? '?' : '&') + query,

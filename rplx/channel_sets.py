@@ -36,12 +36,16 @@ class Listener:
 
 
 class ChannelSet:
-    """Up to SET_MAX listeners of the same ids, and the Event on which their greenlets are parked."""
+    """Up to SET_MAX listeners of the same ids, and the Event on which their greenlets are parked.
 
-    __slots__ = ("drawn", "event", "listeners", "names", "newest", "retired", "room", "was_split")
+    `charset`, if not "": their answers have to be JSON, also where messages in that charset are not (part 7.5).
+    """
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    __slots__ = ("charset", "drawn", "event", "listeners", "names", "newest", "retired", "room", "was_split")
+
+    def __init__(self, names: tuple[str, ...], charset: str = "") -> None:
         self.names = names
+        self.charset = charset
         self.event = Event()
         self.listeners: dict[Listener, None] = {}  # a dict keeps their order and lets one leave at once
         self.newest = NOTHING  # the greatest cursor that any listener named
@@ -68,15 +72,22 @@ class ChannelSets:
         self._filling: dict[tuple[str, ...], ChannelSet] = {}
 
     def place(
-        self, names: tuple[str, ...], at: tuple[str, ...], position: str, connection: Any, address: str
+        self,
+        names: tuple[str, ...],
+        at: tuple[str, ...],
+        position: str,
+        connection: Any,
+        address: str,
+        charset: str,
     ) -> Listener:
         """Makes a listener of `names` at the cursors `at` and puts it into a set.
 
         Cursors that are the very text `position` were drawn for it.
         """
-        channel_set = self._filling.get(names)
+        alike = _alike(names, charset)
+        channel_set = self._filling.get(alike)
         if channel_set is None or not channel_set.room:
-            channel_set = self._filling[names] = ChannelSet(names)
+            channel_set = self._filling[alike] = ChannelSet(names, charset)
             for id in names:
                 sets = self.channels.get(id)
                 if sets is None:
@@ -111,8 +122,9 @@ class ChannelSets:
     def forget(self, channel_set: ChannelSet) -> None:
         """Nobody waits in it from now on."""
         names = channel_set.names
-        if self._filling.get(names) is channel_set:
-            del self._filling[names]
+        alike = _alike(names, channel_set.charset)
+        if self._filling.get(alike) is channel_set:
+            del self._filling[alike]
         for id in names:
             sets = self.channels.get(id)
             if sets is not None and sets.pop(channel_set, True) is None and not sets:
@@ -125,13 +137,18 @@ class ChannelSets:
         if listeners:  # they may have left while it was looked for whom the message is due to
             self.left(channel_set.names, len(listeners), next(iter(listeners)))
 
-    def move(self, staying: Collection[Listener], names: tuple[str, ...]) -> set[ChannelSet]:
-        """Puts listeners whose set is gone into other sets of the same names; gives these."""
+    def move(self, staying: Collection[Listener], gone: ChannelSet) -> set[ChannelSet]:
+        """Puts listeners whose set is gone into others like it; gives these."""
         found = set()
         for listener in staying:
-            moved = self.place(names, listener.cursors, "", listener.connection, listener.address)
+            moved = self.place(gone.names, listener.cursors, "", listener.connection, listener.address, gone.charset)
             listener.channel_set = moved.channel_set
             del moved.channel_set.listeners[moved]
             listener.channel_set.listeners[listener] = None
             found.add(listener.channel_set)
         return found
+
+
+def _alike(names: tuple[str, ...], charset: str) -> tuple[str, ...]:
+    """What listeners have in common that may share a set."""
+    return ("", charset, *names) if charset else names

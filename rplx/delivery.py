@@ -21,6 +21,7 @@ from rplx.channel_sets import SET_MAX, ChannelSet, ChannelSets, Listener
 from rplx.engine import Engine
 from rplx.log import Log
 from rplx.messages import Due, Message, cursor_value
+from rplx.protocol.json_texts import as_json
 from rplx.protocol.replies import Pairs, encode_one
 from rplx.turns import Turns
 from rplx.visibility import Visibility, is_shown
@@ -47,7 +48,7 @@ class Sender(Protocol):
 class Delivery:
     """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
 
-    __slots__ = ("_bodies", "_pairs", "_room", "_served", "found", "listeners", "message", "sets")
+    __slots__ = ("_bodies", "_pairs", "_room", "_served", "_texts", "found", "listeners", "message", "sets")
 
     def __init__(self, room: Deliveries, message: Message) -> None:
         self._room = room
@@ -58,21 +59,31 @@ class Delivery:
         self._served: deque[ChannelSet] = deque()
         self._bodies: dict[tuple[str, ...], bytes] = {}
         self._pairs = Pairs(message.cursors)
+        self._texts: dict[str, bytes] = {}  # by charset, for those whose answers have to be JSON
 
     def add(self, channel_set: ChannelSet, matched: tuple[str, ...]) -> None:
         """Retires a set; `matched` are the ids, sorted, by which the message is due to it: none for an empty answer."""
-        body = self._bodies.get(matched)
+        charset = channel_set.charset
+        key = ("", charset, *matched) if charset else matched
+        body = self._bodies.get(key)
         if body is None:  # encoded once for each combination of ids
             if len(self._bodies) >= BODIES_MAX:
                 self._bodies.clear()
-            body = encode_one(self.message.data, self._pairs, matched) if matched else b""
-            self._bodies[matched] = body
+            data = self._as_json(charset) if charset else self.message.data
+            body = encode_one(data, self._pairs, matched) if matched else b""
+            self._bodies[key] = body
         self.listeners += len(channel_set.listeners)
         channel_set.retired = True
         channel_set.room = 0  # who comes from now on waits in another
         for listener in channel_set.listeners:
             listener.answer = body
         self.sets.append((channel_set, body, matched))
+
+    def _as_json(self, charset: str) -> bytes:
+        text = self._texts.get(charset)
+        if text is None:
+            text = self._texts[charset] = as_json(self.message.data, charset)
+        return text
 
     def send(self) -> bool:
         """Sends to sets for a while; True when all have it."""
@@ -259,10 +270,10 @@ class Deliveries(ChannelSets):
         if not reached:
             return set()
         self.forget(channel_set)
-        moved = self.move(staying, names)
+        moved = self.move(staying, channel_set)
         channel_set.listeners.clear()  # else both would keep each other
         for ids, listeners in reached.items():
-            part = ChannelSet(names)
+            part = ChannelSet(names, channel_set.charset)
             part.event = channel_set.event  # wakes the staying ones too: they see no answer and park in their new set
             part.was_split = True
             part.listeners = dict.fromkeys(listeners)

@@ -20,6 +20,7 @@ from rplx.engine.selection import first
 from rplx.errors import BadRequest
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
+from rplx.protocol.json_texts import as_json
 from rplx.protocol.replies import PREFIX, encode_blocks
 from rplx.shared_bodies import SharedBodies
 from rplx.visibility import Visibility, is_shown
@@ -76,12 +77,13 @@ class Hub(Deliveries):
         *,
         wait: bool = True,
         address: str = "",
+        charset: str = "",
         joined: Callable[[str], None] | None = None,
     ) -> Entered:
         """A poll of `cursors` (id -> cursor, or None for now). Without `wait` it is answered even if nothing is due.
 
         `address`: the client's, "" where it is not known. `joined` is called with the position, before it is known what
-        is due.
+        is due. With a `charset` the answer has to be JSON (part 7.5): messages that are none are taken for text of it.
 
         Errors: Unavailable.
         """
@@ -95,13 +97,13 @@ class Hub(Deliveries):
         if gaps:
             at = _from_the_present(names, at, gaps, position)
         # Joined first, looked for history afterwards: nothing slips between the two.
-        listener = self.place(names, at, position, connection, address)
+        listener = self.place(names, at, position, connection, address, charset)
         engine.join(names)
         self.listening += 1
         if joined is not None:
             joined(position)
         try:
-            body = self._due(names, at)
+            body = self._due(names, at, charset)
         except BaseException:
             self.leave(listener)
             raise
@@ -122,7 +124,7 @@ class Hub(Deliveries):
             self._position_turn = turn
         return self._position
 
-    def _due(self, names: tuple[str, ...], at: tuple[str, ...]) -> bytes:
+    def _due(self, names: tuple[str, ...], at: tuple[str, ...], charset: str) -> bytes:
         """The body of what is due, b"" if nothing is. Others may go on meanwhile. Errors: Unavailable."""
         limit = self.answer_max - len(PREFIX)
         if self.visibility is None:
@@ -131,17 +133,26 @@ class Hub(Deliveries):
             dues = first(self._visible(self.engine.due(names, at), names), limit)
         if not dues:
             return b""
-        key = self._shared.key(dues)
+        key = self._shared.key(dues, charset)
         self.turns.rest()
         body = self._shared.find(key) if key is not None else b""
         if not body:
             self.turns.rest()
-            body = encode_blocks(dues, self.turns.rest)
+            body = encode_blocks(self._as_json(dues, charset, limit) if charset else dues, self.turns.rest)
             if key is not None:
                 self._shared.keep(key, dues, body)
         if self.log.connections:
             self.log_sending(len(dues), len(body), {id for due in dues for id in due.ids})
         return body
+
+    def _as_json(self, dues: list[Due], charset: str, limit: int) -> list[Due]:
+        """`dues` with messages that are JSON; as many as `limit` holds, since text grows by that."""
+        found = []
+        for due in dues:
+            data = as_json(due.message.data, charset)
+            found.append(Due(Message(data, due.message.cursors), due.ids, due.value))
+            self.turns.rest()
+        return first(found, limit)
 
     def _visible(self, dues: list[Due], names: tuple[str, ...]) -> list[Due]:
         assert self.visibility is not None

@@ -18,11 +18,11 @@ class SharedBodies:
         self._kept: OrderedDict[Hashable, tuple[list[Due], bytes]] = OrderedDict()  # the messages are kept alive
         self._size = 0
 
-    def key(self, dues: list[Due]) -> Hashable:
-        """Tells an answer; None if it is a short one."""
+    def key(self, dues: list[Due], charset: str) -> Hashable:
+        """Tells an answer, of messages as they came or in a form that `charset` tells; None if it is a short one."""
         if sum([len(due.message.data) for due in dues]) < LONG:
             return None
-        return tuple([(id(due.message), *due.ids) for due in dues])
+        return (charset, *[(id(due.message), *due.ids) for due in dues])
 
     def find(self, key: Hashable) -> bytes:
         """The answer, b"" if there is none."""

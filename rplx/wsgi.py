@@ -44,6 +44,7 @@ ORIGIN_SHOWN = 200  # characters of one
 
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
+_JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
 _EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
 _NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 _PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
@@ -61,6 +62,7 @@ class Application:
         self._room = room
         self.in_line = "in.listen"  # where who sends to this line finds the other
         self._named_origins: set[str] = set()
+        self._may_hold_text = False  # messages that are no JSON
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -74,6 +76,7 @@ class Application:
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self._origins = AllowedOrigins(wait.allowed_origins)
         self._same_site = wait.same_site
+        self._may_hold_text |= not config.in_.check_json  # what was stored without the check may be due for long
         self._position = ""  # of the last poll,
         self._at_position: Headers = []  # and its headers
         self._no_store: Headers = [
@@ -164,7 +167,8 @@ class Application:
         if self.log.connections and connection is not None:
             joined = partial(self._registered, connection, cursors, count)
         address = environ.get("REMOTE_ADDR", "")
-        entered = self.hub.enter(cursors, connection, wait=wait, address=address, joined=joined)
+        charset = self._charset_of_json(environ) if self._may_hold_text else ""
+        entered = self.hub.enter(cursors, connection, wait=wait, address=address, charset=charset, joined=joined)
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:
@@ -182,6 +186,12 @@ class Application:
     def _registered(self, connection: Any, cursors: dict[str, str | None], count: int, position: str) -> None:
         connection.name = _name(cursors, count, position)
         self.log.connection(connection, f"{connection.name} registered")
+
+    def _charset_of_json(self, environ: Environ) -> str:
+        """What messages that are no JSON are taken for, if the client needs an answer that is; else ""."""
+        if "json" not in environ["QUERY_STRING"] or not _JSON.search(_target(environ)):
+            return ""
+        return self.config.wait.charset
 
     def _waiting_room(self, environ: Environ) -> WaitingRoom:
         """Errors: Unavailable if polls cannot wait in this server."""

@@ -202,12 +202,11 @@ class Listener:
 
     def _request(self, position: bool) -> bytes:
         marker = f"{self._identifier}={self._names.items(self._cursors)}"
-        flag = "position" if position else ""
+        flag = "json&position" if position else "json"
         if len(marker) <= GET_MAX:
-            target = f"{self._target}{marker}" + (f"&{flag}" if flag else "")
-            return f"GET {target} HTTP/1.1\r\nHost: {self._address.host_header}\r\n\r\n".encode()
+            return f"GET {self._target}{marker}&{flag} HTTP/1.1\r\nHost: {self._address.host_header}\r\n\r\n".encode()
         head = (
-            f"POST {(self._target + flag).rstrip('?&')} HTTP/1.1\r\nHost: {self._address.host_header}\r\n"
+            f"POST {self._target}{flag} HTTP/1.1\r\nHost: {self._address.host_header}\r\n"
             f"Content-Type: text/plain\r\nContent-Length: {len(marker) + 1}\r\n\r\n"
         )
         return f"{head}{marker}\n".encode()

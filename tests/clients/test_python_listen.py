@@ -69,11 +69,11 @@ class TestListen:
             assert gaps == [["a", "b"], ["b"]]
             assert listener.cursors == {"a": "103.5", "b": "105"}  # with no message behind its gap: from the present
         assert [request.split(b"\r\n")[0] for request in server.requests[:5]] == [
-            b"GET /rpl/?x=1&identifier=n_a,5:n_b&position HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=100.25:n_a,5:n_b HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=102:n_a,102.0:n_b HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=102:n_a,103:n_b&position HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=103.5:n_a,103:n_b HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=n_a,5:n_b&json&position HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=100.25:n_a,5:n_b&json HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=102:n_a,102.0:n_b&json HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=102:n_a,103:n_b&json&position HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=103.5:n_a,103:n_b&json HTTP/1.1",
         ]
         assert len(server.connections) == 1
 
@@ -83,8 +83,8 @@ class TestListen:
             listener = Realplexor().listen(ids, server.url)
             assert next(listener).ids == {"c0": "7"}
         first, second = server.requests
-        assert first.startswith(b"POST /?position HTTP/1.1\r\n")
-        assert second.startswith(b"POST / HTTP/1.1\r\n")
+        assert first.startswith(b"POST /?json&position HTTP/1.1\r\n")
+        assert second.startswith(b"POST /?json HTTP/1.1\r\n")
         assert body(first) == b"identifier=" + ",".join(ids).encode() + b"\n"
 
     def test_reconnects_from_the_cursor(self) -> None:
@@ -107,7 +107,7 @@ class TestListen:
 
         with StubServer(serve) as server, Realplexor().listen("a", server.url.rstrip("/")) as listener:
             assert next(listener) == (1, {"a": "101"})
-        assert [marker(request) for request in server.requests] == ["a&position"] + ["100:a"] * 5
+        assert [marker(request) for request in server.requests] == ["a&json&position"] + ["100:a&json"] * 5
 
     def test_raises_at_the_start_and_for_refusals(self) -> None:
         def refuse(connection: StubConnection, number: int) -> None:

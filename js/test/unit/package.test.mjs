@@ -41,12 +41,12 @@ test('served files name the known options and nothing else that the server would
 
 test('the classic script takes the options of the server that served it', async () => {
   const options = { JS_WAIT_URI: '/rpl/', IDENTIFIER: 'marker', WAIT_TIMEOUT: '300.0', JS_MAX_BOUNCES: '10', JS_WAIT_RECONNECT_DELAY: '0.01', JS_DEBUG: '1' };
-  assert.match(await firstRequest(filled(read('served/script.js'), options), 'http://rpl.example:8088/'), /^http:\/\/rpl\.example:8088\/rpl\/\?marker=ns_a&ncrnd=\d+&position$/);
+  assert.match(await firstRequest(filled(read('served/script.js'), options), 'http://rpl.example:8088/'), /^http:\/\/rpl\.example:8088\/rpl\/\?marker=ns_a&ncrnd=\d+&json&position$/);
 });
 
 test('a copy that no server has filled in has the defaults, and so has one with options unknown', async () => {
   for (const script of [read('served/script.js'), filled(read('served/script.js'), {})]) {
-    assert.match(await firstRequest(script, 'http://rpl.example:8088/?0'), /^http:\/\/rpl\.example:8088\/\?0&identifier=ns_a&ncrnd=\d+&position$/);
+    assert.match(await firstRequest(script, 'http://rpl.example:8088/?0'), /^http:\/\/rpl\.example:8088\/\?0&identifier=ns_a&ncrnd=\d+&json&position$/);
     assert.match(await firstRequest(script, null), /^http:\/\/site\.example\/\?identifier=ns_a&/);
   }
 });

@@ -47,7 +47,7 @@ test('the first poll asks for the position, the next waits from there', async ()
   client.subscribe('a', () => {}).subscribe('b', () => {});
   const first = await server.poll(0);
   assert.deepEqual([first.method, first.list, first.asks], ['GET', 'a,b', true]);
-  assert.match(first.url, /^\/\?identifier=a,b&ncrnd=\d+&position$/);
+  assert.match(first.url, /^\/\?identifier=a,b&ncrnd=\d+&json&position$/);
   const second = await server.poll(1);
   assert.deepEqual([second.list, second.asks], ['1000.000000:a,1000.000000:b', false]);
   await client.ready;
@@ -359,7 +359,7 @@ test('from 1700 characters on the list travels in a simple POST', async () => {
   const poll = await server.poll(0);
   assert.equal(poll.method, 'POST');
   assert.equal(poll.body, `identifier=${ids.join()}\n`);
-  assert.match(poll.url, /^\/\?ncrnd=\d+&position$/);
+  assert.match(poll.url, /^\/\?ncrnd=\d+&json&position$/);
   assert.match(poll.type, /^text\/plain/);
 });
 
