@@ -198,10 +198,12 @@ class BackEnd:
         return self.send_all([(ids, text.encode())])[0]
 
     def ask(self, *commands: str) -> list[str]:
-        """Commands in one segment: the server answers them in one turn, with nothing in between."""
+        """Commands in one segment: the server answers them in one turn, with nothing in between.
+
+        No blank line ends them: that is the old form, whose answer ends the connection.
+        """
         requests = [
-            f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(command) + 2}\r\n\r\n{command}\n\n"
-            for command in commands
+            f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(command)}\r\n\r\n{command}" for command in commands
         ]
         self._sock.sendall("".join(requests).encode())
         return [self._answer() for _ in commands]
