@@ -29,8 +29,8 @@ def census():
     gc.freeze()
     print("census:", alive, flush=True)
 
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
-gevent.signal_handler(signal.SIGUSR1, census)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGRTMIN})
+gevent.signal_handler(signal.SIGRTMIN, census)
 sys.argv[0] = "rplx"
 sys.exit(main())
 """
@@ -41,7 +41,7 @@ COUNTED = ("-c", _CENSUS)
 def greenlets(server: LiveServer) -> int:
     """Those alive in a server started with COUNTED."""
     before = sum(line.startswith("census: ") for line in server.log)
-    server.process.send_signal(signal.SIGUSR1)
+    server.process.send_signal(signal.SIGRTMIN)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         found = [line for line in list(server.log) if line.startswith("census: ")]
