@@ -224,6 +224,7 @@ class RedisEngine:
         for tag, ids in by_tag.items():  # one, but for a cluster
             announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
             receipt.update({part.channel: part.cursor for part in announced.parts})
+            self.rest()
             if self._follower.is_next(announced.parts):
                 self._follower.take(announced)  # else what comes before it is on its way here, and so is this
         return {id: receipt[id] for id in given}

@@ -30,6 +30,7 @@ UNFOLLOW_AFTER = 30.0  # seconds that a channel without listeners is still follo
 LOOK_TIMEOUT = 1.5  # seconds that a poll may wait for Redis; later it waits as one for which nothing is due yet
 PENDING_MAX = 1000  # announcements of a channel that wait for a look at Redis; past it, it is looked at once more
 SWEEP_AT_LEAST = 1000  # channels looked at by one sweep
+STEPS = 200  # channels swept between two rests
 FACTS_KEPT = 86400.0  # seconds, at least, that Redis remembers how far back a channel without messages reaches
 
 
@@ -67,8 +68,11 @@ class Follower:
         self.holding = 0  # followed channels with messages, as of the last sweep
         self._holding = 0
         self._unswept: list[str] = []
-        self._reader = Reader(servers, names, clock, submit, self._channels, self.facts_ttl, self._took)
+        self._reader = Reader(servers, names, clock, submit, self._channels, self.facts_ttl, self._took, self._rest)
         self._reread = self._reader.reread
+
+    def _rest(self) -> None:
+        self.rest()
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -175,16 +179,19 @@ class Follower:
                 self._refreshed,
                 self._moved,
                 self._health,
+                self._rest,
             )
         subscriber.follow(self._names.topic(id))
 
     def sweep(self, now: float) -> list[str]:
         """Lets go of channels that nobody listens to; gives the ids of those whose messages have expired.
 
-        Looks at SWEEP_AT_LEAST of them, or at a tenth of them all.
+        Looks at SWEEP_AT_LEAST of them, or at a tenth of them all. Others may go on meanwhile.
         """
         expired = []
-        for id in self._next_to_sweep():
+        for number, id in enumerate(self._next_to_sweep()):
+            if number % STEPS == 0:
+                self.rest()
             channel = self._channels.get(id)
             if channel is None:
                 continue
@@ -264,6 +271,7 @@ class Follower:
         except ValueError:
             self._tell_false("what was announced is no message of rplx")
             return
+        self.rest()
         self.take(announced)
 
     def _tell_false(self, what: str) -> None:
@@ -323,9 +331,21 @@ class Follower:
         return int(max(FACTS_KEPT, 2 * self.options.expire_after) * 1000)
 
     def _took(self, answers: list[Answer]) -> None:
-        """Tells what was missed."""
+        """Tells what was missed. Others may go on while copies are filled that no poll can have missed anything of."""
         caught: dict[str, Caught] = {}
-        for id, question, held in answers:
+        later: list[Answer] = []
+        for answer in answers:
+            id, question, held = answer
+            channel = self._channels.get(id)
+            if channel is None:
+                continue
+            if channel.loaded or channel.open is not None:
+                later.append(answer)
+                continue
+            caught[id] = self._absorb(id, channel, question, held)
+            self.rest()
+        # From here to the telling nobody else goes on: a newer message would answer who has missed an older one.
+        for id, question, held in later:
             channel = self._channels.get(id)
             if channel is not None:
                 caught[id] = self._absorb(id, channel, question, held)

@@ -31,7 +31,7 @@ _Asked = tuple[list[str], list[Question], Call]  # ids, what is asked about each
 class Reader:
     """`read` is set and cleared whenever something was read, or could not be; `took` is given what was.
 
-    `facts_ttl` gives the milliseconds that Redis remembers a channel's facts.
+    `facts_ttl` gives the milliseconds that Redis remembers a channel's facts; `rest` lets others go on.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Reader:
         channels: Mapping[str, Followed],
         facts_ttl: Callable[[], int],
         took: Callable[[list[Answer]], None],
+        rest: Callable[[], None],
     ) -> None:
         self.read = Event()
         self._servers = servers
@@ -52,6 +53,7 @@ class Reader:
         self._channels = channels
         self._facts_ttl = facts_ttl
         self._took = took
+        self._rest = rest
         self._unread: dict[str, None] = {}
         self._odd: set[str] = set()  # channels whose last answer could not be used: each is asked for alone
         self._reading = Event()
@@ -114,7 +116,7 @@ class Reader:
         answers: list[Answer] = []
         for ids, questions, call in calls:
             try:
-                found: list[Held] = call.get(lambda answer, ids=ids: _understand(ids, answer))  # type: ignore[misc]
+                found: list[Held] = call.get(lambda answer, ids=ids: self._understand(ids, answer))  # type: ignore[misc]
             except Refusal as refusal:
                 failed += ids
                 if refusal.trouble == ODD:  # perhaps for one of them alone: the others are read without it
@@ -139,7 +141,10 @@ class Reader:
             arguments += question
         return ids, questions, self._submit(tag, "read", (len(keys), *keys, *arguments))
 
-
-def _understand(ids: list[str], answer: Any) -> list[Held]:
-    """What Redis holds of the channels. Raises what it likes if it is no answer."""
-    return [Held.of(id, one) for id, one in zip(ids, answer, strict=True)]
+    def _understand(self, ids: list[str], answer: Any) -> list[Held]:
+        """What Redis holds of the channels. Raises what it likes if it is no answer. Others may go on meanwhile."""
+        found = []
+        for id, one in zip(ids, answer, strict=True):
+            found.append(Held.of(id, one))
+            self._rest()
+        return found

@@ -38,6 +38,7 @@ class Subscriber:
         refreshed: Callable[[Node], None],
         moved: Callable[[bytes], None],
         health: Health,
+        rest: Callable[[], None],
     ) -> None:
         self.up = False
         self.lost_before = False  # since it was up last
@@ -49,6 +50,7 @@ class Subscriber:
         self._refreshed = refreshed
         self._moved = moved
         self._health = health
+        self._rest = rest
         self._topics: dict[bytes, None] = {}
         self._changed: dict[bytes, bool] = {}  # topic -> whether to follow it
         self._wire: Wire | None = None
@@ -93,6 +95,7 @@ class Subscriber:
                     with understood():
                         self._take(self._wire.read())
                     delay = 0.0
+                    self._rest()  # what has come already is read without a wait
             except Exception as error:  # whatever it is: what comes is missed from here on
                 self._tell_problem(error)
                 news = self.up or not self.lost_before
@@ -149,8 +152,10 @@ class Subscriber:
         # A cluster takes the topics of one slot in one command, so there each goes alone; they leave together.
         step = 1 if self._servers.sharded else CHUNK
         listed = list(topics)
-        if listed:
-            self._send([(name, *listed[at : at + step]) for at in range(0, len(listed), step)])
+        for first in range(0, len(listed), CHUNK):
+            some = listed[first : first + CHUNK]
+            self._send([(name, *some[at : at + step]) for at in range(0, len(some), step)])
+            self._rest()
 
     def _ping_forever(self) -> None:
         while True:
