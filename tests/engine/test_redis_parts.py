@@ -331,3 +331,9 @@ class TestSlots:
     def test_each_slot_has_a_tag(self) -> None:
         servers = ClusterServers(parse("redis+cluster://a"))
         assert slot(f"x:{{{servers.tag('abc')}}}:order") == slot("x:{abc}:history")
+
+
+def test_copies_of_a_message_share_their_limiters() -> None:
+    one, other = [codec.unpack_body(b"id%d a,b %d" % (number, number), {"c": "1"}) for number in (1, 2)]
+    assert one.limiters == {"a", "b"}
+    assert one.limiters is other.limiters

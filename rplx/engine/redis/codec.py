@@ -15,9 +15,12 @@ when the order of cursors itself began: `BEGIN/MICROSECONDS`. Together they show
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from rplx.messages import Message, Send
+
+LISTS_KEPT = 16  # lists of limiters kept for the next copy of their message
 
 
 @dataclass(slots=True, eq=False)
@@ -52,8 +55,13 @@ def pack_body(message_id: bytes, send: Send) -> bytes:
 
 def unpack_body(body: bytes, cursors: dict[str, str]) -> StoredMessage:
     message_id, limiters, data = body.split(b" ", 2)
-    names = frozenset() if limiters == b"-" else frozenset(limiters.decode().split(","))
-    return StoredMessage(data, cursors, names, message_id)
+    return StoredMessage(data, cursors, frozenset() if limiters == b"-" else _limiters(limiters), message_id)
+
+
+@lru_cache(maxsize=LISTS_KEPT)
+def _limiters(text: bytes) -> frozenset[str]:
+    """One set for all copies of a message: thousands of long ones take long to make, to compare and to let go."""
+    return frozenset(text.decode().split(","))
 
 
 def unpack_member(channel: str, member: bytes) -> tuple[int, StoredMessage]:

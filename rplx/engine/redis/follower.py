@@ -126,6 +126,7 @@ class Follower:
                     self._channels[id].leave_open(at[id])
                 return
             self._reader.read.wait(left)
+            self.rest()  # all who wait are woken at once
 
     def _ask(self, id: str, value: Decimal) -> bool:
         """Whether channel `id`'s copy covers `value`; if not, it is on its way."""
