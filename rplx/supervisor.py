@@ -280,5 +280,6 @@ class Supervisor:
             if used > limit:
                 text = f"Daemon process uses {used} MB of memory which is larger than {limit:g} MB. Killing..."
                 self._log.message(text)
+                self._log.flush()  # before the worker's own lines about its end
                 os.kill(worker.pid, process.TOO_LARGE_SIGNAL)
                 worker.kill_at = now + self._config.server.drain + END_TIMEOUT

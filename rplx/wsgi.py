@@ -220,7 +220,7 @@ class Application:
     def _check_origin(self, environ: Environ, headers: Headers) -> None:
         """Tells the operator of pages that may read nothing: they themselves are told by their browser alone."""
         origin = environ["HTTP_ORIGIN"][:ORIGIN_SHOWN]
-        if any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+        if not origin or any(name == "Access-Control-Allow-Origin" for name, _ in headers):
             return
         if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.endswith("://" + environ.get("HTTP_HOST", "")):
             return

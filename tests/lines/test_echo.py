@@ -76,7 +76,7 @@ def test_nothing_comes_out_as_it_went_in(wire: Wire, form: str, evil: str) -> No
         if b"200 OK" not in head:
             assert re.fullmatch(rb"[\x20-\x7e]*\n", text)
     for line in wire.server.log[before:]:
-        assert re.match(r"(WAIT|IN): 127\.0\.0\.1:\d+: (DEBUG|ERROR): |<- sending|\[\w+\] ", line)
+        assert re.match(r"(WAIT|IN): 127\.0\.0\.1:\d+: (DEBUG|ERROR): |<- sending|\[\w+\] |WAIT: pages of \S", line)
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", line)
 
 

@@ -64,6 +64,14 @@ class Model:
                 blocks.append(block(ids, told.text))
         return in_order(blocks)
 
+    def ahead(self, cursors: dict[str, str], present: Decimal) -> set[str]:
+        """The channels at whose cursor nobody can be: beyond all that was drawn until the `present`, or held there."""
+        reached = dict.fromkeys(cursors, Decimal(self.beginning))
+        for told in self.sent:
+            for id in told.cursors.keys() & reached.keys():
+                reached[id] = max(reached[id], Decimal(told.cursors[id]))
+        return {id for id, cursor in cursors.items() if Decimal(cursor) > max(present, reached[id])}
+
     def gaps(self, cursors: dict[str, str]) -> set[str]:
         """The channels in which messages ahead of the listener's cursor are gone, or may be: unknown ones."""
         gone = {id for id, cursor in cursors.items() if Decimal(cursor) < Decimal(self.beginning)}

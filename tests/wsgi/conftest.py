@@ -11,6 +11,7 @@ OPTIONS = {
     "RPLX_WAIT_TIMEOUT": "2",
     "RPLX_WAIT_ALLOWED_ORIGINS": "https://example.com",
     "RPLX_WAIT_BODY_MAX": "6000",
+    "RPLX_WAIT_HEAD_TIMEOUT": "4",  # that a POST without a length waits for its list under our own server
     "RPLX_PRESENCE_OFFLINE_TIMEOUT": "0.5",
 }
 STARTS: dict[str, Callable[[], Child]] = {
