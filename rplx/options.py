@@ -171,7 +171,7 @@ class UsersOptions:
     """Who may send."""
 
     file: str = option(
-        "", "logins and password hashes, as htpasswd writes them; empty: guests only", legacy="USERS_FILE"
+        "", "logins and password hashes, as htpasswd or crypt(3) writes them; empty: guests only", legacy="USERS_FILE"
     )
     max_failures: int = option(
         10, "failed logins a minute at one login from one address (unknown ones count as one); past it 429; 0: no limit"

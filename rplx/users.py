@@ -9,27 +9,56 @@ from pathlib import Path
 
 from passlib.context import CryptContext  # type: ignore[import-untyped]
 
+from rplx import system_crypt
 from rplx.errors import AccessDenied, ConfigError
 
 LOGIN = re.compile(r"[A-Za-z0-9]+", re.ASCII)
 GUESTS = ":"
 
-# What Apache's htpasswd writes, but for its plain text. DES crypt comes last: it has no mark of its own.
+# What Apache's htpasswd writes, but for its plain text, and of crypt(3) what the library knows; the rest is the
+# system's. DES crypt and its longer kin come last: they have no mark of their own.
 _HASHES = CryptContext(
-    schemes=["apr_md5_crypt", "bcrypt", "ldap_sha1", "sha256_crypt", "sha512_crypt", "des_crypt"],
+    schemes=[
+        "apr_md5_crypt",
+        "bcrypt",
+        "ldap_sha1",
+        "sha256_crypt",
+        "sha512_crypt",
+        "md5_crypt",
+        "sha1_crypt",
+        "bsdi_crypt",
+        "des_crypt",
+        "bigcrypt",
+    ],
 )
 _WHOLE_HASH = re.compile(
-    r"""
-      \$apr1\$[./0-9A-Za-z]{1,8}\$[./0-9A-Za-z]{22}
-    | \$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./0-9A-Za-z]{53}
-    | \{SHA\}[+/0-9A-Za-z]{27}=
-    | \$5\$(rounds=\d{4,9}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{43}
-    | \$6\$(rounds=\d{4,9}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}
-    | [./0-9A-Za-z]{13}
+    rf"""
+      \$(apr)?1\$[./0-9A-Za-z]{{1,8}}\$[./0-9A-Za-z]{{22}}
+    | \$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./0-9A-Za-z]{{53}}
+    | \{{SHA\}}[+/0-9A-Za-z]{{27}}=
+    | \$5\$(rounds=\d{{4,9}}\$)?[./0-9A-Za-z]{{1,16}}\$[./0-9A-Za-z]{{43}}
+    | \$6\$(rounds=\d{{4,9}}\$)?[./0-9A-Za-z]{{1,16}}\$[./0-9A-Za-z]{{86}}
+    | \$sha1\$[1-9]\d{{0,8}}\$[./0-9A-Za-z]{{1,64}}\$[./0-9A-Za-z]{{28}}
+    | _[./0-9A-Za-z]{{19}}
+    | [./0-9A-Za-z]{{2}}([./0-9A-Za-z]{{11}}){{1,16}}
+    | {system_crypt.FORMS}
     """,
     re.VERBOSE | re.ASCII,
 )
-_COST = re.compile(r"\$apr1|\$2[aby]\$\d\d|\{SHA\}|\$[56](\$rounds=\d+)?", re.ASCII)
+_COST = re.compile(
+    r"""
+      \$2[abxy]\$\d\d
+    | \{SHA\}
+    | \$([56]|sm3)(\$rounds=\d+)?\$
+    | \$sha1\$\d+
+    | \$md5(,rounds=\d+)?
+    | \$(y|gy|sm3y)\$[^$]+
+    | \$7\$.{11}
+    | \$\w+
+    | _.{4}
+    """,
+    re.VERBOSE | re.ASCII,
+)
 _BCRYPT_MAX = 72  # bytes of a password that bcrypt looks at; htpasswd cuts it there too
 
 
@@ -155,15 +184,20 @@ def _problem(login: str, colon: str, password_hash: str) -> str:
     if not LOGIN.fullmatch(login):
         return f'login "{login}" must be letters and digits'
     if not _WHOLE_HASH.fullmatch(password_hash):
-        return f"login {login} has no hash as htpasswd writes them"
+        return f"login {login} has no hash as htpasswd or crypt(3) writes them"
+    if system_crypt.is_its(password_hash) and not system_crypt.takes(password_hash):
+        form = password_hash[: password_hash.index("$", 1) + 1]
+        return f"login {login} has a hash {form}... that needs the system's libcrypt (libxcrypt), which takes none here"
     return ""
 
 
 def _matches(secret: bytes, password_hash: str) -> bool:
     """Whether the password has this hash; a password that no hash can take (with NUL, over 4 KiB) has not.
 
-    The library compares in constant time.
+    The libraries compare in constant time.
     """
+    if system_crypt.is_its(password_hash):
+        return system_crypt.matches(secret, password_hash)
     if password_hash.startswith("$2"):
         secret = secret[:_BCRYPT_MAX]
     try:
@@ -175,4 +209,4 @@ def _matches(secret: bytes, password_hash: str) -> bool:
 def _cost(password_hash: str) -> str:
     """What decides how long a hash takes: its form, and its rounds where it has them, as in `$2y$05`."""
     start = _COST.match(password_hash)
-    return start[0] if start else "des"
+    return start[0] if start else f"DES, {len(password_hash)} characters"

@@ -89,10 +89,10 @@ def test_a_file_with_bad_lines(tmp_path: Path) -> None:
         f"{file}:5: not of the form login:hash, line skipped",
         f'{file}:6: login "my_login" must be letters and digits, line skipped',
         f'{file}:7: login "" must be letters and digits, line skipped',
-        f"{file}:8: login plain has no hash as htpasswd writes them, line skipped",
-        f"{file}:9: login cut has no hash as htpasswd writes them, line skipped",
-        f"{file}:10: login empty has no hash as htpasswd writes them, line skipped",
-        f"{file}:11: login extra has no hash as htpasswd writes them, line skipped",
+        f"{file}:8: login plain has no hash as htpasswd or crypt(3) writes them, line skipped",
+        f"{file}:9: login cut has no hash as htpasswd or crypt(3) writes them, line skipped",
+        f"{file}:10: login empty has no hash as htpasswd or crypt(3) writes them, line skipped",
+        f"{file}:11: login extra has no hash as htpasswd or crypt(3) writes them, line skipped",
         f'{file}:12: login "bad\ufffd" must be letters and digits, line skipped',
         f"{file}:13: login ann is there twice, this line counts",
     ]
@@ -173,7 +173,7 @@ def test_each_refusal_costs_a_hash_of_every_form(monkeypatch: pytest.MonkeyPatch
     for login in ("sha", "apr", "apr2", "des", "b4", "b5", "nobody"):
         spent.clear()
         refusal(users, login, "wrong")
-        assert spent == ["{SHA}", "$apr1", "des", "$2b$04", "$2b$05"]
+        assert spent == ["{SHA}", "$apr1", "DES, 13 characters", "$2b$04", "$2b$05"]
     for login in ("sha", "b4"):
         users.verify(login, "right")
     spent.clear()

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1
 
+from rplx import system_crypt
 from tests.lines.wire import Wire, blocks, eventually, http, settings
 from tests.live import LiveServer
+
+YESCRYPT = "$y$j9T$5cMdrvL7lAKOMBmPMynTz0$WBW7IAtcYIlusqMNvmrAmNZVbOq/1VFDkPsOdR9aKq."
+MD5_CRYPT = "$1$J.90ekrq$SCDSv05h09.AJwDYyg.UA/"
 
 
 def users_file(folder: Path, *lines: str) -> str:
@@ -141,7 +145,7 @@ def test_a_login_watches_its_own(wire: Wire) -> None:
 def test_bad_lines_are_told_and_skipped(wire: Wire) -> None:
     for number, text in (
         (4, 'login "no-login" must be letters and digits'),
-        (6, "login bad has no hash as htpasswd writes them"),
+        (6, "login bad has no hash as htpasswd or crypt\\(3\\) writes them"),
         (7, "not of the form login:hash"),
     ):
         wire.server.wait_for(rf"users:{number}: {text}, line skipped$")
@@ -301,3 +305,14 @@ def test_who_was_let_in_is_not_locked_out_by_others(tmp_path: Path) -> None:
             wire.ask(b"identifier=me:x@me_a\n\n1")
         wire.send("me:pw@6:me_a", "2")
         assert b'"6"' in wire.poll("5:me_a")
+
+
+def test_hashes_of_crypt_let_in(tmp_path: Path) -> None:
+    """Of the system's own library, and of forms that no htpasswd writes."""
+    if not system_crypt.takes(YESCRYPT):
+        pytest.skip("this system has no libxcrypt")
+    with LiveServer(*settings(f"users.file={users_file(tmp_path, f'me:{YESCRYPT}', f'you:{MD5_CRYPT}')}")) as server:
+        wire = Wire(server)
+        for login in ("me", "you"):
+            assert answer_to(wire, login, "x") == refused(f"invalid password for login: {login}")
+            assert answer_to(wire, login, "s:cret").startswith(b"HTTP/1.0 200 ")

@@ -13,6 +13,8 @@ SOME = [
     b"# users\n:\nme:$apr1$abc$0123456789012345678901 # x\n",
     b"a:$2y$05$abcdefghijklmnopqrstuvabcdefghijklmnopqrstuvabcdefghijklmno\nb:{SHA}0DPiKuNIrrVmD8IUCuw1hQxNqZc=\n",
     b"c:$5$rounds=1000$abcdefgh$0123456789012345678901234567890123456789012\nd:rl0uE1yQpmeyc\n",
+    b"e:$y$j9T$5cMdrvL7lAKOMBmPMynTz0$WBW7IAtcYIlusqMNvmrAmNZVbOq/1VFDkPsOdR9aKq.\nf:_J9..5gpu/Ybhm2smvEE\n",
+    b"g:$sha1$99$ziXZ1556$cihl2qYm6aqLpicQIXEN10Gk4TPM\nh:$3$$556d9c9801b88ced9dabbec318a63eb5\n",
     b"me me:x\nnocolon\n\xff:\xfe\nme:rl0uE1yQpmeyc\nme:rl0uE1yQpmeyc\r\n",
 ]
 

@@ -1,0 +1,70 @@
+"""Password hashes that only the system's crypt(3) makes: yescrypt and others, by libxcrypt (crypt(5)).
+
+Blocking CPU work. The library is called without Python's lock, so threads that hash hold up nobody.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hmac
+import re
+
+PASSWORD_MAX = 511  # bytes of a password that the library takes
+
+FORMS = r"""
+      \$(y|gy|sm3y)\$[./0-9A-Za-z]+\$[./0-9A-Za-z]{0,86}\$[./0-9A-Za-z]{43}
+    | \$7\$[./0-9A-Za-z]{11,97}\$[./0-9A-Za-z]{43}
+    | \$2x\$(0[4-9]|[12]\d|3[01])\$[./0-9A-Za-z]{53}
+    | \$sm3\$(rounds=\d{4,9}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{43}
+    | \$md5(,rounds=[1-9]\d{0,8})?\$[./0-9A-Za-z]{8}\${1,2}[./0-9A-Za-z]{22}
+    | \$3\$\$[0-9a-f]{32}
+"""
+"""The hashes that are checked here: a regular expression, verbose."""
+
+_WHOLE = re.compile(FORMS, re.VERBOSE | re.ASCII)
+_NAMES = ("libcrypt.so.2", "libcrypt.so.1")  # the second is also what older systems' programs are bound to
+_DATA_SIZE = 1 << 18  # bytes of `struct crypt_data`, 32 KiB or, of the old one, 128
+_METHOD_INVALID, _METHOD_DISABLED = 1, 2  # what crypt_checksalt says of a hash that cannot be checked
+
+
+def is_its(password_hash: str) -> bool:
+    """Whether a hash has a form that is checked here."""
+    return bool(_WHOLE.fullmatch(password_hash))
+
+
+def takes(password_hash: str) -> bool:
+    """Whether the system's library can check such a hash; False where there is none. Fast: nothing is hashed."""
+    library = _library()
+    if library is None:
+        return False
+    return library.crypt_checksalt(password_hash.encode()) not in (_METHOD_INVALID, _METHOD_DISABLED)
+
+
+def matches(secret: bytes, password_hash: str) -> bool:
+    """Whether the password has this hash; one with NUL or over PASSWORD_MAX bytes has none.
+
+    The comparison takes constant time.
+    """
+    library = _library()
+    if library is None or b"\0" in secret or len(secret) > PASSWORD_MAX:
+        return False
+    data = ctypes.create_string_buffer(_DATA_SIZE)  # one a call, zeroed: threads share nothing
+    found = library.crypt_r(secret, password_hash.encode(), data)
+    return hmac.compare_digest(found or b"", password_hash.encode())
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """libxcrypt, None where there is none (musl, macOS, the C library's own before it: these make no such hashes)."""
+    for name in _NAMES:
+        try:
+            library = ctypes.CDLL(name)
+            library.crypt_checksalt.argtypes = [ctypes.c_char_p]
+            library.crypt_checksalt.restype = ctypes.c_int
+            library.crypt_r.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
+            library.crypt_r.restype = ctypes.c_char_p
+        except (OSError, AttributeError):
+            continue
+        return library
+    return None
