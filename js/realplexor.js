@@ -197,6 +197,7 @@ export class Realplexor {
   #waiting = [];
   #request = null;
   #retry = null;
+  #refusal = '';
   #ticker;
   #lastTick = Date.now();
   #bounces = 0;
@@ -458,6 +459,7 @@ export class Realplexor {
   #answered(request, { blocks, position, gaps }) {
     clearTimeout(request.timer);
     this.#request = null;
+    this.#refusal = '';
     this.#log('answer', blocks);
     if (position !== null || !request.asks) this.#givesPosition = position !== null;
     this.#fresh = true;
@@ -518,6 +520,9 @@ export class Realplexor {
     this.#end();
     if (this.#isEarly(request)) this.#bounces++;
     this.#log('failed', error);
+    // Why a server refuses is for whoever builds the page to read: once, until it answers or says something else.
+    if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
+    this.#refusal = error.status ? error.message : this.#refusal;
     this.#lost('error');
     this.#emit('error', { error });
     const tries = Math.min(this.#bounces, 20);

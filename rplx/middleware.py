@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import signal
 from collections.abc import Callable, Iterable
@@ -13,14 +14,18 @@ from rplx import gunicorn, runtime
 from rplx.engines import is_shared
 from rplx.environment import configuration
 from rplx.errors import ConfigError, Refusal, Unavailable
-from rplx.foreign import check_server
-from rplx.wsgi import refuse
+from rplx.foreign import WaitingRoom, check_server
+from rplx.log import Log
+from rplx.options import Config
+from rplx.wsgi import Application, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Any], Iterable[bytes]]
+
+PATHS_MAX = 16  # paths of middlewares in one process whose pages are kept ready where polls cannot wait
 
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -76,14 +81,33 @@ def _is_asynchronous(app: Any) -> bool:
 
 
 def _answer(path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    application: Application
     try:
         application = _runtime(environ).application(path)
     except ConfigError as error:
         print(f"rplx: wrong options:\n{error}", file=environ["wsgi.errors"])
         return refuse(Unavailable("wrong options; the server's error log says which"), environ, start_response)
     except Refusal as error:
-        return refuse(error, environ, start_response)
+        application = _pages_alone(path, error.text)
     return application(environ, start_response)
+
+
+class _PagesAlone(Application):
+    """The WAIT line where polls cannot wait: its pages are served, so that they can say why, and polls are refused."""
+
+    def __init__(self, config: Config, why: str) -> None:
+        no_hub: Any = None  # polls alone would ask for one, and they ask for the room first
+        super().__init__(no_hub, config, Log(config.log.verbosity, config.log.connections, runtime.STDERR))
+        self._why = why
+
+    def _waiting_room(self, environ: Environ) -> WaitingRoom:
+        raise Unavailable(self._why)
+
+
+@functools.lru_cache(maxsize=PATHS_MAX)
+def _pages_alone(path: str, why: str) -> _PagesAlone:
+    """Errors: ConfigError."""
+    return _PagesAlone(runtime.at_path(configuration(), path), why)
 
 
 def _runtime(environ: Environ) -> runtime.Runtime:

@@ -57,6 +57,13 @@ def serve() -> Runtime:
         return found
 
 
+def at_path(config: Config, path: str) -> Config:
+    """These options for the WAIT line at `path`, which the page for old clients is told unless `js.wait_uri` is set."""
+    if config.js.wait_uri != "/":
+        return config
+    return dataclasses.replace(config, js=dataclasses.replace(config.js, wait_uri=path))
+
+
 class Runtime:
     """Joins the rooms in this process; belongs to the thread that made it."""
 
@@ -81,9 +88,7 @@ class Runtime:
         """The WAIT line for polls at `path`, which the page for old clients is told unless `js.wait_uri` is set."""
         found = self._applications.get(path)
         if found is None:
-            config = self.config
-            if config.js.wait_uri == "/":
-                config = dataclasses.replace(config, js=dataclasses.replace(config.js, wait_uri=path))
+            config = at_path(self.config, path)
             found = self._applications[path] = Application(self.hub, config, self.log, self.room)
         return found
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.pages.surroundings import CHROMIUM, HAS_BROWSER
 from tests.wsgi.http import Client, ask, get, messages, online, until
 from tests.wsgi.servers import HOOKS, ROOT, Child, gunicorn
 
+USE_INSTEAD = "use gunicorn -k gevent, gevent.pywsgi or rplx serve"
 BIN = Path(sys.executable).parent
 FLASK, DJANGO = ROOT / "examples/flask", ROOT / "examples/django"
 APPLICATIONS = {"flask": (FLASK, "app:app"), "django": (DJANGO, "mysite.wsgi:application")}
@@ -70,5 +73,18 @@ def test_a_view_publishes(example: Child) -> None:
 def test_development_servers_refuse_polls_alone(development: Child) -> None:
     assert ask(development.wait, get("/")).status == "200 OK"
     answer = ask(development.wait, get("/rpl/?identifier=chat"))
-    assert answer.status == "503 Service Unavailable"
-    assert b"use gunicorn -k gevent, gevent.pywsgi or rplx serve" in answer.body
+    assert answer.status.lower() == "503 service unavailable"
+    assert USE_INSTEAD in answer.body.decode()
+    script = ask(development.wait, get("/rpl/?identifier=SCRIPT"))
+    assert script.status == "200 OK"
+    assert b"/rpl/" in ask(development.wait, get("/rpl/?identifier=IFRAME")).body
+    development.wait_for(f"rplx: polls are not served: .*{USE_INSTEAD}")
+
+
+@pytest.mark.skipif(not HAS_BROWSER, reason="needs node, chromium, npm ci in js/")
+def test_the_browsers_console_says_what_to_use_instead(development: Child) -> None:
+    address = "http://127.0.0.1:%d/" % development.wait[1]
+    command = ["node", str(ROOT / "tests/wsgi/console.mjs"), address, str(CHROMIUM)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("Realplexor: HTTP 503: a poll would hold a whole thread"), done.stderr
+    assert USE_INSTEAD in done.stdout

@@ -85,24 +85,39 @@ def python(program: str, *, in_: str | None = None, options: dict[str, str] | No
     return Child([sys.executable, "-W", "error::UserWarning:wsgiref", "-c", program], options, in_=in_)
 
 
+def refuses_polls_alone(server: Child, why: bytes) -> None:
+    """Polls are told what to use; the pages are served as anywhere, so that the browser's console can say it."""
+    for target in ("/?identifier=abc", "/?identifier=5:abc,def&position"):
+        answer = ask(server.wait, get(target))
+        assert (answer.status, answer.body) == ("503 Service Unavailable", why)
+    script = ask(server.wait, get("/?identifier=SCRIPT"))
+    assert script.status == "200 OK"
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert b"Dklab_Realplexor" in script.body
+    frame = ask(server.wait, get("/?identifier=IFRAME"))
+    assert frame.status == "200 OK"
+    assert frame.headers["origin-agent-cluster"] == "?0"
+    unchanged = ask(server.wait, get("/?identifier=SCRIPT", f"If-Modified-Since: {script.headers['last-modified']}"))
+    assert unchanged.status.lower() == "304 not modified"
+    assert ask(server.wait, get("/?identifier=a*b")).status == "400 Bad Request"
+    assert ask(server.wait, get("/")).body == b"Empty identifier passed\n"
+
+
 @pytest.mark.parametrize("program", [WSGIREF, WSGIREF_THREADS, WAITRESS, CHEROOT])
 def test_threads_of_another_kind_are_refused_at_the_first_poll(program: str) -> None:
     with python(program) as server:
-        answer = ask(server.wait, get("/?identifier=abc"))
-        assert (answer.status, answer.body) == ("503 Service Unavailable", NOT_GEVENT)
+        refuses_polls_alone(server, NOT_GEVENT)
 
 
 @pytest.mark.parametrize("worker", [["-k", "sync"], ["-k", "gthread", "--threads", "4"]])
 def test_gunicorn_without_gevent_is_refused(worker: list[str]) -> None:
     with gunicorn(*worker, in_=None) as server:
-        answer = ask(server.wait, get("/?identifier=abc"))
-        assert (answer.status, answer.body) == ("503 Service Unavailable", NOT_GEVENT)
+        refuses_polls_alone(server, NOT_GEVENT)
 
 
 def test_several_workers_with_memory_are_refused_at_the_first_poll() -> None:
     with gunicorn("-k", "gevent", "-w", "2", "--preload", in_=None) as server:
-        answer = ask(server.wait, get("/?identifier=abc"))
-        assert (answer.status, answer.body) == ("503 Service Unavailable", SEVERAL_PROCESSES)
+        refuses_polls_alone(server, SEVERAL_PROCESSES)
 
 
 def test_a_second_loop_is_refused() -> None:

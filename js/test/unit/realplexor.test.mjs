@@ -447,6 +447,26 @@ test('broken answers and refusals are told, and the client goes on', async () =>
   assert.equal(client.getCursor('a'), '1000.000000');
 });
 
+test('what a server refuses for is in the console, once until it answers or says something else', async () => {
+  const refused = (text) => (response) => response.writeHead(503).end(`${text}\n`);
+  const said = [];
+  const original = console.error;
+  console.error = (text) => said.push(text);
+  try {
+    const steps = [refused('use rplx serve'), refused('use rplx serve'), refused('later'), refused('later')];
+    steps.push((response) => reply(response), refused('later'));
+    await listen((poll, response) => steps.shift()?.(response));
+    const statuses = [];
+    client.on('error', ({ error }) => statuses.push(error.status));
+    client.subscribe('a', () => {});
+    await server.poll(6);
+    assert.deepEqual(statuses, [503, 503, 503, 503, 503]);
+  } finally {
+    console.error = original;
+  }
+  assert.deepEqual(said, ['use rplx serve', 'later', 'later'].map((text) => `Realplexor: HTTP 503: ${text}`));
+});
+
 test('past the bounces allowed the delay is 1000 + 500 k² ms less jitter, 60 s at most; a message resets it', async () => {
   const original = globalThis.setTimeout;
   const delays = [];
