@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import _socket
+import select
 from collections.abc import Callable
 from typing import Any
 
+from gevent import monkey
 from gevent.server import StreamServer
 
 from rplx.acceptor import PAUSE, is_shortage
@@ -36,6 +38,8 @@ class Acceptor(StreamServer):
         self._is_full = pool.full
         self._make_room = make_room
         self._again: Any = self.loop.timer(SEEK_AGAIN)
+        self._comers = monkey.get_original("select", "poll")()  # gevent takes it away where it patches
+        self._comers.register(listening.fileno(), select.POLLIN)
         self.full: Callable[[], bool] = self._seek_room  # the constructor has put the pool's there
         self._serve = handle
         self._spawn_greenlet = pool.spawn
@@ -57,7 +61,7 @@ class Acceptor(StreamServer):
         """Whether the pool is full, where somebody comes; then a place for them is sought until there is one."""
         if self._ended or not self._is_full():
             return False
-        if not self._make_room():
+        if not self._comers.poll(0) or not self._make_room():  # gevent also asks before it knows that somebody comes
             self._again.start(self._seek_room)
         return True
 

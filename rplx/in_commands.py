@@ -79,7 +79,9 @@ class Executor:
             return b""
         online = self._hub.engine.online(prefixes)
         if len(online) > self.options.max_online:
-            raise TooLarge(f"more than {self.options.max_online} ids are online; ask for those of a prefix")
+            raise TooLarge(
+                f"more than {self.options.max_online} ids are online (in.max_online); ask for those of a prefix"
+            )
         self._log.connection(connection, f"sending {len(online)} online identifiers")
         return listings.online(online, self._hub.turns.rest)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gevent.socket import wait_read, wait_write
 
+from rplx.messages import Identifiers
 from rplx.protocol.http_requests import RequestReader, State
 
 READ_SIZE = 65536  # bytes read at once
@@ -30,6 +31,7 @@ class Connection:
         "asked",
         "given_up",
         "host",
+        "identifiers",
         "idle_since",
         "lingers",
         "parsed",
@@ -45,6 +47,7 @@ class Connection:
         self.host: str = address[0]
         self.port: int = address[1]
         self.reader: RequestReader | None = None
+        self.identifiers: Identifiers | None = None  # those of the head of a request whose body is coming in
         self.parsed = False  # whether the log has the list of the request that is coming in
         self.idle_since = 0.0  # since when its client lets it wait, in monotonic seconds; 0: it does not
         self.asked = False  # whether the last that was carried out was a command
@@ -75,7 +78,8 @@ class Connection:
                 self._wait(wait_write)
 
     def _wait(self, until_ready: Callable[..., Any]) -> None:
-        self.idle_since = time.monotonic()
+        if until_ready is wait_read:  # who reads its answer is not idle
+            self.idle_since = time.monotonic()
         try:
             until_ready(self._sock.fileno(), self._timeout, TimeoutError())
         finally:

@@ -17,7 +17,7 @@ from rplx.in_connection import Connection
 from rplx.in_pool import ReusingPool
 from rplx.lingering import Lingering
 from rplx.log import Log
-from rplx.logins import Logins
+from rplx.logins import GUESTS_HINT, GUESTS_REFUSED, Logins
 from rplx.messages import Command, Identifiers, Send
 from rplx.options import Config
 from rplx.process import show_address
@@ -106,6 +106,8 @@ class InServer:
 
     def _make_room(self) -> bool:
         """Gives up the place of one that is idle for one who comes; False if nobody has been idle for long enough."""
+        if any(connection.given_up for connection in self._connections):
+            return True  # it is about to end: one place for one who comes
         ripe = time.monotonic() - IDLE_FROM
         idle = [connection for connection in self._connections if 0 < connection.idle_since < ripe]
         for connection in sorted(idle, key=Connection.claim):
@@ -145,7 +147,9 @@ class InServer:
     def _talk(self, connection: Connection) -> None:
         """Requests and answers until either side has had enough. Errors: OSError, TimeoutError."""
         maxlen = self.options.maxlen
-        reader = connection.reader = RequestReader(maxlen, maxlen, until_end=True, need_host=False, loose_length=True)
+        reader = connection.reader = RequestReader(
+            maxlen, maxlen, until_end=True, need_host=False, loose_length=True, options=("in.maxlen", "in.maxlen")
+        )
         log = self.log
         while not (self._stopping and reader.state is State.START):
             data = connection.receive()
@@ -166,14 +170,12 @@ class InServer:
                 if reader.state is State.TEXT:
                     if self._talk_text(connection, reader):
                         return
-                elif reader.state is State.UNTIL_END or (reader.state is State.BODY and reader.head().method != "POST"):
-                    has_length = reader.state is State.BODY
-                    commands.check_head(reader.head(), self.parser, self._door, has_length=has_length)
-                    if not has_length and self._talk_open_body(connection, reader):
+                elif reader.state in (State.BODY, State.UNTIL_END):
+                    if not reader.judged:
+                        self._judge_head(connection, reader)
+                    if reader.state is State.UNTIL_END and self._talk_open_body(connection, reader):
                         return
-                elif reader.expects_continue:  # curl waits a second for it before a longer body (RFC 9110, 10.1.1)
-                    reader.expects_continue = False
-                    connection.send(CONTINUE)
+                self._turns.rest()  # also where the next bytes are always there
             except TlsHandshake as error:
                 log.counted("IN: TLS", f"IN: {connection.host}: {error.text}")
                 return
@@ -199,7 +201,7 @@ class InServer:
         """Tells of the list as soon as it is complete (part 4)."""
         if reader.state is State.TEXT and reader.text_size <= EARLY_COMMAND_MAX:
             self._log_list(connection, commands.list_so_far(None, reader.text, self.parser))
-        elif reader.state in (State.BODY, State.UNTIL_END):
+        elif reader.state in (State.BODY, State.UNTIL_END) and not reader.judged:
             self._log_list(connection, commands.list_so_far(reader.head(), b"", self.parser))
 
     def _log_list(self, connection: Connection, identifiers: Identifiers | None) -> None:
@@ -216,6 +218,9 @@ class InServer:
         if isinstance(error, commands.EmptyBody):  # ignored, so it is no error
             self.log.connection(connection, commands.EMPTY_BODY)
         else:
+            if error.text == GUESTS_REFUSED and not self.log.connections:
+                # Not in the answer, which old clients compare (part 3).
+                self.log.counted("IN: guests", f"IN: {connection.host}: {GUESTS_HINT}")
             self.log.refused(connection, error.text, error.trouble)
 
     def _talk_text(self, connection: Connection, reader: RequestReader) -> bool:
@@ -228,12 +233,23 @@ class InServer:
         self._answer_text(connection, command)
         return True
 
+    def _judge_head(self, connection: Connection, reader: RequestReader) -> None:
+        """Looks at the head of a request, once, in whatever pieces its body comes in. Errors: Refusal."""
+        reader.judged = True
+        head = reader.head()
+        connection.identifiers = None
+        if reader.state is State.UNTIL_END or head.method != "POST":
+            has_length = reader.state is State.BODY
+            connection.identifiers = commands.check_head(head, self.parser, self._door, has_length=has_length)
+        if reader.expects_continue:  # curl waits a second for it before a longer body (RFC 9110, 10.1.1)
+            reader.expects_continue = False
+            connection.send(CONTINUE)
+
     def _talk_open_body(self, connection: Connection, reader: RequestReader) -> bool:
         """A body without a length has grown; True if it was a whole command. Errors: Refusal."""
-        request = reader.so_far()
-        if len(request.body) > EARLY_COMMAND_MAX:
+        if reader.body_size > EARLY_COMMAND_MAX:
             return False
-        command = commands.early_command_of_http(request, self.parser, self._door)
+        command = commands.early_command_behind(connection.identifiers, reader.so_far().body, self.parser)
         if command is None:
             return False
         connection.send_last(replies.answer(self._executor.execute(connection, command), keep_alive=False))

@@ -21,6 +21,12 @@ ALL_LOGINS = 10  # times users.max_failures, over all logins of an address: past
 UNKNOWN = ""  # stands for all logins that are in no users file
 ALL = "*"  # stands for all logins of an address
 
+GUESTS_REFUSED = "access denied for guest user"  # old clients compare it (part 3)
+GUESTS_HINT = (
+    "a back-end without a login is refused: the line : in users.file lets it in; without such a file"
+    " in.guests_loopback_only=false lets other machines send"
+)
+
 
 class Logins:
     """Admits requests by their credentials."""
@@ -44,9 +50,9 @@ class Logins:
         users = self.users
         if credentials is None:
             if not users.guests_allowed:
-                raise AccessDenied("access denied for guest user")
+                raise AccessDenied(GUESTS_REFUSED)
             if not users.has_file and self._guests_loopback_only and not is_loopback(host):
-                raise AccessDenied("access denied for guest user")
+                raise AccessDenied(GUESTS_REFUSED)
             return
         if users.remembers(credentials.login, credentials.password):
             return

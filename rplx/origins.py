@@ -46,7 +46,8 @@ def is_of_one_site(origin: str, host: str, told: str | None) -> bool:
     A browser that says so is believed: it knows where registries end (Fetch Metadata, 2.3), and no page can change the
     header. It says nothing over plain HTTP; then the same name, a parent of it or a name below it counts. Who holds a
     parent could take the name itself, and who holds a name gives out those below. Siblings are not of one site by their
-    names alone, as a.co.uk and b.co.uk are not; but a page of www.X counts as one of X.
+    names alone, as a.co.uk and b.co.uk are not; but a page of www.X counts as one of X, unless X looks like a
+    registry.
     """
     if told in ("same-origin", "same-site"):
         return True
@@ -58,7 +59,16 @@ def is_of_one_site(origin: str, host: str, told: str | None) -> bool:
         return True
     if _is_address(theirs) or _is_address(ours):
         return False
-    return _is_below(theirs, ours) or _is_below(ours, theirs) or _is_below(ours, theirs.removeprefix("www."))
+    if _is_below(theirs, ours) or _is_below(ours, theirs):
+        return True
+    bare = theirs.removeprefix("www.")
+    return theirs != bare and _is_below(ours, bare) and not _may_be_registry(bare)
+
+
+def _may_be_registry(name: str) -> bool:
+    """Whether strangers may hold names below this one, as below com or co.uk: then www.NAME is one of them."""
+    labels = name.split(".")
+    return len(labels) == 1 or (len(labels) == 2 and len(labels[0]) <= 3 and len(labels[1]) == 2)
 
 
 def _is_below(name: str, parent: str) -> bool:

@@ -108,7 +108,7 @@ class Runtime:
             if sockets is None
             else list(sockets)
         )
-        parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max)
+        parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max, "in.max_ids")
         server = InServer(self.hub, config, parser, self._users, self.log)
         server.start(listening)
         self._in_server = server
@@ -147,7 +147,7 @@ class Runtime:
             raise InvalidArgument("No identifier to limit the message to given; None means everybody")
         body = encode(data)
         if len(body) > self.config.in_.maxlen:
-            raise Refused(413, "Content Too Large", f"message longer than {self.config.in_.maxlen} bytes")
+            raise Refused(413, "Content Too Large", f"message longer than {self.config.in_.maxlen} bytes (in.maxlen)")
         send = Send(Identifiers(cursors, limiters or {}), body)
         try:
             if _thread_id() == self._thread:

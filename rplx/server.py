@@ -20,7 +20,7 @@ from rplx.hub import Hub, Visibility
 from rplx.in_server import InServer
 from rplx.log import WARNING, Log
 from rplx.logins import is_loopback
-from rplx.options import Change, Config, changed
+from rplx.options import OPTIONS, Change, Config, changed
 from rplx.perl_config import perl_text
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.supervisor import EXIT_RESTART, Loader
@@ -66,12 +66,12 @@ class Server:
 
             application = Demo(self.application, self.hub)
         self.wait_server = WaitServer(application, self.hub, config.wait, log)
-        self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
+        self.wait_server.configure(config.wait, _parser(config, "wait.max_ids"))
         # Ports alone: whoever polls is told, and need not know how the machine's other addresses are called.
         in_ports = ", ".join(f"port {sock.getsockname()[1]}" for sock in sockets.in_)
         self.application.in_line = f"{in_ports} (in.listen)"
         wait_line = ", ".join(map(process.show_address, sockets.wait)) + " (wait.listen)"
-        parser = _parser(config, config.in_.max_ids)
+        parser = _parser(config, "in.max_ids")
         self.in_server = InServer(self.hub, config, parser, self._users, log, wait_line=wait_line)
         self._warm_up()
         self._collected = time.monotonic()
@@ -204,8 +204,8 @@ class Server:
         self.engine.reconfigure(config.history, config.presence)
         self.hub.configure(config.wait.out_max, hook)
         self.application.configure(config)
-        self.wait_server.configure(config.wait, _parser(config, config.wait.max_ids))
-        self.in_server.configure(config, _parser(config, config.in_.max_ids), users)
+        self.wait_server.configure(config.wait, _parser(config, "wait.max_ids"))
+        self.in_server.configure(config, _parser(config, "in.max_ids"), users)
         if restart and self._supervised:
             self.log.message(f"Restarting, since {', '.join(restart)} cannot change while serving")
             self._leave(EXIT_RESTART)
@@ -273,8 +273,9 @@ def load_hook(name: str) -> Visibility | None:
     return found
 
 
-def _parser(config: Config, max_ids: int) -> IdentifierParser:
-    return IdentifierParser(config.pages.identifier, max_ids, config.wait.id_max)
+def _parser(config: Config, max_ids: str) -> IdentifierParser:
+    """`max_ids` is the name of the option that bounds the line's lists."""
+    return IdentifierParser(config.pages.identifier, OPTIONS[max_ids].value(config), config.wait.id_max, max_ids)
 
 
 def _show(change: Change, value: Any) -> str:

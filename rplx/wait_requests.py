@@ -159,7 +159,9 @@ class Requests(Connections):
     def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
         """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
         if reader.state is State.UNTIL_END:
-            if reader.has_marker(self._parser.word) or self._parser.in_target(reader.head().target) is not None:
+            in_target = not reader.judged and self._parser.in_target(reader.head().target) is not None
+            reader.judged = True  # the target is looked at once, whatever pieces the body comes in
+            if in_target or reader.has_marker(self._parser.word):
                 self._take_last(connection, reader)
             return
         is_text = reader.state is State.TEXT

@@ -135,14 +135,14 @@ class Application:
                 body = _read(environ, self.body_max + 1)
                 if body:
                     if len(body) > self.body_max:
-                        raise TooLarge(f"body longer than {self.body_max} bytes")
+                        raise TooLarge(f"body longer than {self.body_max} bytes (wait.body_max)")
                     return body
             raise LengthRequired("a POST needs a Content-Length")
         length = int(given) if given.isascii() and given.isdigit() else -1
         if length < 0:
             raise BadRequest("Content-Length is not a number")
         if length > self.body_max:
-            raise TooLarge(f"body longer than {self.body_max} bytes")
+            raise TooLarge(f"body longer than {self.body_max} bytes (wait.body_max)")
         body = _read(environ, length)
         if len(body) < length:
             raise BadRequest("the request was cut short")

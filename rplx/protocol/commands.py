@@ -41,8 +41,10 @@ def command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door =
     return command
 
 
-def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, has_length: bool) -> None:
+def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, has_length: bool) -> Identifiers | None:
     """Judges a request by its head alone, whose body has a length or goes on to the end of the sending half.
+
+    Returns the list that the head names.
 
     Errors: as `command_of_http`. Who asks by GET without a length never half-closes, so it is told at once.
     """
@@ -50,6 +52,7 @@ def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, ha
     door.check_method(request.method, whole=has_length)
     if request.method == "GET" and (bool(identifiers.cursors) if identifiers else not has_length):
         raise door.listener()
+    return identifiers
 
 
 def list_so_far(head: HttpRequest | None, text: bytes, parser: IdentifierParser) -> Identifiers | None:
@@ -126,15 +129,14 @@ def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
     return _make(behind, None if identifiers is None else identifiers.credentials)
 
 
-def early_command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door) -> Command | None:
+def early_command_behind(identifiers: Identifiers | None, body: bytes, parser: IdentifierParser) -> Command | None:
     """The command of a request whose body has no length and is still coming in, if a blank line has ended it.
 
-    Errors: Forbidden from a browser, those of the parser.
+    `identifiers` are those of its head. Errors: those of the parser.
     """
-    identifiers = marker_of_head(request, parser, door)
     if identifiers is None:
-        return early_command(request.body, parser)
-    command = _WHOLE_COMMAND.match(request.body)
+        return early_command(body, parser)
+    command = _WHOLE_COMMAND.match(body)
     return None if identifiers.cursors or command is None else _make(command, identifiers.credentials)
 
 

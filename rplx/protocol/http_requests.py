@@ -114,14 +114,17 @@ class RequestReader:
     POST without a length ends with the sending half, or where
     the caller has seen enough of it, and a head may end there without its blank line. `need_host`: refuse a wrong Host
     (RFC 9112, 3.2); without one, as old clients write it, an HTTP/1.1 request ends its connection as in HTTP/1.0. A
-    reader in State.START holds nothing of its connection and may serve another.
+    reader in State.START holds nothing of its connection and may serve another. `options` are the names of the options
+    that bound head and body, which a refusal tells.
     """
 
     __slots__ = (
+        "_body_option",
         "_buffer",
         "_collector",
         "_framing",
         "_head_count",
+        "_head_option",
         "_held",
         "_host",
         "_keep_alive",
@@ -136,6 +139,7 @@ class RequestReader:
         "expects_continue",
         "head_max",
         "head_size",
+        "judged",
         "loose_length",
         "need_host",
         "old_ends",
@@ -152,7 +156,9 @@ class RequestReader:
         old_ends: bool = False,
         need_host: bool = True,
         loose_length: bool = False,
+        options: tuple[str, str] = ("wait.head_max", "wait.body_max"),
     ) -> None:
+        self._head_option, self._body_option = options
         self.head_max = head_max
         self.body_max = body_max
         self.until_end = until_end
@@ -172,6 +178,7 @@ class RequestReader:
         self._framing = 0  # bytes of a chunked body, with what is around its data
         self._head_count = 0  # headers that stood in the head; those behind them are trailers
         self.expects_continue = False  # whether the client waits for CONTINUE; who sends it sets this back
+        self.judged = False  # whether the caller has looked at this head: its body may come byte by byte
         self.error: Refusal | None = None
         self.head_size = 0  # bytes of the last head
         self._renew()
@@ -295,7 +302,7 @@ class RequestReader:
         if state is State.UNTIL_END:
             self._collector.on_body(data)
             if len(self._collector.body) > self.body_max:
-                raise TooLarge(f"body longer than {self.body_max} bytes")
+                raise TooLarge(f"body longer than {self.body_max} bytes ({self._body_option})")
         return b""
 
     def _start(self, data: bytes, requests: list[HttpRequest]) -> bytes:
@@ -308,7 +315,7 @@ class RequestReader:
             size = len(buffer)
         may_become_http = _MAY_BECOME_HTTP.match(buffer, 0, min(size, _METHOD_SIZE))
         if size > self.head_max and may_become_http:  # whether its end has come or not
-            raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+            raise HeadTooLarge(f"request head longer than {self.head_max} bytes ({self._head_option})")
         if line_end < 0 and may_become_http:
             self._keep(buffer, State.FIRST_LINE)
             return b""
@@ -354,7 +361,7 @@ class RequestReader:
     def _head(self, buffer: bytes | bytearray, requests: list[HttpRequest]) -> bytes:
         end = self._head_end(buffer)
         if (end or len(buffer)) > self.head_max:
-            raise HeadTooLarge(f"request head longer than {self.head_max} bytes")
+            raise HeadTooLarge(f"request head longer than {self.head_max} bytes ({self._head_option})")
         if not end:
             self._keep(buffer, State.HEAD)
             return b""
@@ -419,6 +426,7 @@ class RequestReader:
         self._remaining = None
         self._keep_alive = version == "1.1"
         self.expects_continue = False
+        self.judged = False
         framed = False
         for name, value in self._collector.headers:
             if name not in _CHECKED:
@@ -433,10 +441,10 @@ class RequestReader:
                 framed = True
                 digits = value.strip(b" \t").lstrip(b"0") or b"0"
                 if len(digits) > _LENGTH_DIGITS:
-                    raise TooLarge(f"body longer than {self.body_max} bytes")
+                    raise TooLarge(f"body longer than {self.body_max} bytes ({self._body_option})")
                 self._remaining = int(digits)
                 if self._remaining > self.body_max:
-                    raise TooLarge(f"body longer than {self.body_max} bytes")
+                    raise TooLarge(f"body longer than {self.body_max} bytes ({self._body_option})")
             elif name == b"connection" or name == b"proxy-connection":  # llhttp takes both for the same
                 if b"close" in value.lower():
                     self._keep_alive = False
@@ -469,10 +477,12 @@ class RequestReader:
                 self._renew()
                 raise BadRequest(f"malformed HTTP body: {error}") from None
             if len(collector.body) > self.body_max:
-                raise TooLarge(f"body longer than {self.body_max} bytes")
+                raise TooLarge(f"body longer than {self.body_max} bytes ({self._body_option})")
             self._framing += len(part)
             if self._framing > self.head_max + len(collector.body) * (1 + CHUNK_OVERHEAD):
-                raise HeadTooLarge(f"chunk extensions or trailers longer than {self.head_max} bytes")
+                raise HeadTooLarge(
+                    f"chunk extensions or trailers longer than {self.head_max} bytes ({self._head_option})"
+                )
         del collector.headers[self._head_count :]  # a trailer is no header: nothing here asks for one (RFC 9110, 6.5.1)
         return self._complete(data, requests)
 
@@ -501,6 +511,11 @@ class RequestReader:
             if data.endswith(_CHUNKED_END[:held]):
                 return data[:-held], data[-held:]
         return data, b""
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the body that have come."""
+        return len(self._collector.body)
 
     def head(self) -> HttpRequest:
         """In State.UNTIL_END: the request as its head describes it, without its body."""

@@ -19,7 +19,10 @@ _REFERER = re.compile(rb"(?im)^referer:[^\n]*(?:\n|\Z)")
 class IdentifierParser:
     """Finds the marker in bytes. `word` stands before the `=`; `max_ids` and `id_max` bound a list."""
 
-    def __init__(self, word: str = "identifier", max_ids: int = 500, id_max: int = 128) -> None:
+    def __init__(
+        self, word: str = "identifier", max_ids: int = 500, id_max: int = 128, max_ids_option: str = "wait.max_ids"
+    ) -> None:
+        self._max_ids_option = max_ids_option
         self.word = word
         self.max_ids = max_ids
         self.id_max = id_max
@@ -96,12 +99,12 @@ class IdentifierParser:
                 continue
             star, cursor, id = parts.groups()
             if len(id) > self.id_max:
-                raise BadRequest(f"a channel id is longer than {self.id_max} characters")
+                raise BadRequest(f"a channel id is longer than {self.id_max} characters (wait.id_max)")
             if cursor is not None and len(cursor) > CURSOR_MAX:
                 raise BadRequest(_LONG_CURSOR)
             _keep_smaller(limiters if star else cursors, id.decode(), None if cursor is None else cursor.decode())
             if len(cursors) + len(limiters) > self.max_ids:
-                raise TooLarge(f"more than {self.max_ids} channels in one list")
+                raise TooLarge(f"more than {self.max_ids} channels in one list ({self._max_ids_option})")
         credentials = (
             None if login is None else Credentials(login.decode(), password.decode("utf-8", "surrogateescape"))
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.lines.wire import PATIENCE, Conversation, Wire, blocks, http, settings
+from tests.live import LiveServer
 
 OPTIONS = settings("wait.head_timeout=2", "log.connections=true")
 AT_ONCE = 8
@@ -91,3 +94,29 @@ def test_the_next_request_has_its_own_time(wire: Wire, prefix: str) -> None:
     client = wire.on_wait(http(f"GET /?identifier={prefix}a&position HTTP/1.1\nHost: h") + b"GET /?ident")
     assert client.answer()[0].startswith(b"HTTP/1.1 200 OK\r\n")
     assert client.rest().startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_a_body(server: LiveServer, address: tuple[str, int], target: bytes) -> float:
+    """CPU seconds that 300 bytes of a body cost, one by one, behind a head with this target."""
+    client = Conversation(address, b"POST /?" + target + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+    client.waits(0.3)
+    before = cpu_seconds(server.process.pid)
+    for _ in range(300):
+        client.send(b"x")
+        client.waits(0.002)
+    client.close()
+    return cpu_seconds(server.process.pid) - before
+
+
+@pytest.mark.parametrize("line", ["wait", "in_"])
+def test_a_head_is_looked_at_once_however_its_body_comes_in(line: str) -> None:
+    """A head that is long to read, and a body byte by byte: it costs about what a short head does."""
+    with LiveServer("--set", "wait.head_timeout=60") as server:
+        address = getattr(server, line)
+        short = cpu_of_a_body(server, address, b"x")
+        assert cpu_of_a_body(server, address, b"%2C" * 5000) < 4 * short + 0.1

@@ -96,7 +96,7 @@ class TestWaitHeadMax:
 
     def test_it(self, wire: Wire) -> None:
         assert wire.on_wait(self.request(300)).answer()[0].startswith(b"HTTP/1.1 400 ")
-        assert status(wire.on_wait(self.request(301))) == (431, "request head longer than 300 bytes\n")
+        assert status(wire.on_wait(self.request(301))) == (431, "request head longer than 300 bytes (wait.head_max)\n")
 
     def test_byte_by_byte(self, wire: Wire, prefix: str) -> None:
         request = http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h\nX: ")
@@ -110,11 +110,14 @@ class TestWaitHeadMax:
         for byte in one_more[:-1]:  # its last byte would find the connection closed
             refused.send(bytes([byte]))
         refused.send(one_more[-1:])
-        assert status(refused) == (431, "request head longer than 300 bytes\n")
+        assert status(refused) == (431, "request head longer than 300 bytes (wait.head_max)\n")
 
     def test_a_line_without_end(self, wire: Wire) -> None:
         assert wire.on_wait(b"POST /" + b"x" * 294).waits(0.1)
-        assert status(wire.on_wait(b"POST /" + b"x" * 295)) == (431, "request head longer than 300 bytes\n")
+        assert status(wire.on_wait(b"POST /" + b"x" * 295)) == (
+            431,
+            "request head longer than 300 bytes (wait.head_max)\n",
+        )
 
 
 class TestWaitBodyMax:
@@ -124,11 +127,11 @@ class TestWaitBodyMax:
         fits = http("POST / HTTP/1.1\nHost: h", marker + b"x" * (400 - len(marker)))
         assert wire.on_wait(fits).answer()[1] == b" \r\n" + blocks(({f"{prefix}a": "5"}, "1"))
         one_more = http("POST / HTTP/1.1\nHost: h", marker + b"x" * (401 - len(marker)))
-        assert status(wire.on_wait(one_more)) == (413, "body longer than 400 bytes\n")
+        assert status(wire.on_wait(one_more)) == (413, "body longer than 400 bytes (wait.body_max)\n")
 
     def test_chunked(self, wire: Wire) -> None:
         data = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n191\r\n" + b"x" * 401
-        assert status(wire.on_wait(data)) == (413, "body longer than 400 bytes\n")
+        assert status(wire.on_wait(data)) == (413, "body longer than 400 bytes (wait.body_max)\n")
 
 
 class TestWaitMaxIds:
@@ -137,7 +140,7 @@ class TestWaitMaxIds:
         wire.listen(",".join(names[:3])).close()
         wire.listen(",".join(names[:3] + names[:3])).close()  # each id once
         request = http(f"GET /?identifier={','.join(names)} HTTP/1.0")
-        assert status(wire.on_wait(request)) == (413, "more than 3 channels in one list\n")
+        assert status(wire.on_wait(request)) == (413, "more than 3 channels in one list (wait.max_ids)\n")
 
     @pytest.mark.parametrize("ids", ["a,b,c,d", "n" * 21])
     def test_in_plain_text_the_connection_is_closed(self, wire: Wire, ids: str) -> None:
@@ -159,7 +162,7 @@ class TestWaitIdMax:
             assert conversation.answer()[1] == f"{name} 5\n".encode()
         conversation.close()
         refused = Conversation(address, http(f"{fits} /?identifier=5:{name}n HTTP/1.0", b"1" * (line == "in_")))
-        assert status(refused) == (400, "a channel id is longer than 20 characters\n")
+        assert status(refused) == (400, "a channel id is longer than 20 characters (wait.id_max)\n")
 
 
 class TestWaitExtraMax:
@@ -182,7 +185,7 @@ class TestInMaxIds:
         assert wire.on_in(fits).answer()[0].startswith(b"HTTP/1.1 200 ")
         stored = wire.poll(f"1:{prefix}a,{prefix}d")
         one_more = http(f"POST /?identifier={ids},*~e HTTP/1.1\nHost: h".replace("~", prefix), b"2")
-        assert status(wire.on_in(one_more)) == (413, "more than 4 channels in one list\n")
+        assert status(wire.on_in(one_more)) == (413, "more than 4 channels in one list (in.max_ids)\n")
         assert wire.poll(f"1:{prefix}a,{prefix}d") == stored
 
     @pytest.mark.parametrize("ids", ["a,b,c,d,e", "n" * 21])
@@ -197,7 +200,10 @@ class TestInMaxOnline:
         assert wire.online(prefix).count("\n") == 3
         other = wire.listen(f"{prefix}d")
         question = http("POST / HTTP/1.1\nHost: h", f"ONLINE {prefix}\n\n".encode())
-        assert status(wire.on_in(question)) == (413, "more than 3 ids are online; ask for those of a prefix\n")
+        assert status(wire.on_in(question)) == (
+            413,
+            "more than 3 ids are online (in.max_online); ask for those of a prefix\n",
+        )
         assert wire.ask(f"ONLINE {prefix}\n\n".encode()) == b""  # plain text has no refusals
         assert wire.online(f"{prefix}d") == f"{prefix}d 1\n"
         listener.close()
@@ -233,23 +239,23 @@ class TestInMaxlen:
     def test_http(self, wire: Wire, prefix: str) -> None:
         head = f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h"
         assert wire.on_in(http(head, b"1" * 1000)).answer()[1] == f"{prefix}a 5\n".encode()
-        assert status(wire.on_in(http(head, b"1" * 1001))) == (413, "body longer than 1000 bytes\n")
+        assert status(wire.on_in(http(head, b"1" * 1001))) == (413, "body longer than 1000 bytes (in.maxlen)\n")
 
     def test_chunked(self, wire: Wire, prefix: str) -> None:
         head = f"POST /?identifier=5:{prefix}a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         assert wire.on_in(head + b"3e8\r\n" + b"1" * 1000 + b"\r\n0\r\n\r\n").answer()[1] == f"{prefix}a 5\n".encode()
         over = head.replace(b"=5:", b"=6:") + b"3e8\r\n" + b"1" * 1000 + b"\r\n1\r\n1"
-        assert status(wire.on_in(over)) == (413, "body longer than 1000 bytes\n")
+        assert status(wire.on_in(over)) == (413, "body longer than 1000 bytes (in.maxlen)\n")
         assert b'"6"' not in wire.poll(f"1:{prefix}a")
 
     def test_until_the_end(self, wire: Wire, prefix: str) -> None:
         sender = wire.on_in(http(f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h", length=False) + b"1" * 1001)
-        assert status(sender) == (413, "body longer than 1000 bytes\n")
+        assert status(sender) == (413, "body longer than 1000 bytes (in.maxlen)\n")
         assert wire.poll(f"1:{prefix}a") == b""
 
     def test_a_head(self, wire: Wire) -> None:
         sender = wire.on_in(b"POST / HTTP/1.1\r\nX: " + b"x" * 1000)
-        assert status(sender) == (431, "request head longer than 1000 bytes\n")
+        assert status(sender) == (431, "request head longer than 1000 bytes (in.maxlen)\n")
 
 
 class TestHistoryMaxMessages:

@@ -161,13 +161,16 @@ class TestLimits:
         fits = start + b"x" * (512 - len(start + end)) + end
         assert len(outcome(reader(), [fits])[0]) == 1
         one_more = fits.replace(b"/x", b"/xx")
-        assert outcome(reader(), [one_more])[1] == "HeadTooLarge: request head longer than 512 bytes"
-        assert outcome(reader(), bytewise(one_more))[1] == "HeadTooLarge: request head longer than 512 bytes"
+        assert outcome(reader(), [one_more])[1] == "HeadTooLarge: request head longer than 512 bytes (wait.head_max)"
+        assert (
+            outcome(reader(), bytewise(one_more))[1]
+            == "HeadTooLarge: request head longer than 512 bytes (wait.head_max)"
+        )
 
     def test_a_first_line_too_long_that_only_begins_like_http(self) -> None:
         line = b"POST / HTTP?" + b"x" * 512 + b"\n"
         for portions in ([line], bytewise(line)):
-            assert outcome(reader(), portions)[1] == "HeadTooLarge: request head longer than 512 bytes"
+            assert outcome(reader(), portions)[1] == "HeadTooLarge: request head longer than 512 bytes (wait.head_max)"
         text = line[:512] + b"\n"
         assert outcome(reader(), [text]) == outcome(reader(), bytewise(text)) == ([], "", State.TEXT)
 
@@ -184,7 +187,7 @@ class TestLimits:
         assert (len(fits), refused) == (1, "")
         assert outcome(reader(until_end=True), [request(257)], end=True)[:2] == (
             [],
-            "TooLarge: body longer than 256 bytes",
+            "TooLarge: body longer than 256 bytes (wait.body_max)",
         )
 
 

@@ -192,10 +192,10 @@ REFUSALS = [
      "OPTIONS is served for preflights alone; use GET or POST"),
     ("foreign preflight", get("/", "Origin: https://evil.example", "Access-Control-Request-Method: GET").replace(
         b"GET / ", b"OPTIONS / "), "403 Forbidden", "this origin is not among wait.allowed_origins"),
-    ("long body", post(b"x" * 6001, "Content-Length: 6001"), "413 Content Too Large", "body longer than 6000 bytes"),
-    ("long id", get("/?identifier=" + "a" * 129), "400 Bad Request", "a channel id is longer than 128 characters"),
+    ("long body", post(b"x" * 6001, "Content-Length: 6001"), "413 Content Too Large", "body longer than 6000 bytes (wait.body_max)"),  # noqa: E501
+    ("long id", get("/?identifier=" + "a" * 129), "400 Bad Request", "a channel id is longer than 128 characters (wait.id_max)"),  # noqa: E501
     ("many ids", get("/?identifier=" + ",".join(f"a{n}" for n in range(501))), "413 Content Too Large",
-     "more than 500 channels in one list"),
+     "more than 500 channels in one list (wait.max_ids)"),
 ]  # fmt: skip
 
 
