@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import rplx
@@ -290,6 +290,7 @@ def test_perl_reads_what_we_read(tmp_path_factory: pytest.TempPathFactory, expre
     path.write_text(text)
     read = parse(text, str(path))
     assert read.problems == []
+    assume(not any(a.problem for a in read.assignments))  # a division by zero ends Perl
     assert {a.key: as_perl_prints(a.value) for a in read.assignments} == perl_reads(str(path))
 
 
