@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
+from rplx.addresses import network_of
 from rplx.errors import AccessDenied, TooManyRequests
 from rplx.messages import Credentials
 from rplx.options import Config
@@ -57,6 +58,7 @@ class Logins:
         if users.remembers(credentials.login, credentials.password):
             return
         login = credentials.login if users.knows(credentials.login) else UNKNOWN
+        host = network_of(host)
         # One at a time for each login, and one of these from each address: a thousand guesses at once would all
         # come before the first has failed, and whoever is right waits for one guess at each other login at most.
         own = self._verifying.setdefault((host, login), BoundedSemaphore())

@@ -95,7 +95,9 @@ class WaitOptions:
     )
     extra_max: int = option(4096, "bytes a waiting listener may send; past it its connection is ended")
     max_connections: int = option(0, "connections in all; past it 503; 0: as many as there are descriptors")
-    max_connections_per_address: int = option(0, "connections from one address; past it 503; 0: no limit")
+    max_connections_per_address: int = option(
+        0, "connections from one address (of IPv6: one /64); past it 503; 0: no limit"
+    )
     allowed_origins: tuple[str, ...] = option(
         (),
         'origins that may poll across sites, such as "https://example.com"; "https://*.example.com" for all names below'
@@ -159,7 +161,8 @@ class PresenceOptions:
     )
     max_in_grace_per_address: int = option(
         200_000,
-        "the same of those that one address left; past it its own are offline early; 0: no limit (SECURITY.md)",
+        "the same of those that one address (of IPv6: one /64) left; past it its own are offline early; 0: no limit"
+        " (SECURITY.md)",
     )
     event_chain_len: int = option(
         1000, "events in a block of WATCH's memory; three blocks are kept", legacy="EVENT_CHAIN_LEN", at_least=1
@@ -174,7 +177,9 @@ class UsersOptions:
         "", "logins and password hashes, as htpasswd or crypt(3) writes them; empty: guests only", legacy="USERS_FILE"
     )
     max_failures: int = option(
-        10, "failed logins a minute at one login from one address (unknown ones count as one); past it 429; 0: no limit"
+        10,
+        "failed logins a minute at one login from one address, of IPv6 one /64 (unknown ones count as one); past it 429; 0:"
+        " no limit",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gevent import get_hub, getcurrent, monkey
 
+from rplx.addresses import network_of
 from rplx.errors import Refusal, Unavailable
 from rplx.lingering import Lingering
 from rplx.log import Log
@@ -38,7 +39,7 @@ class Connections:
         self.ahead: dict[Connection, list[HttpRequest]] = {}
         self.lingering = Lingering()
         self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
-        self._by_address: dict[str, int] | None = None  # how many each has open, where that is limited
+        self._by_address: dict[str, int] | None = None  # how many each network_of() has open, where that is limited
 
     def open_connections(self) -> list[Connection]:
         return [connection for connection in self.by_descriptor if connection is not None]
@@ -54,7 +55,8 @@ class Connections:
         if self.log.connections:
             self.log.connection(connection, "connection opened")
         if self._by_address is not None:
-            self._by_address[connection.host] = self._by_address.get(connection.host, 0) + 1
+            host = network_of(connection.host)
+            self._by_address[host] = self._by_address.get(host, 0) + 1
         self._admit(connection)
         return connection
 
@@ -65,7 +67,7 @@ class Connections:
             self._turn_away(connection, "wait.max_connections", f"more than {limit} connections")
             return
         limit = self.options.max_connections_per_address
-        if self._by_address is not None and self._by_address[connection.host] > limit:
+        if self._by_address is not None and self._by_address[network_of(connection.host)] > limit:
             text = f"more than {limit} connections from one address"
             self._turn_away(connection, "wait.max_connections_per_address", text)
 
@@ -77,7 +79,7 @@ class Connections:
         """Begins or ends to count each address's connections, as the options say; those that are open count, too."""
         self._by_address = None
         if self.options.max_connections_per_address:
-            self._by_address = dict(Counter(connection.host for connection in self.open_connections()))
+            self._by_address = dict(Counter(network_of(connection.host) for connection in self.open_connections()))
 
     def watch(self, connection: Connection) -> None:
         """Has the epoll tell of what comes, and of what has come unseen."""
@@ -124,9 +126,10 @@ class Connections:
             get_hub().loop.run_callback(running.switch)  # it finds that it is no longer the connection's, and ends
         self.accepted -= 1
         if self._by_address is not None:
-            left = self._by_address.pop(connection.host) - 1
+            host = network_of(connection.host)
+            left = self._by_address.pop(host) - 1
             if left:
-                self._by_address[connection.host] = left
+                self._by_address[host] = left
         if self.ahead:
             self.ahead.pop(connection, None)
         if self.log.connections:

@@ -17,11 +17,12 @@ ROOT = Path(rplx.__file__).parent
 # A room is a module or a package of ours. These may import of ours what stands behind them, and nothing else.
 ONLY: dict[str, set[str]] = {
     "errors": set(),
+    "addresses": set(),
     "messages": set(),
     "checks": set(),
     "options": {"checks"},
     "protocol": {"errors", "messages"},
-    "engine": {"errors", "messages", "options"},
+    "engine": {"addresses", "errors", "messages", "options"},
     "system_crypt": set(),
     "users": {"errors", "messages", "system_crypt"},
     "standard_streams": set(),

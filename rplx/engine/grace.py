@@ -6,11 +6,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
 
+from rplx.addresses import network_of
+
 UNKNOWN = ""  # the address of those whose address nobody knows: they count in no share
 
 
 class Grace:
-    """Ids in their grace time. No address is to have more than `share` of them, 0 for no limit.
+    """Ids in their grace time. No address (of IPv6 no /64) is to have more than `share` of them, 0 for no limit.
 
     Adding and removing cost the same however many there are: every kept listener's cycle does both.
     """
@@ -26,6 +28,7 @@ class Grace:
 
     def add(self, ids: Sequence[str], now: float, address: str) -> None:
         """The last listener of each of `ids`, none of which is in here, has left at `now`, monotonic seconds."""
+        address = network_of(address)
         left, mark = self._left, (now, address)
         for id in ids:
             left[id] = mark

@@ -1,0 +1,25 @@
+"""Whose an address is, where clients are counted by address."""
+
+from __future__ import annotations
+
+import _socket
+
+_MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4 address in an IPv6 one begins with (RFC 4291, 2.5.5.2)
+_NETWORK = 8  # bytes of an IPv6 address that name the network; its owner chooses the others (RFC 4291, 2.5.1)
+
+
+def network_of(host: str) -> str:
+    """The client that an address counts for: an IPv6 address is its /64, as one client has all of that.
+
+    An IPv4 address is itself, also where it is written as an IPv6 one (::ffff:192.0.2.1). What is no address, such
+    as the "" of a UNIX socket, stays as it is.
+    """
+    if ":" not in host:
+        return host
+    try:
+        packed = _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return host
+    if packed.startswith(_MAPPED):
+        return _socket.inet_ntop(_socket.AF_INET, packed[len(_MAPPED) :])
+    return _socket.inet_ntop(_socket.AF_INET6, packed[:_NETWORK] + bytes(16 - _NETWORK)) + "/64"
