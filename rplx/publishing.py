@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from rplx.client.names import Ids
     from rplx.runtime import Runtime
 
+HINT = (
+    "no polls are served in this process, so the message goes to the IN line of one that serves them: run `rplx serve`, or"
+    " the application by gunicorn -c python:rplx.gunicorn; RPLX_IN says where else the IN line is"
+)
+
 _clients: dict[tuple[str, int], Realplexor] = {}  # a client survives a fork, and any number of threads may use it
 
 
@@ -29,12 +34,15 @@ def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
     if runtime is not None:
         return runtime.publish(ids, data, limit_to)
     address = in_address()
+    from rplx.client import ConnectionFailed, Realplexor
+
     client = _clients.get(address)
     if client is None:
-        from rplx.client import Realplexor
-
         client = _clients[address] = Realplexor(*address)
-    return client.send(ids, data, limit_to)
+    try:
+        return client.send(ids, data, limit_to)
+    except ConnectionFailed as error:
+        raise ConnectionFailed(f"{error} ({HINT})") from error
 
 
 def _runtime() -> Runtime | None:

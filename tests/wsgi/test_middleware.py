@@ -276,7 +276,7 @@ def test_publish_from_another_process(variable: str) -> None:
 
 def test_publish_with_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RPLX_IN", "127.0.0.1:1")
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ConnectionFailed, match=r"^127\.0\.0\.1:1: .* run `rplx serve`, .*RPLX_IN"):
         rplx.publish("abc", 1)
     with pytest.raises(InvalidArgument):
         rplx.publish("a-b", 1)
