@@ -178,8 +178,8 @@ class UsersOptions:
     )
     max_failures: int = option(
         10,
-        "failed logins a minute at one login from one address, of IPv6 one /64 (unknown ones count as one); past it 429; 0:"
-        " no limit",
+        "failed logins a minute at one login from one address, of IPv6 one /64 (unknown ones count as one); past it"
+        " 429; 0: no limit",
     )
 
 

@@ -115,6 +115,8 @@ class Users:
                 if login in hashes:
                     warnings.append(f"{path}:{number}: login {login} is there twice, this line counts")
                 hashes[login] = password_hash
+        if not hashes and not guests_allowed:
+            warnings.append(f"{path}: there is no login in it and no line {GUESTS} for guests, so nobody may send")
         return cls(hashes, has_file=True, guests_allowed=guests_allowed, warnings=warnings)
 
     def verify(self, login: str | None, password: str = "") -> None:

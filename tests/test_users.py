@@ -185,3 +185,12 @@ def test_passwords_are_not_kept() -> None:
     users = Users.parse(line_of("bob", "hunter2hunter2", "sha512_crypt"), "users")
     users.verify("bob", "hunter2hunter2")
     assert "hunter2" not in repr(vars(users))
+
+
+@pytest.mark.parametrize("text", ["", "# nobody\n", "bob secret\nx.y:z\n"])
+def test_a_file_that_lets_nobody_send(text: str) -> None:
+    assert (
+        "users: there is no login in it and no line : for guests, so nobody may send"
+        in Users.parse(text, "users").warnings
+    )
+    assert Users.parse(text + ":\n", "users").warnings == Users.parse(text, "users").warnings[:-1]
