@@ -30,6 +30,8 @@ class Refusal(RplxError):
 
     status = 400
     reason = "Bad Request"
+    hint = ""
+    """What the answer says behind `text`, and the log does not."""
     trouble = ""
     """The name of an ongoing trouble that this is part of: the log counts it there instead of telling each."""
 
@@ -41,6 +43,14 @@ class Refusal(RplxError):
 
 class BadRequest(Refusal):
     pass
+
+
+class EmptyIdentifier(BadRequest):
+    """A poll that names no channel, in words that old logs have (part 4); a newcomer is told what to ask for."""
+
+    def __init__(self, word: str, script_id: str) -> None:
+        super().__init__("Empty identifier passed")
+        self.hint = f"; listen with ?{word}=CHANNEL, and load the script of a page from ?{word}={script_id}"
 
 
 class TlsHandshake(BadRequest):
@@ -60,6 +70,13 @@ class AccessDenied(Refusal):
 class Forbidden(Refusal):
     status = 403
     reason = "Forbidden"
+
+
+class ForeignOrigin(Forbidden):
+    """A preflight of a page that may read nothing here. The log names such origins by itself (part 4)."""
+
+    def __init__(self) -> None:
+        super().__init__("this origin is not among wait.allowed_origins")
 
 
 class NotFound(Refusal):

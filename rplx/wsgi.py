@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from rplx.engines import is_shared
 from rplx.errors import (
     BadRequest,
+    EmptyIdentifier,
     Forbidden,
+    ForeignOrigin,
     LengthRequired,
     MethodNotAllowed,
     NotFound,
@@ -96,7 +98,7 @@ class Application:
             cursors = listened_to(identifiers)
             first = next(iter(cursors), None)
             if first is None:
-                raise BadRequest("Empty identifier passed")
+                raise self._empty()
             if first in self._page_ids:
                 return self._page(first, environ, start_response)
             if method == "HEAD":
@@ -124,8 +126,12 @@ class Application:
                 )
             if environ.get("PATH_INFO", "/") not in ("", "/"):
                 raise NotFound("nothing is served at this path")
-            raise BadRequest("Empty identifier passed")
+            raise self._empty()
         return identifiers
+
+    def _empty(self) -> EmptyIdentifier:
+        pages = self.config.pages
+        return EmptyIdentifier(pages.identifier, pages.script_id)
 
     def _body(self, environ: Environ) -> bytes:
         """The whole body of a POST. Errors: LengthRequired, TooLarge, BadRequest if it was cut short."""
@@ -224,7 +230,9 @@ class Application:
             return
         if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.endswith("://" + environ.get("HTTP_HOST", "")):
             return
-        if origin not in self._named_origins and len(self._named_origins) < ORIGINS_NAMED:
+        if origin in self._named_origins:
+            return
+        if len(self._named_origins) < ORIGINS_NAMED:
             self._named_origins.add(origin)
             self.log.message(f"WAIT: pages of {origin} can read nothing here, as it is not among wait.allowed_origins")
             return
@@ -259,7 +267,7 @@ class Application:
         if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
             if "HTTP_ORIGIN" in environ:
                 self._check_origin(environ, headers)
-            raise Forbidden("this origin is not among wait.allowed_origins")
+            raise ForeignOrigin
         headers += [
             ("Access-Control-Allow-Methods", "GET, POST"),
             ("Access-Control-Allow-Headers", "Content-Type"),
@@ -303,7 +311,7 @@ class Application:
         connection = environ.get("rplx.connection")
         if connection is not None:
             self.log.refused(connection, error.text, error.trouble)
-        if isinstance(error, Forbidden) and not self.log.connections:
+        if isinstance(error, Forbidden) and not isinstance(error, ForeignOrigin) and not self.log.connections:
             self.log.counted("WAIT: 403", f"WAIT: {environ.get('REMOTE_ADDR')}: refused, {error.text}")
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         return refuse(error, environ, start_response, self._cors(environ) if self._has_cors(environ) else ())
@@ -313,7 +321,7 @@ def refuse(
     error: Refusal, environ: Environ, start_response: StartResponse, added: Iterable[tuple[str, str]] = ()
 ) -> Iterable[bytes]:
     """The answer to a request that is not carried out (part 7.3), with `added` headers."""
-    text = f"{error.text}\n".encode()
+    text = f"{error.text}{error.hint}\n".encode()
     headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
     headers += [_NO_SNIFF, *added]
     if isinstance(error, MethodNotAllowed):

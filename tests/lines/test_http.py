@@ -98,7 +98,7 @@ def test_where_the_marker_counts(wire: Wire, prefix: str, request_: bytes) -> No
 def test_where_it_does_not(wire: Wire, prefix: str, request_: bytes) -> None:
     head, text = wire.on_wait(own(request_, prefix)).answer()
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert text == b"Empty identifier passed\n"
+    assert text.startswith(b"Empty identifier passed; listen with ?identifier=CHANNEL")
 
 
 class TestPosition:

@@ -201,7 +201,7 @@ def test_a_marker_without_a_channel_is_refused(wire: Wire, empty: bytes) -> None
     assert wire.on_wait(empty).rest() == b""
     answer = wire.on_wait(b"GET /?" + empty.strip() + b" HTTP/1.1\r\nHost: h\r\n\r\n").answer()
     assert answer[0].startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert answer[1] == b"Empty identifier passed\n"
+    assert answer[1].startswith(b"Empty identifier passed; listen with ?identifier=CHANNEL")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ import pytest
 from tests.lines.wire import Wire, http, own
 
 WRONG_LINE = r"this is the WAIT line of listeners: send, and ask by commands, on the IN line, port \d+ \(in\.listen\)"
+EMPTY = (
+    r"Empty identifier passed; listen with \?identifier=CHANNEL, and load the script of a page from \?identifier=SCRIPT"
+)
 
 # Bytes in, status line and reason out.
 ON_WAIT: list[tuple[str, bytes, bytes, str]] = [
-    ("no channel", http("GET / HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
-    ("an empty list", http("GET /?identifier= HTTP/1.1\nHost: h"), b"400 Bad Request", "Empty identifier passed"),
+    ("no channel", http("GET / HTTP/1.1\nHost: h"), b"400 Bad Request", EMPTY),
+    ("an empty list", http("GET /?identifier= HTTP/1.1\nHost: h"), b"400 Bad Request", EMPTY),
     ("no such path", http("GET /favicon.ico HTTP/1.1\nHost: h"), b"404 Not Found", "nothing is served at this path"),
     (
         "PUT",

@@ -162,7 +162,7 @@ def test_a_hang_up_is_noticed(site: Child) -> None:
 
 
 def test_refusals_and_the_page_for_old_clients(site: Child) -> None:
-    assert ask(site.wait, get("/rpl/")).body == b"Empty identifier passed\n"
+    assert ask(site.wait, get("/rpl/")).body.startswith(b"Empty identifier passed; listen with ?identifier=CHANNEL")
     assert ask(site.wait, get("/rpl/more")).status == "404 Not Found"
     page = ask(site.wait, get("/rpl/?identifier=IFRAME"))
     assert page.status == "200 OK"

@@ -181,10 +181,13 @@ def test_where_the_marker_counts(server: Child, prefix: str, request_: bytes) ->
     check_poll(answer, body.encode(), "close")
 
 
+EMPTY = (
+    "Empty identifier passed; listen with ?identifier=CHANNEL, and load the script of a page from ?identifier=SCRIPT"
+)
 REFUSALS = [
-    ("no channel", get("/?identifier="), "400 Bad Request", "Empty identifier passed"),
-    ("no marker", get("/"), "400 Bad Request", "Empty identifier passed"),
-    ("marker in Cookie alone", get("/", "Cookie: identifier=abc"), "400 Bad Request", "Empty identifier passed"),
+    ("no channel", get("/?identifier="), "400 Bad Request", EMPTY),
+    ("no marker", get("/"), "400 Bad Request", EMPTY),
+    ("marker in Cookie alone", get("/", "Cookie: identifier=abc"), "400 Bad Request", EMPTY),
     ("another path", get("/favicon.ico"), "404 Not Found", "nothing is served at this path"),
     ("PUT", get("/?identifier=abc").replace(b"GET", b"PUT"), "405 Method Not Allowed",
      "PUT is not served here; use GET or POST"),
