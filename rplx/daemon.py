@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,13 @@ from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.options import Config
 from rplx.supervisor import Loader, Supervisor
+
+BEFORE_FORKS = (
+    "rplx.in_server",
+    "rplx.perl_config",
+    "rplx.wait_draining",
+    "rplx.wsgi",
+)  # most of what rplx.server loads
 
 
 def serve(load: Callable[[], Config]) -> int:
@@ -57,13 +65,24 @@ def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
         if os.getuid() == 0:
             process.check_user(config.server.user)
         with pidfile.held(path):
-            if supervised or config.server.max_mem_mb or config.server.workers > 1:
+            forks = supervised or config.server.max_mem_mb > 0 or config.server.workers > 1
+            _load_server(forks=forks)
+            if forks:
                 return Supervisor(load, config, log, bind, serve_in_this_process).run()
             (sockets,) = bind(config, log)
             ready = partial(process.notify, "READY=1", log)
             return serve_in_this_process(config, load, sockets, log, ready=ready, supervised=False)
     finally:
         log.flush()
+
+
+def _load_server(*, forks: bool) -> None:
+    """Before the sockets are bound: who connects then would wait until all is loaded.
+
+    What `forks` loads no module that makes gevent's loop, which children cannot share.
+    """
+    for name in BEFORE_FORKS if forks else ("rplx.server",):
+        importlib.import_module(name)
 
 
 def bind(config: Config, log: Log) -> list[process.Sockets]:
@@ -109,7 +128,7 @@ def serve_in_this_process(
     supervised: bool,
 ) -> int:
     """Drops privileges and serves; gives the exit status. Errors: ConfigError."""
-    # Brings gevent's loop with it, which must not be there before a fork; the new user need not be able to read it.
+    # Brings gevent's loop with it, which must not be there before a fork.
     from rplx.server import Server
 
     server = Server(config, load, sockets, log, supervised=supervised)

@@ -194,3 +194,22 @@ def test_what_is_loaded_by(module: str) -> None:
     code = f"import sys, {module}; print(sorted(set(sys.modules) & {{'gevent', 'greenlet', 'redis', 'passlib'}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_a_supervisor_loads_makes_no_loop() -> None:
+    """Its children could not share one."""
+    code = "import importlib; from rplx import daemon; [importlib.import_module(name) for name in daemon.BEFORE_FORKS]"
+    asked = "from gevent._hub_local import get_hub_if_exists; print(get_hub_if_exists())"
+    done = subprocess.run([sys.executable, "-c", f"{code}; {asked}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+def test_all_is_loaded_before_anybody_can_connect() -> None:
+    """The line in the log is written when the socket is bound."""
+    code = (
+        "import sys; from rplx import daemon, process; from rplx.options import Config\n"
+        "def bind(*_, **__): print('rplx.server' in sys.modules); raise SystemExit\n"
+        "daemon.bind = bind; daemon.serve(Config)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "True"
