@@ -109,10 +109,17 @@ def _serve(args: argparse.Namespace, *, demo: bool = False) -> int:
     return daemon.check(load) if args.check_config else daemon.serve(load)
 
 
+def _configure_health(parser: argparse.ArgumentParser) -> None:
+    _configure_options(parser)
+    parser.add_argument(
+        "--wait", type=cli_client.seconds, default=0.0, metavar="SECONDS", help="until it does, so long at most"
+    )
+
+
 def _health(args: argparse.Namespace) -> int:
     from rplx import health
 
-    print(health.check(_loader(args, list(args.set))()))
+    print(health.wait(_loader(args, list(args.set))(), args.wait))
     return OK
 
 
@@ -134,7 +141,7 @@ def _migrate(args: argparse.Namespace) -> int:
 COMMANDS = [
     Command("serve", "run the server", _configure_serve, _serve),
     Command("demo", "run the server with its sandbox page at /", _configure_serve, _demo),
-    Command("health", "say whether the server of this configuration answers browsers", _configure_options, _health),
+    Command("health", "say whether the server of this configuration answers", _configure_health, _health),
     Command("send", "send a message to channels", cli_client.configure_send, cli_client.send),
     Command("online", "print who is online: ID COUNT", cli_client.configure_online, cli_client.online),
     Command("watch", "print who comes and goes, as it happens", cli_client.configure_watch, cli_client.watch),

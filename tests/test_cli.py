@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import rplx
 from rplx.cli import main
 from rplx.client import Realplexor
+from tests import redis_server
 from tests.clients.stub import StubConnection, StubServer, answering
 from tests.live import LiveServer
 
@@ -307,6 +309,38 @@ def test_broken_stdin_is_not_read_twice(monkeypatch: pytest.MonkeyPatch, capsys:
     with StubServer(answering("abc 1\n")) as server:
         assert main(["send", "--in", address(server), "abc", "5"]) == 0
     assert capsys.readouterr().out == "abc 1\n"
+
+
+class TestHealth:
+    def test_waits_for_the_server(self) -> None:
+        assert run("health", "--set", "wait.listen=127.0.0.1:1", "--wait", "0.3").returncode == 1
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            wait = "{}:{}".format(*free.getsockname())
+        command = [sys.executable, "-m", "rplx", "health", "--set", f"wait.listen={wait}", "--wait", "60"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
+            with LiveServer("--wait", wait, "--in", "127.0.0.1:0", addresses=False):
+                assert waiting.communicate(timeout=60)[0] == f"{wait} answers\n".encode()
+            assert waiting.returncode == 0
+
+    @pytest.mark.skipif(not redis_server.AVAILABLE and not os.environ.get("CI"), reason="needs redis-server")
+    @pytest.mark.parametrize("users", ["", "bob:secret\n"])
+    def test_tells_that_redis_is_away(self, users: str, tmp_path: Path) -> None:
+        file = tmp_path / "users"
+        file.write_text(users)
+        given = ("--set", f"users.file={file}") if users else ()
+        with redis_server.RedisServer() as redis:
+            engine = ("--set", f"engine.url={redis.url}")
+            with LiveServer(*engine, *given) as server:
+                at = [f"wait.listen={server.wait[0]}:{server.wait[1]}", f"in.listen={server.in_[0]}:{server.in_[1]}"]
+                arguments = ("health", *engine, "--set", at[0], "--set", at[1])
+                assert run(*arguments).returncode == 0
+                redis.kill()
+                done = run(*arguments, "--wait", "0.2")
+                if users:  # nobody without a login is told
+                    assert done.returncode == 0
+                else:
+                    assert done.returncode == 1
+                    assert re.match(rb"rplx health: 127\.0\.0\.1:\d+: answered 503: .*[Rr]edis", done.stderr)
 
 
 class TestLive:
