@@ -100,7 +100,7 @@ def configure_watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="position", metavar="POS", help="what happened after this position, too")
     parser.add_argument("--once", action="store_true", help="print what there is and end; without --from: the position")
     parser.add_argument(
-        "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between questions (default 1)"
+        "--interval", type=seconds, default=1.0, metavar="SECONDS", help="between questions (default 1)"
     )
     parser.add_argument("prefixes", metavar="PREFIX", nargs="*", help="only ids that start with one of these")
 
@@ -147,7 +147,11 @@ def configure_listen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--login", default="", help="listen to this login's channels")
     parser.add_argument("--count", type=_count, metavar="N", help="end after N messages")
     _add_common_options(parser)
-    parser.add_argument("ids", metavar="ID[,ID...]", help="channels; CURSOR:ID goes on behind that message")
+    parser.add_argument(
+        "ids",
+        metavar="ID[,ID...]",
+        help="channels; CURSOR:ID goes on behind that message; SCRIPT or IFRAME in the first place is a page: use curl",
+    )
 
 
 def listen(args: argparse.Namespace) -> int:
@@ -234,7 +238,7 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", metavar="TEXT", help="put before each id, and taken off what is printed")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=TIMEOUT,
         metavar="SECONDS",
         help=f"for the server's answer (default {TIMEOUT:g})",
@@ -242,7 +246,8 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, one value a line")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """The type of an option that is a time."""
     with contextlib.suppress(ValueError):
         if 0 < (value := float(text)) < 1e9:
             return value

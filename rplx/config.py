@@ -309,7 +309,8 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
 def _suggest_section_of(name: str) -> str:
     """Where an option of this name is, for one that stands in no section or in the wrong one."""
     found = [option.full_name for option in OPTIONS.values() if option.name == name]
-    return f', did you mean "{" or ".join(found)}"?' if found else ""
+    quoted = [f'"{full_name}"' for full_name in found]
+    return f", did you mean {' or '.join(quoted)}?" if found else ""
 
 
 def main(argv: list[str]) -> int:

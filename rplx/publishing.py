@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rplx.runtime import Runtime
 
 HINT = (
-    "no polls are served in this process, so the message goes to the IN line of one that serves them: run `rplx serve`, or"
-    " the application by gunicorn -c python:rplx.gunicorn; RPLX_IN says where else the IN line is"
+    "no polls are served in this process, so the message goes to the IN line of one that serves them: run `rplx serve`,"
+    " or the application by gunicorn -c python:rplx.gunicorn; RPLX_IN says where else the IN line is"
 )
 
 _clients: dict[tuple[str, int], Realplexor] = {}  # a client survives a fork, and any number of threads may use it

@@ -183,7 +183,7 @@ def test_all_wrong_options_of_all_sources_are_named_at_once(toml) -> None:
         'RPLX_WAIT_TIMEOUT: must be a number, is "long"',
         "--set wait.maxlen: must be at least 1, is 0",
         '--set nothing.here: unknown section "nothing"',
-        '--set timeout=1: must be section.name=value, did you mean "wait.timeout or in.timeout"?',
+        '--set timeout=1: must be section.name=value, did you mean "wait.timeout" or "in.timeout"?',
     ]
 
 

@@ -37,6 +37,14 @@ class Deadline:
         return left
 
 
+def _is_ipv6(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a line listens; `tls` is the context to speak TLS with, or None."""
@@ -54,6 +62,9 @@ class Address:
             raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given') from error
         if not host or not host.isprintable() or set(host) & set(" /@"):
             raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given')
+        if ":" in host and not _is_ipv6(host):
+            text = f'Host must be a name or an IP address, "{host}" given; the port is an argument of its own'
+            raise InvalidArgument(f'{text}, as in ("127.0.0.1", 10010), and IPv6 has no brackets, as in ("::1", 10010)')
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise InvalidArgument(f'Port must be 1 to 65535, "{port}" given')
         return cls(host, port, ssl.create_default_context() if tls is True else tls or None)

@@ -210,6 +210,13 @@ class TestConnections:
         with pytest.raises(InvalidArgument):
             Realplexor(*arguments)
 
+    @pytest.mark.parametrize("host", ["127.0.0.1:10010", "localhost:10010", "[::1]", "[::1]:10010"])
+    def test_a_port_in_the_host(self, host: str) -> None:
+        with pytest.raises(
+            InvalidArgument, match=r"the port is an argument of its own, as in \(\"127\.0\.0\.1\", 10010\)"
+        ):
+            Realplexor(host)
+
     @pytest.mark.parametrize(
         "options",
         [
