@@ -195,8 +195,8 @@ class Hub(Deliveries):
                 self.turns.rest()
         return found
 
-    def stats(self) -> bytes:
-        """The answer to STATS (part 3). Others may go on meanwhile. Errors: Unavailable."""
+    def stats(self) -> list[bytes]:
+        """The answer to STATS (part 3), in parts. Others may go on meanwhile. Errors: Unavailable."""
         return listings.stats(self.engine, self.listeners, self.turns.rest)
 
     def counters(self) -> str:

@@ -25,8 +25,8 @@ class Executor:
         self._logins = logins
         self._log = log
 
-    def execute(self, connection: Connection, command: Command) -> bytes:
-        """Carries a command out; gives the text of its answer. Errors: Refusal."""
+    def execute(self, connection: Connection, command: Command) -> bytes | list[bytes]:
+        """Carries a command out; gives the text of its answer, a long one in parts. Errors: Refusal."""
         self._hub.turns.rest()  # a long list has been read for it
         if isinstance(command, Send):
             return self._send(connection, command)
@@ -71,7 +71,7 @@ class Executor:
             command.stored = partial(log.connection, connection, added)
         return replies.receipt(self._hub.publish(command))
 
-    def _online(self, connection: Connection, command: Online, login: str | None) -> bytes:
+    def _online(self, connection: Connection, command: Online, login: str | None) -> bytes | list[bytes]:
         self._received(connection, "ONLINE", command.arguments)
         prefixes = self._owned(login, command.prefixes)
         if prefixes is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gevent
@@ -190,7 +190,7 @@ class InServer:
         """The sending half has ended, and with it perhaps a request. Errors: Refusal."""
         request = reader.end()
         if request is not None:
-            connection.send(self._answer(connection, request)[0])
+            connection.send(self._send_but_last(connection, self._answer(connection, request)[0]))
         elif reader.state is State.TEXT:
             self._limit(reader)
             if self.log.connections:
@@ -252,7 +252,8 @@ class InServer:
         command = commands.early_command_behind(connection.identifiers, reader.so_far().body, self.parser)
         if command is None:
             return False
-        connection.send_last(replies.answer(self._executor.execute(connection, command), keep_alive=False))
+        answer = replies.answer(self._executor.execute(connection, command), keep_alive=False)
+        connection.send_last(self._send_but_last(connection, answer))
         return True
 
     def _limit(self, reader: RequestReader) -> None:
@@ -264,7 +265,7 @@ class InServer:
         """Plain text: a send is silent, a command has its answer. Errors: Refusal."""
         text = self._executor.execute(connection, command)
         if not isinstance(command, Send):
-            connection.send(replies.answer(text, keep_alive=False))
+            connection.send(self._send_but_last(connection, replies.answer(text, keep_alive=False)))
 
     def _answer_all(self, connection: Connection, requests: list[HttpRequest], data: bytes) -> bool:
         """Answers requests in their order; False if the connection ends with one, and nothing behind it is done.
@@ -274,7 +275,11 @@ class InServer:
         answers = b""
         for request in requests:
             answer, keep_alive = self._answer(connection, request, data if request is requests[-1] else b"")
-            answers = answers + answer if answers else answer
+            if len(answer) > 1:
+                connection.send(answers)
+                answers = self._send_but_last(connection, answer)
+            else:
+                answers = answers + answer[0] if answers else answer[0]
             if not keep_alive:
                 connection.send_last(answers)
                 return False
@@ -286,8 +291,8 @@ class InServer:
         connection.send(answers)
         return True
 
-    def _answer(self, connection: Connection, request: HttpRequest, data: bytes = b"") -> tuple[bytes, bool]:
-        """The answer to an HTTP request, and whether the connection is kept."""
+    def _answer(self, connection: Connection, request: HttpRequest, data: bytes = b"") -> tuple[Sequence[bytes], bool]:
+        """The answer to an HTTP request, in parts, and whether the connection is kept."""
         if self.log.connections:
             self._log_list(connection, commands.list_of(request, self.parser))
             connection.parsed = False  # the next request has a list of its own
@@ -302,4 +307,11 @@ class InServer:
         except Refusal as error:
             self._log_refusal(connection, error)
             keep_alive = request.keep_alive and not self.draining and not error.closes
-            return replies.refusal(error, keep_alive=keep_alive), keep_alive
+            return (replies.refusal(error, keep_alive=keep_alive),), keep_alive
+
+    def _send_but_last(self, connection: Connection, parts: Sequence[bytes]) -> bytes:
+        """Sends a long answer in turns; gives its last part. Errors: OSError, TimeoutError."""
+        for part in parts[:-1]:
+            connection.send(part)
+            self._turns.rest()  # also where the client takes it as fast as it is sent
+        return parts[-1]

@@ -12,12 +12,15 @@ from rplx.messages import Message
 STEPS = 200  # lines between two rests
 SORTED = 10_000  # texts that are sorted at once
 MERGED = 2_000  # texts that are merged between two rests
+PART = 1 << 16  # characters that are put together at once; one line may be longer
 
 Rest = Callable[[], None]
 
 
-def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> bytes:
-    """The answer to STATS: its five sections. `here` gives this process's listeners, `rest` is called now and then.
+def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> list[bytes]:
+    """The answer to STATS, in parts: its five sections. `here` gives this process's listeners.
+
+    `rest` is called now and then.
 
     Errors: Unavailable.
     """
@@ -40,11 +43,16 @@ def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> bytes:
         ("cleanup_timers", history, lambda id: "assigned"),
         ("pairs_by_fhs", pairs, lambda handle: pairs[handle]),
     ]
-    return b"\n".join([_section(name, lines, text, rest) for name, lines, text in sections])
+    parts: list[bytes] = []
+    for name, lines, text in sections:
+        if parts:
+            parts.append(b"\n")
+        parts += _section(name, lines, text, rest)
+    return parts
 
 
-def online(counts: Mapping[str, int], rest: Rest) -> bytes:
-    """The answer to ONLINE: a line `ID COUNT` for each online id, sorted. `rest` is called now and then."""
+def online(counts: Mapping[str, int], rest: Rest) -> list[bytes]:
+    """The answer to ONLINE, in parts: a line `ID COUNT` for each online id, sorted. `rest` is called now and then."""
     parts = []
     lines = []
     for id in _in_order(counts, rest):
@@ -53,7 +61,7 @@ def online(counts: Mapping[str, int], rest: Rest) -> bytes:
             parts.append("".join(lines).encode("ascii"))
             lines = []
             rest()
-    return b"".join([*parts, "".join(lines).encode("ascii")])
+    return [*parts, "".join(lines).encode("ascii")]
 
 
 def _in_order(texts: Mapping[str, object], rest: Rest) -> Iterator[str]:
@@ -72,18 +80,20 @@ def _in_order(texts: Mapping[str, object], rest: Rest) -> Iterator[str]:
         yield from some
 
 
-def _section(name: str, lines: Mapping[str, object], text: Callable[[str], str], rest: Rest) -> bytes:
+def _section(name: str, lines: Mapping[str, object], text: Callable[[str], str], rest: Rest) -> list[bytes]:
     """A line `KEY => VALUE` for each key, sorted, below `[name]`."""
-    parts = [f"[{name}]\n"]
-    encoded = []
+    gathered = [f"[{name}]\n"]
+    size = 0
+    parts = []
     for key in _in_order(lines, rest):
-        parts.append(f"{key} => {text(key)}\n")
-        if len(parts) >= STEPS:
-            encoded.append("".join(parts).encode())
-            parts = []
+        line = f"{key} => {text(key)}\n"
+        gathered.append(line)
+        size += len(line)
+        if len(gathered) >= STEPS or size >= PART:
+            parts.append("".join(gathered).encode())
+            gathered, size = [], 0
             rest()
-    encoded.append("".join(parts).encode())
-    return b"".join(encoded)
+    return [*parts, "".join(gathered).encode()]
 
 
 def _kept(id: str, message: Message, limits: dict[frozenset[str], str]) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
 
 from rplx import listings
+from rplx.engine.memory import MemoryEngine
+from rplx.messages import Identifiers, Send
+from rplx.options import HistoryOptions, PresenceOptions
 
 
 def test_online_is_sorted() -> None:
-    assert listings.online({"b": 0, "a": 12, "B": 1}, lambda: None) == b"B 1\na 12\nb 0\n"
-    assert listings.online({}, lambda: None) == b""
+    assert listings.online({"b": 0, "a": 12, "B": 1}, lambda: None) == [b"B 1\na 12\nb 0\n"]
+    assert listings.online({}, lambda: None) == [b""]
 
 
 def test_a_long_list_is_sorted_with_rests() -> None:
@@ -22,5 +26,23 @@ def test_a_long_list_is_sorted_with_rests() -> None:
         rests += 1
 
     answer = listings.online(dict.fromkeys(ids, 1), rest)
-    assert answer == "".join(f"{id} 1\n" for id in sorted(ids)).encode()
+    assert b"".join(answer) == "".join(f"{id} 1\n" for id in sorted(ids)).encode()
     assert rests >= len(ids) / listings.MERGED
+
+
+def test_stats_of_long_lists_come_in_parts_with_a_rest_behind_each() -> None:
+    """Many messages of thousands of limiters each are far more than can be put together at once."""
+    engine = MemoryEngine(HistoryOptions(), PresenceOptions(), wall=time.time, monotonic=time.monotonic)
+    channels = [f"c{number}" for number in range(50)]
+    limiters = [f"limiter{number}" for number in range(5_000)]
+    engine.append(Send(Identifiers(dict.fromkeys(channels), dict.fromkeys(limiters)), b"1"))
+    rests = 0
+
+    def rest() -> None:
+        nonlocal rests
+        rests += 1
+
+    parts = listings.stats(engine, list, rest)
+    assert b"".join(parts).count(b"limiter4999") == 50
+    assert max(map(len, parts)) < 2 * listings.PART
+    assert rests >= sum(map(len, parts)) // (2 * listings.PART)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter, eq
 
 from rplx.errors import Refusal
@@ -71,14 +71,16 @@ def _block(due: Due) -> bytes:
     return head.encode("ascii") + data + b"\n  }"  # half the time of a format of bytes
 
 
-def answer(text: bytes, *, keep_alive: bool) -> bytes:
-    """A command's answer or a send's receipt (parts 3 and 7.1, 7.2).
+def answer(text: bytes | Sequence[bytes], *, keep_alive: bool) -> Sequence[bytes]:
+    """A command's answer or a send's receipt (parts 3 and 7.1, 7.2), in as many parts as its text.
 
     A kept connection is answered as HTTP/1.1, since an HTTP/1.0 answer would tell the client to close it.
     """
     version = "1.1" if keep_alive else "1.0"
-    head = f"HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
-    return head.encode() + text
+    parts = (text,) if isinstance(text, bytes) else text
+    length = sum(map(len, parts))
+    head = f"HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
+    return (head.encode() + parts[0], *parts[1:])
 
 
 def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:

@@ -46,10 +46,10 @@ def test_blocks(dues: list[Due], body: bytes) -> None:
 
 
 def test_answers() -> None:
-    assert replies.answer(b"ab\n", keep_alive=False) == (
-        b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab\n"
-    )
-    assert replies.answer(b"", keep_alive=True).startswith(b"HTTP/1.1 200 OK\r\n")
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\n"
+    assert list(replies.answer(b"ab\n", keep_alive=False)) == [head + b"ab\n"]
+    assert list(replies.answer([b"a", b"b", b"\n"], keep_alive=False)) == [head + b"a", b"b", b"\n"]
+    assert replies.answer(b"", keep_alive=True)[0].startswith(b"HTTP/1.1 200 OK\r\n")
     assert replies.receipt({"b": "5", "a": "1795346940.571800"}) == b"b 5\na 1795346940.571800\n"
     assert replies.events([Event(11, "online", "a"), Event(14, "offline", "b")]) == b"online 11:a\noffline 14:b\n"
     assert replies.fake_event(10) == b"FAKE 10:FAKE\n"
