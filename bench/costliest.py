@@ -11,13 +11,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice, product
 
 from bench import document
 from rplx import process
+from tests.lines import wire as lines
 from tests.lines.wire import Conversation, Wire, eventually, http
 from tests.live import LiveServer
 
 HELD_MAX = 0.020  # seconds
+EVENTS = 3000  # that are kept for WATCH
 LISTENERS, CHANNELS = 300, 500  # that wait while the requests come, each listener with so many channels
 PATIENCE = 120.0
 
@@ -60,6 +63,17 @@ def names(first: int, count: int) -> list[str]:
     return [f"c{number:06}" for number in range(first, first + count)]
 
 
+def many_prefixes() -> str:
+    """As many as a request holds; every id of `names` begins with one of them."""
+    others = ["".join(letters) for letters in islice(product("defghijklmnopqrstuvwxyz", repeat=4), 39_700)]
+    return " ".join([*[f"c{number:03}" for number in range(300)], *others])
+
+
+def events(answer: bytes) -> None:
+    """Looks whether it is what was to be measured."""
+    assert answer.count(b"\nonline ") >= EVENTS - 1, answer[:200]
+
+
 def crowd(wire: Wire) -> list[Conversation]:
     """Listeners of neighbouring channels: each channel has many of them."""
     lists = [names(number * 5, CHANNELS) for number in range(LISTENERS)]
@@ -79,7 +93,7 @@ def fill(wire: Wire) -> None:
 
 def rows(measured: Measured) -> Iterator[tuple[str, float]]:
     wire = measured.wire
-    prefixes = " ".join([f"{number:x}" for number in range(0x10000, 0x10000 + 33_000)])
+    prefixes = many_prefixes()
     waiting = crowd(wire)
     again = ",".join([f"{number}:a" for number in range(9_400)])
     limited = ",".join([f"x{number}" for number in range(2_000)] + [f"*y{number}" for number in range(8_000)])
@@ -106,8 +120,13 @@ def rows(measured: Measured) -> Iterator[tuple[str, float]]:
         "a send to 2,000 channels with 8,000 limiters",
         measured.of(lambda w: ask(w, f"identifier={limited}\n\n1".encode())),
     )
-    yield "ONLINE with 33,000 prefixes", measured.of(lambda w: ask(w, f"ONLINE {prefixes}\n\n".encode()))
-    yield "WATCH with 33,000 prefixes", measured.of(lambda w: ask(w, f"WATCH 10 {prefixes}\n\n".encode()))
+    yield "ONLINE with 40,000 prefixes", measured.of(lambda w: ask(w, f"ONLINE {prefixes}\n\n".encode()))
+    for first in range(200_000, 200_000 + EVENTS, 500):
+        poll(wire, b"identifier=" + ",".join(names(first, 500)).encode()).answer()
+    yield (
+        f"WATCH with 40,000 prefixes, of {EVENTS:,} events",
+        measured.of(lambda w: events(ask(w, f"WATCH 10 {prefixes}\n\n".encode()))),
+    )
     yield f"STATS with {LISTENERS} listeners of {CHANNELS} channels", measured.of(lambda w: ask(w, b"STATS\n\n"))
     send = ",".join(names(0, 2_000))
     yield (
@@ -143,6 +162,7 @@ def main() -> int:
     parser.add_argument("--redis", default="", metavar="URL", help="measure with the engine in Redis")
     args = parser.parse_args()
     process.raise_descriptor_limit()
+    lines.PATIENCE = PATIENCE  # for the first of many answers that are written in turns
     engine = ("--set", f"engine.url={args.redis}") if args.redis else ()
     found: list[tuple[str, float]] = []
     for work, options in ((rows, ()), (grace, ("--set", "presence.offline_timeout=15"))):

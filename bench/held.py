@@ -35,8 +35,8 @@ class Watch:
         while True:
             asking, _ = listening.accept()
             with asking:
-                asking.sendall(b"%.6f" % self.longest)
-                self.longest = 0.0
+                longest, self.longest = self.longest, 0.0  # before the answer: what is measured next begins with it
+                asking.sendall(b"%.6f" % longest)
 
 
 def main() -> int:
