@@ -10,6 +10,7 @@ from rplx.engine import Listeners
 from rplx.engine.cursors import CursorClock, behind
 from rplx.engine.grace import UNKNOWN
 from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
+from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import EventLog, Presence
 from rplx.engine.selection import Stream, collect
 from rplx.errors import InsufficientStorage
@@ -157,7 +158,7 @@ class MemoryEngine:
         return self._presence.online(prefixes, self.rest)
 
     def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
-        return self._presence.log.after(after, prefixes)
+        return self._presence.log.after(after, Prefixes(prefixes, self.rest))
 
     def position(self) -> int:
         return self._presence.log.position

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from rplx.engine.grace import UNKNOWN, Grace
-from rplx.engine.prefixes import Prefixes
+from rplx.engine.prefixes import EVERYTHING, Prefixes
 from rplx.messages import Event
 
 Rest = Callable[[], None]
@@ -40,15 +40,14 @@ class EventLog:
         self.position += 1
         self._blocks[-1].append(Event(self.position, kind, id))
 
-    def after(self, position: int, prefixes: Sequence[str] = ()) -> list[Event]:
+    def after(self, position: int, prefixes: Prefixes = EVERYTHING) -> list[Event]:
         """The latest change of each id after `position`, oldest first, behind missed_before() if some are forgotten."""
         latest: dict[str, Event] = {}
-        begins = Prefixes(prefixes)
         for block in reversed(self._blocks):
             for event in reversed(block):
                 if event.position <= position:
                     return list(latest.values())[::-1]
-                if event.id not in latest and begins.match(event.id):
+                if event.id not in latest and prefixes.match(event.id):
                     latest[event.id] = event
         found = list(latest.values())[::-1]
         oldest = self._blocks[0][0].position if self._blocks[0] else self.position + 1
@@ -123,7 +122,7 @@ class Presence:
 
         `rest` is called now and then; who comes or goes meanwhile may be in it or not.
         """
-        begins = Prefixes(prefixes)
+        begins = Prefixes(prefixes, rest)
         found: dict[str, int] = {}
         ids = list(self._counts)
         for at in range(0, len(ids), STEPS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rplx.engine.grace import Grace
+from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import EventLog
 from rplx.messages import Event
 from rplx.options import PresenceOptions
@@ -186,6 +187,6 @@ class TestBlocks:
         log = EventLog(3)
         for number in range(7):
             log.add("online", f"id{number}")
-        assert shown(log.after(10, ("id6",))) == ["online 17:id6"]
+        assert shown(log.after(10, Prefixes(("id6",), lambda: None))) == ["online 17:id6"]
         for position in range(10, 18):
             assert [event.position for event in log.after(position)] == list(range(position + 1, 18))

@@ -124,7 +124,7 @@ class TestCodec:
         body = codec.pack_body(b"p-1", Send(Identifiers({}, dict.fromkeys(limiters)), data))
         number, message = codec.unpack_member("a", b"0000021 000000000000007 1.5 " + body)
         assert (number, message.data, message.limiters, message.id) == (7, data, frozenset(limiters), b"p-1")
-        announced = codec.unpack_announced(b"17 a:1.5:7:1.0/2,b:2:1:1.0/3 " + body)
+        announced = codec.unpack_announced(b"17 a:1.5:7:1.0/2,b:2:1:1.0/3 " + body, lambda: None)
         assert announced == (17, [("a", "1.5", 7, b"1.0/2"), ("b", "2", 1, b"1.0/3")], body)
 
 

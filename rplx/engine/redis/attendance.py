@@ -300,7 +300,7 @@ class Attendance:
         self._check_known()
         self._tell_now()
         match = f"{prefixes[0]}*" if len(prefixes) == 1 and prefixes[0].isidentifier() else "*"
-        begins = Prefixes(prefixes)
+        begins = Prefixes(prefixes, self.rest)
         found: dict[str, int] = {}
         cursor = b"0"
         while True:
@@ -318,9 +318,11 @@ class Attendance:
         self._tell_now()
         keys = (self._names.presence("events"), self._names.presence("position"))
         first, texts = self._submit(TAG, "watch", (2, *keys, after)).get(_watched)
-        begins = Prefixes(prefixes)
+        begins = Prefixes(prefixes, self.rest)
         latest: dict[str, PresenceEvent] = {}
         for position, text in zip(range(first + len(texts) - 1, first - 1, -1), reversed(texts), strict=True):
+            if position % CHUNK == 0:
+                self.rest()
             id = text[1:]
             if id not in latest and begins.match(id):
                 latest[id] = PresenceEvent(position, "online" if text[0] == "+" else "offline", id)

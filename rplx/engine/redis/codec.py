@@ -1,10 +1,10 @@
-"""Messages as Redis keeps and announces them. Pure. What is none of them is a ValueError.
+"""Messages as Redis keeps and announces them. What is none of them is a ValueError.
 
 A member of a channel's history (a sorted set, all scores 0, so that Redis sorts by bytes):
 
     SORTKEY NUMBER CURSOR ID LIMITERS DATA
 
-What is announced, one part for each channel of the send:
+What is announced, one part for each channel of the send, to each of them or, if that were too much, to all at once:
 
     MICROSECONDS CHANNEL:CURSOR:NUMBER:INCARNATION,... ID LIMITERS DATA
 
@@ -14,12 +14,14 @@ when the order of cursors itself began: `BEGIN/MICROSECONDS`. Together they show
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from rplx.messages import Message, Send
 
+STEPS = 500  # parts read between two rests
 LISTS_KEPT = 16  # lists of limiters kept for the next copy of their message
 
 
@@ -70,10 +72,13 @@ def unpack_member(channel: str, member: bytes) -> tuple[int, StoredMessage]:
     return int(number), unpack_body(body, {channel: _cursor(cursor)})
 
 
-def unpack_announced(text: bytes) -> Announced:
+def unpack_announced(text: bytes, rest: Callable[[], None]) -> Announced:
+    """`rest` is called now and then."""
     drawn, parts, body = text.split(b" ", 2)
-    found = []
+    found: list[Part] = []
     for part in parts.split(b","):
+        if len(found) % STEPS == STEPS - 1:
+            rest()
         channel, cursor, number, incarnation = part.split(b":", 3)
         found.append(Part(channel.decode(), _cursor(cursor), int(number), incarnation))
     return Announced(int(drawn), found, body)

@@ -31,6 +31,7 @@ from rplx.options import Config, HistoryOptions, PresenceOptions
 CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
 START_TIMEOUT = 1.0  # seconds that `start` waits for Redis
 HISTORY_CHUNK = 200  # channels read together for STATS
+STEPS = 500  # channels of one send between two rests
 _Reading = tuple[int, int, bytes, str, bytes]  # what lua/clock.lua gives
 
 
@@ -135,7 +136,9 @@ class RedisEngine:
     def _link(self, node: Node) -> Link:
         link = self._links.get(node)
         if link is None:
-            link = self._links[node] = Link(self._servers, node, self._scripts, self._resubmit, self._health)
+            link = self._links[node] = Link(
+                self._servers, node, self._scripts, self._resubmit, self._health, lambda: self.rest()
+            )
         return link
 
     def _answers(self, tag: str) -> bool:
@@ -236,7 +239,9 @@ class RedisEngine:
         options = self.history_options
         keys: list[str] = [names.order(tag), names.mark(tag, message_id)]
         ids: list[Any] = []
-        for id, cursor in given.items():
+        for number, (id, cursor) in enumerate(given.items()):
+            if number % STEPS == 0:
+                self.rest()
             keys += (names.history(id), names.facts(id))
             ids += (id, cursor or "", names.topic(id))
         arguments = (
@@ -250,12 +255,15 @@ class RedisEngine:
             "0",
             message_id,
             body,
+            b"" if self._cluster else names.topic_of_all,
             *ids,
         )
         left = deadline - time.monotonic()
+        self.rest()
         call = Call(self._health, tag, self._scripts["append"], arguments, left, len(keys) + 6)
+        self.rest()
         self._link(self._servers.node(tag)).submit(call)
-        drawn, parts = call.get(lambda answer: _receipt(given, answer))
+        drawn, parts = call.get(lambda answer: _receipt(given, answer, self.rest))
         if not all(part.cursor for part in parts):
             raise Unavailable("it is not known whether the message was stored", closes=False)
         self._clock.saw(drawn)
@@ -346,12 +354,14 @@ def _clock_read(answer: Any) -> _Reading:
     return int(now), int(last), begin + b"", full.decode(), evicted + b""
 
 
-def _receipt(given: Iterable[str], answer: Any) -> tuple[int, list[Part]]:
-    drawn, *rest = answer
-    return int(drawn), [
-        Part(id, cursor.decode(), int(number), incarnation)
-        for id, cursor, number, incarnation in zip(given, rest[::3], rest[1::3], rest[2::3], strict=True)
-    ]
+def _receipt(given: Iterable[str], answer: Any, rest: Callable[[], None]) -> tuple[int, list[Part]]:
+    drawn, *facts = answer
+    parts = []
+    for id, cursor, number, incarnation in zip(given, facts[::3], facts[1::3], facts[2::3], strict=True):
+        parts.append(Part(id, cursor.decode(), int(number), incarnation))
+        if len(parts) % STEPS == 0:
+            rest()
+    return int(drawn), parts
 
 
 def _messages(id: str, answer: Any) -> list[Message]:

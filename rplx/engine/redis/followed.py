@@ -6,7 +6,7 @@ shows; the incarnation shows when Redis has lost the channel, or has forgotten i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -153,6 +153,10 @@ class Followed:
             return "0", b"", 0
         return f"{self.base:f}", self.incarnation, self.number
 
+    def may_have_missed(self, held: Held) -> bool:
+        """Whether polls that wait may have missed messages that Redis still holds."""
+        return self.open is not None or (self.loaded and bool(held.messages))
+
     def outran(self, held: Held, asked: tuple[str, bytes, int]) -> bool:
         """Whether announcements came while Redis was asked, so that its answer is older than the copy."""
         return (held.begin, held.incarnation) == (self.begin, self.incarnation) and held.number < self.number > asked[2]
@@ -262,3 +266,14 @@ class Followed:
 def _began(incarnation: bytes) -> bytes:
     """When the order began in which a channel's facts were made."""
     return incarnation.partition(b"/")[0]
+
+
+def in_order(caught: Iterable[Caught]) -> list[StoredMessage]:
+    """What was missed, in the order of cursors; a message that came to several channels is there once."""
+    missed: dict[bytes, StoredMessage] = {}
+    for one in caught:
+        for message in one.missed:
+            known = missed.setdefault(message.id, message)
+            if known is not message:
+                known.cursors = {**known.cursors, **message.cursors}
+    return sorted(missed.values(), key=lambda message: min(map(cursor_value, message.cursors.values())))

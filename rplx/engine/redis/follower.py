@@ -8,15 +8,16 @@ after a loss.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 import gevent
 
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, StoredMessage, unpack_announced, unpack_body
-from rplx.engine.redis.followed import Caught, Followed, Held, News
+from rplx.engine.redis.followed import Caught, Followed, Held, News, in_order
 from rplx.engine.redis.health import Health, HealthLog
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.reader import Answer, Question, Reader, Submit
@@ -30,8 +31,10 @@ UNFOLLOW_AFTER = 30.0  # seconds that a channel without listeners is still follo
 LOOK_TIMEOUT = 1.5  # seconds that a poll may wait for Redis; later it waits as one for which nothing is due yet
 PENDING_MAX = 1000  # announcements of a channel that wait for a look at Redis; past it, it is looked at once more
 SWEEP_AT_LEAST = 1000  # channels looked at by one sweep
-STEPS = 200  # channels swept between two rests
+STEPS = 200  # channels looked at between two rests
 FACTS_KEPT = 86400.0  # seconds, at least, that Redis remembers how far back a channel without messages reaches
+
+T = TypeVar("T")
 
 
 class Follower:
@@ -171,17 +174,11 @@ class Follower:
         node = self._at[id] = self._servers.node(self._servers.tag(id))
         subscriber = self._subscribers.get(node)
         if subscriber is None:
-            subscriber = self._subscribers[node] = Subscriber(
-                self._servers,
-                node,
-                self._subscribed,
-                self._announced,
-                self._lost,
-                self._refreshed,
-                self._moved,
-                self._health,
-                self._rest,
-            )
+            reports = (self._subscribed, self._announced, self._lost, self._refreshed, self._moved)
+            subscriber = Subscriber(self._servers, node, *reports, self._health, self._rest)
+            self._subscribers[node] = subscriber
+            if not self._servers.sharded:
+                subscriber.follow(self._names.topic_of_all)  # first: then nothing is heard of a channel without it
         subscriber.follow(self._names.topic(id))
 
     def sweep(self, now: float) -> list[str]:
@@ -190,9 +187,7 @@ class Follower:
         Looks at SWEEP_AT_LEAST of them, or at a tenth of them all. Others may go on meanwhile.
         """
         expired = []
-        for number, id in enumerate(self._next_to_sweep()):
-            if number % STEPS == 0:
-                self.rest()
+        for id in self._in_turns(self._next_to_sweep()):
             channel = self._channels.get(id)
             if channel is None:
                 continue
@@ -207,6 +202,13 @@ class Follower:
             self.holding, self._holding = self._holding, 0
         return expired
 
+    def _in_turns(self, items: Collection[T]) -> Iterator[T]:
+        """A copy of `items`. Others may go on meanwhile, so some may be gone when their turn comes."""
+        for number, item in enumerate(list(items)):
+            if number % STEPS == 0:
+                self.rest()
+            yield item
+
     def _next_to_sweep(self) -> list[str]:
         if not self._unswept:
             self._unswept = list(self._channels)
@@ -216,8 +218,8 @@ class Follower:
 
     def look_again(self) -> None:
         """Redis has lost what it held, though no connection was: every channel is read anew."""
-        for id, channel in self._channels.items():
-            if channel.live:
+        for id, channel in self._in_turns(self._channels.items()):
+            if channel.live and id in self._channels:
                 channel.live = False
                 self._reread(id)
 
@@ -232,16 +234,18 @@ class Follower:
                 self._reread(id)
 
     def _lost(self, node: Node) -> None:
-        for id, at in self._at.items():
-            if at == node:
-                self._channels[id].deafen()
+        for id, at in self._in_turns(self._at.items()):
+            channel = self._channels.get(id)
+            if at == node and channel is not None:
+                channel.deafen()
         self._reader.wake()  # polls that wait for an answer which does not come
 
     def _refreshed(self, node: Node) -> None:
         """A node could not be reached, and it was looked where its channels are."""
         if len(self._servers.nodes()) > 1:
-            for id in [id for id, at in self._at.items() if at == node]:
-                self._follow_move(id)
+            for id, at in self._in_turns(self._at.items()):
+                if at == node and id in self._channels:
+                    self._follow_move(id)
 
     def _moved(self, topic: bytes) -> None:
         id = self._names.id_of(topic)
@@ -268,7 +272,7 @@ class Follower:
 
     def _announced(self, text: bytes) -> None:
         try:
-            announced = unpack_announced(text)
+            announced = unpack_announced(text, self.rest)
         except ValueError:
             self._tell_false("what was announced is no message of rplx")
             return
@@ -282,12 +286,14 @@ class Follower:
         """A message was stored: told to those who wait, unless they know it already."""
         self._clock.saw(announced.drawn)
         news: list[tuple[Followed, Part]] = []
+        unread: set[str] = set()  # channels in which something before it may have been missed
         for part in announced.parts:
             channel = self._channels.get(part.channel)
             if channel is None:
                 continue
             if not channel.live:
                 self._keep_for_later(channel, part, announced)
+                unread.add(part.channel)
                 continue
             judged = channel.judge(part)
             if judged is News.NEXT:
@@ -297,11 +303,13 @@ class Follower:
                 if judged is News.DOUBT:
                     channel.doubt()
                 self._keep_for_later(channel, part, announced)
+                unread.add(part.channel)
                 self._reread(part.channel)
         if not news:
             return
         try:
-            message = unpack_body(announced.body, {part.channel: part.cursor for part in announced.parts})
+            cursors = {part.channel: part.cursor for part in announced.parts if part.channel not in unread}
+            message = unpack_body(announced.body, cursors)
         except ValueError:
             self._tell_false("what was announced is no message of rplx")
             return
@@ -333,24 +341,25 @@ class Follower:
 
     def _took(self, answers: list[Answer]) -> None:
         """Tells what was missed. Others may go on while copies are filled that no poll can have missed anything of."""
-        caught: dict[str, Caught] = {}
         later: list[Answer] = []
         for answer in answers:
-            id, question, held = answer
-            channel = self._channels.get(id)
-            if channel is None:
-                continue
-            if channel.loaded or channel.open is not None:
+            channel = self._channels.get(answer[0])
+            if channel is not None and channel.may_have_missed(answer[2]):
                 later.append(answer)
-                continue
-            caught[id] = self._absorb(id, channel, question, held)
-            self.rest()
-        # From here to the telling nobody else goes on: a newer message would answer who has missed an older one.
-        for id, question, held in later:
+            else:
+                self._take_together([answer])
+                self.rest()
+        self._take_together(later)  # a message that came to several of them is told once
+
+    def _take_together(self, answers: list[Answer]) -> None:
+        """Nobody else goes on meanwhile: a newer message would answer who has missed an older one."""
+        caught: dict[str, Caught] = {}
+        for id, question, held in answers:
             channel = self._channels.get(id)
             if channel is not None:
                 caught[id] = self._absorb(id, channel, question, held)
-        self._tell(caught.values())
+        for message in in_order(caught.values()):
+            self.announce(message)
         if recalled := [id for id, one in caught.items() if one.lost]:
             self.recall(recalled)
         for id in caught:
@@ -369,17 +378,6 @@ class Follower:
             channel.live = False
             self._reread(id)
         return caught
-
-    def _tell(self, caught: Iterable[Caught]) -> None:
-        """Announces what was missed, in the order of cursors; a message that came to several channels once."""
-        missed: dict[bytes, StoredMessage] = {}
-        for one in caught:
-            for message in one.missed:
-                known = missed.setdefault(message.id, message)
-                if known is not message:
-                    known.cursors = {**known.cursors, **message.cursors}
-        for message in sorted(missed.values(), key=lambda message: min(map(cursor_value, message.cursors.values()))):
-            self.announce(message)
 
     def _take_pending(self, id: str) -> None:
         channel = self._channels.get(id)

@@ -124,9 +124,11 @@ class Link:
         scripts: dict[str, Script],
         resubmit: Callable[[Call], None],
         health: Health,
+        rest: Callable[[], None],
     ) -> None:
         self.up = True  # False from a loss until the next answer
         self._health = health
+        self._rest = rest
         self._servers = servers
         self._node = node
         self._scripts = scripts
@@ -177,6 +179,7 @@ class Link:
 
     def _connect(self) -> Wire:
         wire = self._servers.connect(self._node)
+        wire.rest_while_reading(self._rest)
         try:
             self._load_scripts(wire)
         except BaseException:
@@ -206,6 +209,7 @@ class Link:
                 call.asked = asked
                 self._hand_out(wire, call, moved, unknown)
                 batch.pop(0)
+                self._rest()  # what has come already is read without a wait
         finally:
             self._queue.extendleft(reversed(unknown + moved))
         self.up = not moved

@@ -27,6 +27,11 @@ class Names:
     def topic(self, id: str) -> bytes:
         return b"%b%b}" % (self._topics, id.encode())
 
+    @property
+    def topic_of_all(self) -> bytes:
+        """Where what goes to many channels is announced, once. No channel has it, as no id is empty."""
+        return self.topic("")
+
     def id_of(self, topic: bytes) -> str:
         return topic[len(self._topics) : -1].decode()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gevent
@@ -77,7 +77,7 @@ class Reader:
             self._reading.clear()
             unread, self._unread = self._unread, {}
             try:
-                failed = self._read_all([id for id in unread if id in self._channels])
+                failed = self._read_all(unread)
             except BaseException:
                 self._unread.update(unread)
                 self._reading.set()
@@ -91,16 +91,28 @@ class Reader:
         self.read.set()
         self.read.clear()
 
-    def _read_all(self, ids: list[str]) -> list[str]:
-        """Reads the channels and tells what was missed; gives those that could not be read."""
+    def _chunks(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
+        """The channels that one call each reads, with their tag. Others may go on meanwhile."""
         by_tag: dict[str, list[str]] = {}
-        for id in ids:
-            by_tag.setdefault(self._servers.tag(id), []).append(id)
         chunks: list[tuple[str, list[str]]] = []
-        for tag, together in by_tag.items():
-            several = [id for id in together if id not in self._odd]
-            chunks += [(tag, [id]) for id in together if id in self._odd]
-            chunks += [(tag, several[at : at + READ_MAX]) for at in range(0, len(several), READ_MAX)]
+        for number, id in enumerate(ids):
+            if number % READ_MAX == 0:
+                self._rest()
+            if id not in self._channels:
+                continue
+            tag = self._servers.tag(id)
+            if id in self._odd:
+                chunks.append((tag, [id]))
+                continue
+            together = by_tag.setdefault(tag, [])
+            together.append(id)
+            if len(together) == READ_MAX:
+                chunks.append((tag, by_tag.pop(tag)))
+        return [*chunks, *by_tag.items()]
+
+    def _read_all(self, ids: Iterable[str]) -> list[str]:
+        """Reads the channels and tells what was missed; gives those that could not be read."""
+        chunks = self._chunks(ids)
         failed: list[str] = []
         for at in range(0, len(chunks), CALLS_MAX):
             try:
@@ -129,7 +141,8 @@ class Reader:
         return failed
 
     def _ask_for(self, tag: str, ids: list[str]) -> _Asked:
-        """Errors: Unavailable."""
+        """Others may go on first. Errors: Unavailable."""
+        self._rest()
         ids = [id for id in ids if id in self._channels]  # some may have been let go meanwhile
         keys: list[Any] = [self._names.order(tag)]
         arguments: list[Any] = [self._clock.seen, self._facts_ttl()]

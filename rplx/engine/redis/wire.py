@@ -6,12 +6,13 @@ They are given to redis-py as they are, so nothing needs to be monkey-patched, a
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import gevent.socket
 import gevent.ssl
+import hiredis
 from redis import connection, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -108,6 +109,22 @@ class _Unix(connection.UnixDomainSocketConnection):
         return sock
 
 
+class _Resting:
+    """A socket with a rest before each look for what has come."""
+
+    def __init__(self, sock: Any, rest: Callable[[], None]) -> None:
+        self._sock = sock
+        self._rest = rest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv_into(self, buffer: Any) -> int:
+        self._rest()
+        received: int = self._sock.recv_into(buffer)
+        return received
+
+
 class Wire:
     """A connection that has been made. Errors of all methods: LOST; of `read` also RedisError, a refusal."""
 
@@ -123,7 +140,8 @@ class Wire:
     def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
         if self._connection._sock is None:  # redis-py would connect anew, and nobody would read what comes there
             raise exceptions.ConnectionError("the connection is closed")
-        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+        packed = b"".join(map(hiredis.pack_command, commands))
+        self._connection.send_packed_command([packed], check_health=False)
 
     def read(self) -> Any:
         try:
@@ -135,6 +153,11 @@ class Wire:
                 raise exceptions.ConnectionError("the connection was closed meanwhile") from error
             self.close()  # what else it says has no meaning
             raise _no_server(error) from error
+
+    def rest_while_reading(self, rest: Callable[[], None]) -> None:
+        """`rest` is called now and then while an answer is read, however fast it comes."""
+        parser = self._connection._parser
+        parser._sock = _Resting(parser._sock, rest)
 
     def ask(self, *command: Any) -> Any:
         """One command's answer."""

@@ -1,11 +1,12 @@
 -- Stores one message in channels of one slot, draws its cursor, trims, and announces it. Atomic, as every script is.
 -- KEYS: order, retry mark, then history and facts of each channel.
 -- ARGV: seen, max_messages, history ttl ms, facts ttl ms, PUBLISH or SPUBLISH, "1" if sent before, message id, body,
---       then id, cursor or "", and topic of each channel.
+--       the topic of all ("" in a cluster), then id, cursor or "", and topic of each channel.
 -- Gives the microseconds drawn (0 if none), then cursor, number and incarnation of each channel.
 local seen, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ttl, facts_ttl = ARGV[3], tonumber(ARGV[4])
-local publish, again, message_id, body = ARGV[5], ARGV[6] == "1", ARGV[7], ARGV[8]
+local publish, again, message_id, body, topic_of_all = ARGV[5], ARGV[6] == "1", ARGV[7], ARGV[8], ARGV[9]
+local ANNOUNCED_MAX = 262144 -- bytes announced to single channels
 local channels = (#KEYS - 2) / 2
 
 -- A call whose answer was lost is sent again, perhaps before the first copy is read from a connection given up.
@@ -46,7 +47,7 @@ local evicted -- looked for once it is needed
 
 local open, highest = false, nil
 for i = 1, channels do
-  if ARGV[3 * i + 7] == "" then
+  if ARGV[3 * i + 8] == "" then
     open = true
     local newest = redis.call("HGET", KEYS[2 + 2 * i], "newest")
     if newest and (not highest or greater(newest, highest)) then
@@ -71,7 +72,7 @@ end
 local answer, parts = { string.format("%.0f", us) }, {}
 for i = 1, channels do
   local history, facts = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
-  local id, cursor = ARGV[3 * i + 6], ARGV[3 * i + 7]
+  local id, cursor = ARGV[3 * i + 7], ARGV[3 * i + 8]
   if cursor == "" then
     cursor = drawn
   end
@@ -106,7 +107,13 @@ for i = 1, channels do
 end
 
 local text = answer[1] .. " " .. table.concat(parts, ",") .. " " .. body
-for i = 1, channels do
-  redis.call(publish, ARGV[3 * i + 8], text)
+if channels > 1 and topic_of_all ~= "" and channels * #text > ANNOUNCED_MAX then
+  -- A process that follows many of them would be sent as many copies, until Redis cuts it off
+  -- (client-output-buffer-limit pubsub).
+  redis.call(publish, topic_of_all, text)
+else
+  for i = 1, channels do
+    redis.call(publish, ARGV[3 * i + 9], text)
+  end
 end
 return answer
