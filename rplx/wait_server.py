@@ -58,9 +58,20 @@ to_hub = get_hub().switch
 
 
 class WaitServer(Draining):
-    """Serves `application` on listening sockets. One to a process; `start` after construction, then `stop`."""
+    """Serves `application` on listening sockets. One to a process; `start` after construction, then `stop`.
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], hub: Hub, options: WaitOptions, log: Log) -> None:
+    It looks at the deadlines every `sweep_every` seconds.
+    """
+
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        hub: Hub,
+        options: WaitOptions,
+        log: Log,
+        *,
+        sweep_every: float = SWEEP_EVERY,
+    ) -> None:
         super().__init__(options, log)
         self.application = application
         self._hub = hub
@@ -85,6 +96,7 @@ class WaitServer(Draining):
         self._unsent: dict[Connection, int] = {}  # bytes that the client had not taken, of those that are FINISHING
         self._idle_workers: list[greenlet] = []
         self._in_batch = False
+        self._sweeper = self.loop.timer(sweep_every, sweep_every)
 
     def start(self, sockets: Iterable[Any]) -> None:
         """Begins to accept from `sockets`, which are bound and listening."""
@@ -92,7 +104,6 @@ class WaitServer(Draining):
             self.acceptors.append(Acceptor(listening, self.opened, self.log))
         self._epoll_watcher = self.loop.io(self.epoll.fileno(), 1)
         self._epoll_watcher.start(self._on_events)
-        self._sweeper = self.loop.timer(SWEEP_EVERY, SWEEP_EVERY)
         self._sweeper.start(self._sweep)
 
     # -- phase: accept

@@ -18,6 +18,8 @@ import gevent
 import gevent.socket
 import redis
 
+from tests.waiting import eventually
+
 START_TIMEOUT = 30.0  # seconds
 FOLDERS = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk makes Redis wait for its AOF
 AVAILABLE = shutil.which("redis-server") is not None
@@ -94,6 +96,10 @@ class RedisServer:
             raise OSError("loading")
         return answer
 
+    def follows(self) -> bool:
+        """Whether this replica has its master's data."""
+        return b"master_link_status:up" in self.ask(b"INFO replication")
+
     def log(self) -> str:
         with open(os.path.join(self.folder, "log")) as file:
             return file.read()
@@ -141,14 +147,10 @@ class Cluster:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + START_TIMEOUT
-        while not all(b"cluster_state:ok" in server.ask(b"CLUSTER INFO") for server in self.servers):
-            assert time.monotonic() < deadline, "the cluster does not come up"
-            gevent.sleep(0.1)
+        for server in self.servers:
+            eventually(lambda server=server: b"cluster_state:ok" in server.ask(b"CLUSTER INFO"), True, START_TIMEOUT)  # type: ignore[misc]
         for server in self.servers[3:]:  # one that has no copy yet is never made master
-            while b"master_link_status:up" not in server.ask(b"INFO replication"):
-                assert time.monotonic() < deadline, "a replica does not follow"
-                gevent.sleep(0.1)
+            eventually(server.follows, True, START_TIMEOUT)
 
     @property
     def url(self) -> str:
@@ -171,13 +173,8 @@ class Watched:
             "sentinel failover-timeout site 3000",
         )
         self.sentinels = [RedisServer(*options, sentinel=True) for _ in range(sentinels)]
-        deadline = time.monotonic() + START_TIMEOUT
-        while b"master_link_status:up" not in self.replica.ask(b"INFO replication"):
-            assert time.monotonic() < deadline, "the replica does not follow"
-            gevent.sleep(0.1)
-        while not all(self._knows_all(sentinel) for sentinel in self.sentinels):
-            assert time.monotonic() < deadline, "the Sentinels do not find each other"
-            gevent.sleep(0.1)
+        eventually(self.replica.follows, True, START_TIMEOUT)
+        eventually(lambda: all(map(self._knows_all, self.sentinels)), True, START_TIMEOUT)
 
     def _knows_all(self, sentinel: RedisServer) -> bool:
         found = sentinel.ask(b"INFO sentinel")

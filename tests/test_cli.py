@@ -21,6 +21,7 @@ from rplx.client import Realplexor
 from tests import redis_server
 from tests.clients.stub import StubConnection, StubServer, answering
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 Capture = pytest.CaptureFixture[str]
 
@@ -349,10 +350,12 @@ class TestLive:
             in_, wait = ("{}:{}".format(*at) for at in (server.in_, server.wait))
             command = [sys.executable, "-m", "rplx", "listen", "abc", "--wait", wait, "--count", "1"]
             with subprocess.Popen(command, stdout=subprocess.PIPE) as listening:
-                server_sees = "abc 1\n"
-                deadline = time.monotonic() + 10
-                while main(["online", "--in", in_]) == 0 and capsys.readouterr().out != server_sees:
-                    assert time.monotonic() < deadline
+
+                def online() -> str:
+                    assert main(["online", "--in", in_]) == 0
+                    return capsys.readouterr().out
+
+                eventually(online, "abc 1\n")
                 assert main(["send", "--in", in_, "abc,def", '{"k": 1}']) == 0
                 cursor = capsys.readouterr().out.split()[1]
                 assert listening.communicate(timeout=10)[0] == f'{cursor}:abc {{"k": 1}}\n'.encode()

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from passlib.hash import bcrypt
 
-from tests.lines.wire import CLOSED, Wire, blocks, eventually, http, in_order
+from tests.lines.wire import CLOSED, Wire, blocks, http, in_order
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 PROGRAM = ("-c", "import sys; from rplx.legacy import main; sys.exit(main())")
 TIME = r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\] "
@@ -208,14 +209,15 @@ class TestReload:
         assert listener.rest() == b""  # answered as if its time had come
         wire.server.wait_for(rf"WAIT: listening 127\.0\.0\.1:{port}$")
         wire.wait = ("127.0.0.1", port)
-        deadline = time.monotonic() + 15
-        while True:
+
+        def serves() -> bool:
             try:
                 wire.listen("1:b").close()
-                break
             except (ConnectionError, AssertionError):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+                return False
+            return True
+
+        eventually(serves)
         assert daemon.pid() == wire.server.process.pid
         with pytest.raises(ConnectionError):
             socket.create_connection(old_wait, timeout=1)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from passlib.hash import apr_md5_crypt
 
-from tests.lines.wire import Wire, blocks, eventually, http, in_order
+from tests.lines.wire import Wire, blocks, http, in_order
 from tests.live import LiveServer
 from tests.test_legacy_daemon import PROGRAM, TIME, Daemon, child_of, daemon, messages
+from tests.waiting import eventually
 
 __all__ = ["daemon"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from rplx import lingering
 from rplx.lingering import Lingering
+from tests.waiting import eventually
 
 PATIENCE = 8.0  # seconds until something that has to come is missed
 
@@ -30,10 +31,7 @@ def pair(listening: socket.socket) -> tuple[_socket.socket, socket.socket]:
 
 
 def left(waiting: Lingering, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while len(waiting) != count:
-        assert time.monotonic() < deadline
-        gevent.sleep(0.005)
+    eventually(lambda: len(waiting), count)
 
 
 def is_refused(client: socket.socket) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from rplx import log as log_module
 from rplx.log import Log
+from tests.waiting import eventually
 
 
 class Peer:
@@ -166,9 +167,7 @@ def test_lines_beyond_lines_max_are_counted(pipe: tuple[int, int], monkeypatch: 
     monkeypatch.setattr(log_module, "LINES_MAX", 100)
     log = Log(1, descriptor=pipe[1])
     log.message("x" * 200_000)  # more than the pipe holds: the thread is stuck with it
-    deadline = time.monotonic() + 5
-    while log._lines and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: len(log._lines), 0)
     for number in range(150):
         log.message(f"line {number}")
     text = ""

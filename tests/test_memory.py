@@ -29,7 +29,7 @@ Marker = Callable[[int], str]
     ],
     ids=["many channels", "long names", "many messages", "long messages", "many limiters"],
 )
-def test_it(marker: Marker, text: bytes) -> None:
+def test_the_process_grows_by_what_history_may_take_and_goes_on(marker: Marker, text: bytes) -> None:
     with LiveServer("--set", f"history.max_bytes={LIMIT << 20}") as server:
         fill(server, lambda n: "warm", text, count=200)
         before = resident_mb(server.process.pid)

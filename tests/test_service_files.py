@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from rplx.config import load
 from rplx.errors import ConfigError
 from rplx.options import Config
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -231,8 +231,4 @@ class TestInitScript:
 
 
 def _wait_for(log: Path, pattern: str) -> None:
-    for _ in range(100):
-        if re.search(pattern, log.read_text()):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no {pattern!r} in the log:\n{log.read_text()}")
+    eventually(lambda: re.search(pattern, log.read_text()) is not None, told=log.read_text)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import Wire, eventually
+from tests.lines.wire import Wire
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
 from tests.test_privileges import as_root
 from tests.test_workers import children
+from tests.waiting import accepts, eventually
 
 PATIENCE = 20.0  # seconds until something that has to come is missed
 OLD = ("-c", "import sys; from rplx.legacy import main; sys.exit(main())")
@@ -372,16 +373,8 @@ def running(
     line = ["/bin/sh", "-c", f'exec "$0" "$@" >>{log} 2>&1 {closed}', sys.executable, *arguments]
     with subprocess.Popen(line) as process:
         try:
-            eventually(lambda: accepts(in_), True, PATIENCE)
+            eventually(lambda: accepts(("127.0.0.1", in_)), True, PATIENCE)
             yield process, ("127.0.0.1", wait), ("127.0.0.1", in_)
         finally:
             process.kill()
     assert not re.search("Traceback|Error:", log.read_text())
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

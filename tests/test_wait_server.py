@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import gevent
 import pytest
@@ -24,6 +24,7 @@ from rplx.options import Config
 from rplx.wait_connection import Connection
 from rplx.wait_server import WaitServer
 from rplx.wsgi import Application
+from tests.waiting import eventually
 
 PATIENCE = 8.0  # seconds until something that has to come is missed
 LONG = b'"%b"' % (b"x" * 100_000)  # more than a socket takes at once
@@ -71,14 +72,14 @@ class Client:
         """Sends a poll and waits until it is parked."""
         parked = self._server.hub.listening
         self.ask(cursor, lines)
-        until(lambda: self._server.hub.listening == parked + 1)
+        eventually(lambda: self._server.hub.listening == parked + 1)
 
     def ask(self, cursor: int, lines: str = "") -> None:
         self.sock.send(f"GET /?identifier={cursor}:a HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode())
 
     def body(self) -> bytes:
         """The next answer's body."""
-        until(self._has_answer)
+        eventually(self._has_answer)
         head, _, rest = self._came.partition(b"\r\n\r\n")
         length = int(head.partition(b"Content-Length: ")[2])
         self._came = rest[length:]
@@ -98,13 +99,6 @@ class Client:
             return bool(self._came + self.sock.recv(1))
         except BlockingIOError:
             return True
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        gevent.sleep(0.002)
 
 
 def alive(*kinds: type) -> list[object]:
@@ -141,8 +135,8 @@ def test_one_greenlet_to_a_connection() -> None:
         client.poll(number)
         assert connection.greenlet is first
     client.sock.close()
-    until(lambda: not server.connections())
-    until(lambda: first.dead)
+    eventually(lambda: not server.connections())
+    eventually(lambda: first.dead)
     server.stop()
 
 
@@ -160,12 +154,12 @@ def test_nothing_is_left(server: Server) -> None:
         for client in clients:
             client.sock.close()
         del client, clients
-        until(lambda: not server.connections())
+        eventually(lambda: not server.connections())
         assert server.hub.listening == 0
         # Greenlets that were told to end do so in the loop's next turns, which come when the machine has time.
-        until(lambda: not alive(Listener, ChannelSet))
-        until(lambda: len(alive(greenlet)) <= before[0] + 1)  # the one that calls the application
-        until(lambda: len(alive(Connection)) <= before[1] + 1)  # whose request that has called it for last
+        eventually(lambda: not alive(Listener, ChannelSet))
+        eventually(lambda: len(alive(greenlet)) <= before[0] + 1)  # the one that calls the application
+        eventually(lambda: len(alive(Connection)) <= before[1] + 1)  # whose request that has called it for last
 
 
 def test_a_poll_that_times_out_between_two_that_are_answered(server: Server) -> None:
@@ -272,7 +266,7 @@ def test_hanging_up_between_two_polls(server: Server) -> None:
     client.body()
     (connection,) = server.connections()
     client.sock.close()
-    until(lambda: not server.connections())
+    eventually(lambda: not server.connections())
     assert connection.greenlet is None
 
 
@@ -283,5 +277,5 @@ def test_the_last_poll_asks_to_close(server: Server) -> None:
     client.body()
     client.poll(2, "Connection: close\r\n")
     server.publish(3, b"3")
-    until(lambda: not server.connections())
+    eventually(lambda: not server.connections())
     assert client.sock.recv(65536).endswith(b'"data": 3\n  }\n]')

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from rplx import supervisor
-from tests.lines.wire import CLOSED, Conversation, Wire, eventually
+from tests.lines.wire import CLOSED, Conversation, Wire
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 

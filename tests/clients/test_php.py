@@ -13,7 +13,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,6 +23,7 @@ import bcrypt
 import pytest
 
 from tests.live import LiveServer
+from tests.waiting import accepts, eventually
 
 PHP = Path(__file__).resolve().parents[2] / "php"
 FILES = sorted(PHP.rglob("*.php"))
@@ -157,14 +157,7 @@ class Example:
             env=os.environ | {"RPLX_IN": address(in_address)},
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "php -S does not listen"
-                time.sleep(0.02)
+        eventually(lambda: accepts(("127.0.0.1", port)))
 
     def post(self, fields: dict[str, str], headers: dict[str, str] | None = None) -> tuple[int, str]:
         data = urllib.parse.urlencode(fields).encode()

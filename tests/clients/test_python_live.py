@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from rplx.client import (
 )
 from tests.clients.stub import StubConnection, StubServer
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 HISTORY = ("--set", "history.max_messages=3000")
 
@@ -49,15 +50,6 @@ def client(server: LiveServer) -> Iterator[Realplexor]:
 
 def url(server: LiveServer) -> str:
     return "http://{}:{}/".format(*server.wait)
-
-
-def eventually(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_send_and_listen(server: LiveServer, client: Realplexor) -> None:
@@ -127,7 +119,7 @@ def test_online_watch_follow(server: LiveServer, client: Realplexor) -> None:
     following = client.follow(start.pos, ["w"], interval=0.02)
     with waiting(client, "w1", server), waiting(client, "w1", server):
         assert next(following)[::2] == ("online", "w1")
-        assert eventually(lambda: client.online_with_counters("w") == {"w1": 2})
+        eventually(lambda: client.online_with_counters("w") == {"w1": 2})
         assert client.online("w") == ["w1"]
         assert client.online("nobody") == []
     assert next(following)[::2] == ("offline", "w1")
@@ -178,18 +170,18 @@ def test_listener_and_follower_survive_a_restart() -> None:
         follower = threading.Thread(target=follow)
         follower.start()
         with waiting(client, "r", server) as waiter:
-            assert eventually(lambda: client.online_with_counters("r") == {"r": 1})
+            eventually(lambda: client.online_with_counters("r") == {"r": 1})
             client.send("r", "before")
-            assert eventually(lambda: len(waiter.received) == 1)
-            assert eventually(lambda: ("online", "r") in followed)
+            eventually(lambda: len(waiter.received) == 1)
+            eventually(lambda: ("online", "r") in followed)
             for number in range(3):  # positions that the restarted server has not
                 with waiting(client, f"x{number}", server):
-                    assert eventually(lambda number=number: f"x{number}" in [id for _, id in followed])  # type: ignore[misc]
+                    eventually(lambda number=number: f"x{number}" in [id for _, id in followed])  # type: ignore[misc]
             server.stop(signal.SIGTERM)
             with LiveServer(*addresses, *quick, addresses=False) as again:
-                assert eventually(lambda: client.online_with_counters("r") == {"r": 1})
+                eventually(lambda: client.online_with_counters("r") == {"r": 1})
                 client.send("r", "after")
-                assert eventually(lambda: len(waiter.received) == 2)
+                eventually(lambda: len(waiter.received) == 2)
                 with waiting(client, "end", again):
                     follower.join(10)
         assert [message.data for message in waiter.received] == ["before", "after"]

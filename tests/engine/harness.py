@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import gevent
 
 from rplx.engine.memory import MemoryEngine
 from rplx.engine.redis import RedisEngine
@@ -110,11 +108,3 @@ class Stalls:
     def __exit__(self, *error: object) -> None:
         self._done.set()
         self._thread.join()
-
-
-def eventually(condition: Callable[[], bool], timeout: float = 20.0) -> None:
-    """Waits until `condition` holds; AssertionError if it does not within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to pass"
-        gevent.sleep(0.005)

@@ -14,6 +14,7 @@ from rplx.engine.redis.attendance import BEAT_EVERY, PROCESS_TIMEOUT
 from tests.engine.harness import Stalls
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
+from tests.waiting import eventually
 
 PATIENCE = 10.0  # seconds until something that has to come is missed: less than PROCESS_TIMEOUT
 
@@ -73,10 +74,7 @@ def online(live: LiveServer) -> bytes:
 
 def assert_online(expected: bytes, *lives: LiveServer) -> None:
     """What a process knows of the others' listeners lags by some ten milliseconds."""
-    deadline = time.monotonic() + PATIENCE
-    while any(online(live) != expected for live in lives):
-        assert time.monotonic() < deadline, [online(live) for live in lives]
-        time.sleep(0.01)
+    eventually(lambda: [online(live) for live in lives], [expected] * len(lives), PATIENCE)
 
 
 def test_a_message_reaches_the_listeners_of_the_other_process(pair: tuple[LiveServer, LiveServer]) -> None:

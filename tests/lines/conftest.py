@@ -10,9 +10,10 @@ from tests.live import LiveServer
 
 @pytest.fixture(scope="module")
 def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
-    """A server for a whole module, started with the module's OPTIONS if it has any."""
+    """A server for a whole module, started with the module's OPTIONS, by its PROGRAM if it has one."""
     options: tuple[str, ...] = getattr(request.module, "OPTIONS", ())
-    with LiveServer(*options) as server:
+    program: tuple[str, ...] = getattr(request.module, "PROGRAM", ("-m", "rplx"))
+    with LiveServer(*options, program=program) as server:
         yield Wire(server)
         assert server.process.poll() is None, "the server died:\n" + "\n".join(server.log)
         assert not [line for line in server.log if "Traceback" in line or "Error:" in line], "\n".join(server.log)

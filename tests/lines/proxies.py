@@ -6,15 +6,14 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.lines.wire import Wire
 from tests.redis_server import free_port
+from tests.waiting import accepts, eventually
 
 START_TIMEOUT = 15.0
 HASTY = "300ms"  # that the addresses for hostile requests wait for the rest of one
@@ -125,15 +124,8 @@ class Proxy:
             self._await(address)
 
     def _await(self, address: Address) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                socket.create_connection(address, timeout=1).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, f"{self.kind} ended with {self.process.returncode}"
-                assert time.monotonic() < deadline, f"{self.kind} does not listen"
-                time.sleep(0.02)
+        eventually(lambda: accepts(address) or self.process.poll() is not None, True, START_TIMEOUT)
+        assert self.process.poll() is None, f"{self.kind} ended with {self.process.returncode}"
 
     def forwarded(self) -> list[Forwarded]:
         """What it has handed on so far, as its log says."""

@@ -12,7 +12,8 @@ import pytest
 
 from tests.lines.hostile import CASES, NEXT, Case, filled, new_prefix
 from tests.lines.proxies import Proxy, proxy
-from tests.lines.wire import Conversation, Wire, eventually, http
+from tests.lines.wire import Conversation, Wire, http
+from tests.waiting import eventually
 
 BOTH = ("nginx", "haproxy")
 LAST = NEXT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")  # so that the proxy ends the connection

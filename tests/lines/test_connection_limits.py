@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import PATIENCE, Conversation, Wire, eventually, settings
+from tests.lines.wire import PATIENCE, Conversation, Wire, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 POSITION = b"GET /?identifier=a&position HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lines.wire import Wire, eventually, http, settings
+from tests.lines.wire import Wire, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 OPTIONS = settings(
     "wait.head_timeout=1", "wait.keepalive_timeout=1", "wait.allowed_origins=https://ours.example", "wait.maxlen=100"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 LONG = 60  # seconds that the waiting polls are answered over: longer than any patience here
 FILE = "[server]\ndrain = {drain}\nmax_mem_mb = {memory}\ntitle = '{title}'\n"

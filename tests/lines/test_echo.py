@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.lines.wire import Conversation, Wire, eventually, http, settings
+from tests.lines.wire import Conversation, Wire, http, settings
+from tests.waiting import eventually
 
 OPTIONS = settings("log.connections=true", 'wait.allowed_origins=["https://ours.example"]', "users.max_failures=0")
 

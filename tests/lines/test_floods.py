@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.lines.wire import PATIENCE, Conversation, Wire, blocks, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 OPTIONS = settings("wait.head_timeout=2", "log.connections=true")
 AT_ONCE = 8
@@ -83,10 +83,7 @@ def test_blank_lines_without_end(wire: Wire, prefix: str) -> None:
     with floods(wire, b"\r\n", b"\r\n") as found:
         for _ in range(5):
             assert wire.poll(f"1:{prefix}a") == blocks(({f"{prefix}a": "5"}, "1"))
-        deadline = time.monotonic() + PATIENCE
-        while not all(flood.ended for flood in found) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert all(flood.ended for flood in found)
+        eventually(lambda: all(flood.ended for flood in found))
 
 
 def test_the_next_request_has_its_own_time(wire: Wire, prefix: str) -> None:

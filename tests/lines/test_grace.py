@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lines.wire import Conversation, Wire, eventually, http, settings
+from tests.lines.wire import Conversation, Wire, http, settings
+from tests.waiting import eventually
 
 SHARE = 10
 OPTIONS = settings("presence.offline_timeout=300", f"presence.max_in_grace_per_address={SHARE}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lines.wire import Wire, blocks, eventually, http
+from tests.lines.wire import Wire, blocks, http
+from tests.waiting import eventually
 
 
 def get(ids: str, lines: str = "") -> bytes:

@@ -8,8 +8,9 @@ import pytest
 
 from rplx.engine.history import CHANNEL_OVERHEAD, OVERHEAD
 from rplx.options import OPTIONS as TABLE
-from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http, settings
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 OPTIONS = settings(
     "wait.maxlen=200",
@@ -94,7 +95,7 @@ class TestWaitHeadMax:
         start, end = b"GET /?identifier= HTTP/1.1\r\nHost: h\r\nX: ", b"\r\n\r\n"
         return start + b"x" * (size - len(start) - len(end)) + end
 
-    def test_it(self, wire: Wire) -> None:
+    def test_one_byte_more_is_refused_by_its_name(self, wire: Wire) -> None:
         assert wire.on_wait(self.request(300)).answer()[0].startswith(b"HTTP/1.1 400 ")
         assert status(wire.on_wait(self.request(301))) == (431, "request head longer than 300 bytes (wait.head_max)\n")
 
@@ -135,7 +136,7 @@ class TestWaitBodyMax:
 
 
 class TestWaitMaxIds:
-    def test_it(self, wire: Wire, prefix: str) -> None:
+    def test_each_id_counts_once_and_one_more_is_refused(self, wire: Wire, prefix: str) -> None:
         names = [f"{prefix}{number}" for number in range(4)]
         wire.listen(",".join(names[:3])).close()
         wire.listen(",".join(names[:3] + names[:3])).close()  # each id once
@@ -149,7 +150,7 @@ class TestWaitMaxIds:
 
 class TestWaitIdMax:
     @pytest.mark.parametrize("line", ["wait", "in_"])
-    def test_it(self, wire: Wire, line: str) -> None:
+    def test_one_character_more_is_refused(self, wire: Wire, line: str) -> None:
         name = "n" * 20
         fits = {"wait": "GET", "in_": "POST"}[line]
         address = getattr(wire, line)
@@ -169,7 +170,7 @@ class TestWaitExtraMax:
     """What a waiting listener may send."""
 
     @pytest.mark.parametrize("kept", [True, False])
-    def test_it(self, wire: Wire, prefix: str, kept: bool) -> None:
+    def test_one_byte_more_ends_the_listener(self, wire: Wire, prefix: str, kept: bool) -> None:
         listener = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.{int(kept)}\nHost: h"))
         eventually(lambda: wire.online(prefix), f"{prefix}a 1\n")
         listener.send(b"x" * 100)
@@ -180,7 +181,7 @@ class TestWaitExtraMax:
 
 class TestInMaxIds:
     @pytest.mark.parametrize("ids", ["~a,~b,~c,~d", "~a,*~b,*~c,*~d"])
-    def test_it(self, wire: Wire, prefix: str, ids: str) -> None:
+    def test_one_id_or_limiter_more_is_refused_and_nothing_is_stored(self, wire: Wire, prefix: str, ids: str) -> None:
         fits = http(f"POST /?identifier={ids} HTTP/1.1\nHost: h".replace("~", prefix), b"1")
         assert wire.on_in(fits).answer()[0].startswith(b"HTTP/1.1 200 ")
         stored = wire.poll(f"1:{prefix}a,{prefix}d")
@@ -195,7 +196,7 @@ class TestInMaxIds:
 
 
 class TestInMaxOnline:
-    def test_it(self, wire: Wire, prefix: str) -> None:
+    def test_one_more_is_refused_and_those_of_a_prefix_are_shown(self, wire: Wire, prefix: str) -> None:
         listener = wire.listen(",".join(f"{prefix}{name}" for name in "abc"))
         assert wire.online(prefix).count("\n") == 3
         other = wire.listen(f"{prefix}d")
@@ -213,7 +214,7 @@ class TestInMaxOnline:
 class TestOutMax:
     """Bytes of one answer: no more waits for a slow listener. More comes in parts."""
 
-    def test_it(self) -> None:
+    def test_an_answer_ends_before_the_message_that_exceeds_it(self) -> None:
         with LiveServer(*settings("wait.out_max=1000")) as server:
             wire = Wire(server)
             empty = len(blocks(({"a": "1"}, ""), ({"a": "2"}, ""))) + len(b" \r\n")
@@ -259,7 +260,7 @@ class TestInMaxlen:
 
 
 class TestHistoryMaxMessages:
-    def test_it(self, wire: Wire, prefix: str) -> None:
+    def test_the_newest_by_cursor_are_kept(self, wire: Wire, prefix: str) -> None:
         """The newest by cursor are kept, whatever order they came in."""
         for cursor in ("5", "9", "7", "8", "6"):
             wire.send(f"{cursor}:{prefix}a", cursor)

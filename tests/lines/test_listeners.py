@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import CLOSED, Conversation, Wire, blocks, eventually, http, settings
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 OPTIONS = settings(
     "presence.offline_timeout=1",

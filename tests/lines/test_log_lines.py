@@ -10,8 +10,9 @@ import pytest
 from passlib.hash import apr_md5_crypt
 
 from tests.lines.test_startup import free_port, run_until
-from tests.lines.wire import Conversation, Wire, eventually, http, in_order, settings
+from tests.lines.wire import Conversation, Wire, http, in_order, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 OPTIONS = settings(
     "log.connections=true",

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.lines.wire import CLOSED, Wire, blocks, eventually, http, own
+from tests.lines.wire import CLOSED, Wire, blocks, http, own
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 
 class TestPhpByHand:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lines.wire import Wire, eventually, http, own, settings
+from tests.lines.wire import Wire, http, own, settings
+from tests.waiting import eventually
 
 OPTIONS = settings(
     "presence.offline_timeout=1",

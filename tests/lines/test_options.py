@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import Wire, blocks, eventually, http
+from tests.lines.wire import Wire, blocks, http
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 
 def test_the_word_of_the_marker() -> None:

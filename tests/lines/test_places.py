@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from tests.lines.wire import Wire, eventually, http, settings
+from tests.lines.wire import Wire, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 PLACES = 20
 

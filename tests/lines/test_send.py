@@ -175,7 +175,7 @@ class TestBodyUntilTheEnd:
     """Without a length the body ends where the client's sending half ends."""
 
     @pytest.mark.parametrize("length", ["", "Content-Length:\n", "Content-Length: \n", "content-length:\t\n"])
-    def test_it(self, wire: Wire, prefix: str, length: str) -> None:
+    def test_without_a_length(self, wire: Wire, prefix: str, length: str) -> None:
         head = "POST / HTTP/1.1\r\nHost: h\r\n" + length.replace("\n", "\r\n")
         data = f"{head}X-Realplexor: identifier=5:{prefix}a\r\n\r\n[1]".encode()
         receipt = f"{prefix}a 5\n".encode()

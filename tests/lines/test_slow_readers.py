@@ -6,8 +6,9 @@ import re
 import socket
 from pathlib import Path
 
-from tests.lines.wire import Wire, eventually, http, settings
+from tests.lines.wire import Wire, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 MESSAGES, SIZE = 30, 20_000  # more than a socket takes by itself
 LISTENERS = 150

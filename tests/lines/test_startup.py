@@ -6,13 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import CLOSED, Wire, eventually, http
+from tests.lines.wire import CLOSED, Wire, http
 from tests.live import LiveServer
+from tests.waiting import accepts, eventually
 
 
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,16 +34,10 @@ def run_until(*arguments: str, port: int) -> str:
         [sys.executable, "-m", "rplx", "serve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-                    sock.sendall(b"identifier=SCRIPT\n")
-                    assert sock.recv(100)
-                    break
-            except ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        eventually(lambda: accepts(("127.0.0.1", port)))
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+            sock.sendall(b"identifier=SCRIPT\n")
+            assert sock.recv(100)
         process.send_signal(signal.SIGINT)
         return process.communicate(timeout=10)[0]
     finally:

@@ -11,8 +11,9 @@ import pytest
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1
 
 from rplx import system_crypt
-from tests.lines.wire import Wire, blocks, eventually, http, settings
+from tests.lines.wire import Wire, blocks, http, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 YESCRYPT = "$y$j9T$5cMdrvL7lAKOMBmPMynTz0$WBW7IAtcYIlusqMNvmrAmNZVbOq/1VFDkPsOdR9aKq."
 MD5_CRYPT = "$1$J.90ekrq$SCDSv05h09.AJwDYyg.UA/"

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from tests.lines.wire import Wire, eventually, settings
+from tests.lines.wire import Wire, settings
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 OPTIONS = settings(
     "presence.offline_timeout=1",

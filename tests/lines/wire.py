@@ -7,7 +7,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tests.live import LiveServer
 
@@ -184,14 +184,6 @@ class Wire:
 
     def online(self, prefix: str) -> str:
         return self.command(f"ONLINE {prefix}\n\n")
-
-
-def eventually(check: Callable[[], object], expected: object, timeout: float = PATIENCE) -> None:
-    """Asks again and again until `check` gives `expected`."""
-    deadline = time.monotonic() + timeout
-    while (found := check()) != expected:
-        assert time.monotonic() < deadline, f"still {found!r}, not {expected!r}"
-        time.sleep(0.02)
 
 
 def in_order(lines: Sequence[str], *patterns: str) -> bool:

@@ -11,15 +11,14 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.pages.blocks import ROOT
 from tests.redis_server import free_port
+from tests.waiting import accepts, eventually
 
 TIMEOUT = 60.0  # seconds for one command, and for a server to be there
 PORTS = ("8088", "10010", "8000", "6379")
@@ -125,7 +124,7 @@ class Newcomer:
         """Begins commands that stay, and waits for the port on the page; gives the file of their output."""
         output = self.begin(commands, **more)
         process = self._servers[-1]
-        until(lambda: answers(self.address(port)) or process.poll() is not None, output)
+        until(lambda: accepts(self.address(port)) or process.poll() is not None, output)
         assert process.poll() is None, output.read_text()
         return output
 
@@ -167,17 +166,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def answers(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
 def until(what: Callable[[], bool], output: Path | None = None) -> None:
     """Waits until it is so; AssertionError with the output if it never is."""
-    deadline = time.monotonic() + TIMEOUT
-    while not what():
-        assert time.monotonic() < deadline, output.read_text() if output else "did not come in time"
-        time.sleep(0.05)
+    eventually(what, True, TIMEOUT, told=output.read_text if output else None)

@@ -302,7 +302,7 @@ class TestOldEnds:
             (b"POST /a HTTP/1.1\r\nHost: h\r\n", b"/a", b""),
         ],
     )
-    def test_it(self, data: bytes, target: bytes, body: bytes) -> None:
+    def test_the_end_of_the_connection_ends_head_and_body(self, data: bytes, target: bytes, body: bytes) -> None:
         for portions in ([data], bytewise(data)):
             requests, refused, state = outcome(reader(old_ends=True), portions, end=True)
             assert refused == ""
@@ -337,7 +337,7 @@ class TestLinear:
             (b"plain text\n", b"x"),
         ],
     )
-    def test_it(self, begin: bytes, piece: bytes) -> None:
+    def test_ten_times_as_much_takes_no_hundred_times_as_long(self, begin: bytes, piece: bytes) -> None:
         def spent(size: int) -> float:
             portions = bytewise((begin + piece * size)[:size])
             best = float("inf")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 TIMEOUT = 10.0
@@ -122,13 +120,6 @@ def online(address: Address) -> dict[str, int]:
     client = Client(address, b"ONLINE\n\n")
     lines = client.read().body.decode().splitlines()
     return {line.split(" ")[0]: int(line.split(" ")[1]) for line in lines}
-
-
-def until(what: Callable[[], bool], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not what():
-        assert time.monotonic() < deadline, "did not come in time"
-        time.sleep(0.02)
 
 
 def messages(body: bytes) -> list[object]:

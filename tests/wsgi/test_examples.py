@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.pages.surroundings import CHROMIUM, HAS_BROWSER
-from tests.wsgi.http import Client, ask, get, messages, online, until
+from tests.waiting import eventually
+from tests.wsgi.http import Client, ask, get, messages, online
 from tests.wsgi.servers import HOOKS, ROOT, Child, gunicorn
 
 USE_INSTEAD = "use gunicorn -k gevent, gevent.pywsgi or rplx serve"
@@ -63,7 +64,7 @@ def test_a_view_publishes(example: Child) -> None:
         body += b"&csrfmiddlewaretoken=" + token[1]
         cookie = "Cookie: " + page.headers["set-cookie"].partition(";")[0] + "\r\n"
     client = Client(example.wait, get("/rpl/?identifier=chat"))
-    until(lambda: online(example.in_).get("chat") == 1)
+    eventually(lambda: online(example.in_).get("chat") == 1)
     head = f"POST /say HTTP/1.1\r\nHost: 127.0.0.1\r\n{cookie}Content-Length: {len(body)}\r\n"
     head += "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
     assert ask(example.wait, head.encode() + body).status.lower() == "204 no content"

@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
+from tests.waiting import eventually
 from tests.wsgi.conftest import STARTS
-from tests.wsgi.http import get, online, until
+from tests.wsgi.http import get, online
 from tests.wsgi.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {"RPLX_PRESENCE_OFFLINE_TIMEOUT": "300", "RPLX_PRESENCE_MAX_IN_GRACE_PER_ADDRESS": "10"}
@@ -33,6 +34,6 @@ def test_one_address_has_no_more_than_its_share(kind: str) -> None:
             with poll(server, f"/?identifier={id}&position", "127.0.0.1") as sock:
                 assert sock.recv(65536)
         with poll(server, f"/?identifier={','.join(IDS)}", "127.0.0.2"):
-            until(lambda: len(online(server.in_)) == 42)
-        until(lambda: len(online(server.in_)) <= 12)
+            eventually(lambda: len(online(server.in_)) == 42)
+        eventually(lambda: len(online(server.in_)) <= 12)
         assert sorted(online(server.in_)) == ["h1", "h2", *IDS[30:]]

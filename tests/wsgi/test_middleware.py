@@ -14,7 +14,8 @@ import rplx
 from rplx.client import ConnectionFailed, InvalidArgument
 from rplx.errors import ConfigError
 from rplx.wsgi import RealplexorMiddleware
-from tests.wsgi.http import Client, ask, get, messages, online, send, until
+from tests.waiting import eventually
+from tests.wsgi.http import Client, ask, get, messages, online, send
 from tests.wsgi.servers import HOOKS, LISTENING_AT, ROOT, Child, gunicorn_command, rplx_serve
 
 FLASK = """
@@ -133,7 +134,7 @@ def say(server: Child, channel: str, data: object) -> dict[str, str]:
 @pytest.mark.parametrize("path", ["/rpl", "/rpl/"])
 def test_a_poll_gets_what_the_application_publishes(site: Child, path: str, prefix: str) -> None:
     client = Client(site.wait, get(f"{path}?identifier={prefix}a"))
-    until(lambda: online(site.in_).get(f"{prefix}a") == 1)
+    eventually(lambda: online(site.in_).get(f"{prefix}a") == 1)
     cursor = say(site, f"{prefix}a", {"text": "hé"})[f"{prefix}a"]
     body = f' \r\n[\n  {{\n    "ids": {{ "{prefix}a": "{cursor}" }},\n    "data": {{"text":"hé"}}\n  }}\n]'
     assert client.read().body == body.encode()
@@ -156,9 +157,9 @@ def test_back_ends_send_to_it(site: Child) -> None:
 
 def test_a_hang_up_is_noticed(site: Child) -> None:
     client = Client(site.wait, get("/rpl?identifier=gone"))
-    until(lambda: online(site.in_).get("gone") == 1)
+    eventually(lambda: online(site.in_).get("gone") == 1)
     client.close()
-    until(lambda: online(site.in_).get("gone") == 0, 1)
+    eventually(lambda: online(site.in_).get("gone") == 0, 1)
 
 
 def test_refusals_and_the_page_for_old_clients(site: Child) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.waiting import eventually
 from tests.wsgi.conftest import STARTS
-from tests.wsgi.http import Client, ask, get, messages, online, send, until
+from tests.wsgi.http import Client, ask, get, messages, online, send
 from tests.wsgi.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {"RPLX_IN_CHECK_JSON": "false"}
@@ -21,7 +22,7 @@ def start(kind: str) -> Child:
 def test_to_who_waits_and_from_history(kind: str) -> None:
     with start(kind) as server:
         clients = [Client(server.wait, get(f"/?identifier=1:a{flag}", "Connection: close")) for flag in ("&json", "")]
-        until(lambda: online(server.in_).get("a") == 2)
+        eventually(lambda: online(server.in_).get("a") == 2)
         send(server.in_, "5:a", b"alert(1)")
         assert messages(clients[0].read().body) == ["alert(1)"]
         assert b'"data": alert(1)\n' in clients[1].read().body

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.redis_server import AVAILABLE, RedisServer
-from tests.wsgi.http import Client, ask, get, messages, online, send, until
+from tests.waiting import eventually
+from tests.wsgi.http import Client, ask, get, messages, online, send
 from tests.wsgi.servers import HOOKS, LISTENING_AT, Child, gunicorn, gunicorn_command
 from tests.wsgi.test_middleware import BOTTLE, IMPORTS, say
 
@@ -29,7 +30,7 @@ def redis() -> Iterator[str]:
 
 
 def booted(child: Child) -> Child:
-    until(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, 20)
+    eventually(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, 20)
     time.sleep(0.5)
     return child
 
@@ -49,7 +50,7 @@ def test_every_worker_hears_what_one_publishes(site: Child, prefix: str) -> None
     clients = [Client(site.wait, get(f"/rpl?identifier={prefix}a", "Connection: close")) for _ in range(40)]
     for client in clients:
         client.read_until(b" \r\n")
-    until(lambda: online(site.in_).get(f"{prefix}a") == len(clients))
+    eventually(lambda: online(site.in_).get(f"{prefix}a") == len(clients))
     cursor = say(site, f"{prefix}a", "to all")[f"{prefix}a"]
     assert all(messages(client.read().body) == ["to all"] for client in clients)
     assert re.fullmatch(r"\d+\.\d+", cursor)
@@ -64,10 +65,10 @@ def test_history_is_everywhere(site: Child, prefix: str) -> None:
 
 def test_a_hang_up_is_seen_everywhere(site: Child, prefix: str) -> None:
     clients = [Client(site.wait, get(f"/rpl?identifier={prefix}a")) for _ in range(12)]
-    until(lambda: online(site.in_).get(f"{prefix}a") == len(clients))
+    eventually(lambda: online(site.in_).get(f"{prefix}a") == len(clients))
     for client in clients[:6]:
         client.close()
-    until(lambda: online(site.in_).get(f"{prefix}a") == 6)
+    eventually(lambda: online(site.in_).get(f"{prefix}a") == 6)
 
 
 def test_the_application_alone_without_hooks(redis: str, prefix: str) -> None:

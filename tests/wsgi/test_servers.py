@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsgi.http import Client, ask, get, messages, online, send, until
+from tests.waiting import eventually
+from tests.wsgi.http import Client, ask, get, messages, online, send
 from tests.wsgi.servers import HOOKS, Child, gunicorn, gunicorn_command
 
 NOT_GEVENT = (
@@ -123,7 +124,7 @@ def test_several_workers_with_memory_are_refused_at_the_first_poll() -> None:
 def test_a_second_loop_is_refused() -> None:
     with python(TWO_LOOPS) as server:
         found = re.compile(r"WAIT: listening 127\.0\.0\.1:(\d+)")
-        until(lambda: len(found.findall("\n".join(server.log))) == 2)
+        eventually(lambda: len(found.findall("\n".join(server.log))) == 2)
         ports = [int(port) for port in found.findall("\n".join(server.log))]
         first = Client(("127.0.0.1", ports[0]), get("/?identifier=abc", "Connection: close"))
         assert first.read_until(b" \r\n")
@@ -223,7 +224,7 @@ def test_the_validator_passes(validated: Child, request_: bytes, status: str) ->
 
 def test_the_validator_passes_over_a_delivery_and_a_hang_up(validated: Child) -> None:
     client = Client(validated.wait, get("/?identifier=there"))
-    until(lambda: online(validated.in_).get("there") == 1)
+    eventually(lambda: online(validated.in_).get("there") == 1)
     send(validated.in_, "there", b'"x"')
     assert messages(client.read().body) == ["x"]
     Client(validated.wait, get("/?identifier=there")).close()
@@ -329,9 +330,9 @@ def test_gunicorn_reloads_and_keeps_both_lines() -> None:
 def test_a_new_master_takes_the_in_line_over() -> None:
     with gunicorn(*HOOKS, options={"RPLX_SERVER_DRAIN": "0.5"}) as server:
         server.process.send_signal(signal.SIGUSR2)
-        until(lambda: sum("IN: listening" in line for line in server.log) == 2, 10)
+        eventually(lambda: sum("IN: listening" in line for line in server.log) == 2, 10)
         assert len({line.partition("IN: ")[2] for line in server.log if "IN: " in line}) == 1
-        until(lambda: sum("Booting worker" in line for line in server.log) == 2, 10)
+        eventually(lambda: sum("Booting worker" in line for line in server.log) == 2, 10)
         new = int(next(line for line in reversed(server.log) if "IN: listening" in line).split("] [")[1])
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(20)
@@ -339,7 +340,7 @@ def test_a_new_master_takes_the_in_line_over() -> None:
         assert messages(ask(server.wait, get("/?identifier=1:abc")).body) == ["new master"]
         os.kill(new, signal.SIGTERM)
         # By its id: it is called Master.2 until it has noticed, within a second, that it is the only one.
-        until(lambda: f"[{new}] [INFO] Shutting down: Master" in server.log[-1], 10)
+        eventually(lambda: f"[{new}] [INFO] Shutting down: Master" in server.log[-1], 10)
 
 
 def test_a_second_worker_is_refused_while_memory_serves() -> None:

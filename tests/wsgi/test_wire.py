@@ -12,7 +12,8 @@ import pytest
 
 from tests.lines.test_poll import HISTORY, LIVE, NOTHING, Sent
 from tests.lines.wire import own
-from tests.wsgi.http import Answer, Client, ask, get, messages, online, send, until
+from tests.waiting import eventually
+from tests.wsgi.http import Answer, Client, ask, get, messages, online, send
 from tests.wsgi.servers import Child
 
 OF_THE_SERVER = {"date", "server", "connection", "transfer-encoding", "keep-alive"}
@@ -59,7 +60,7 @@ def listen(server: Child, ids: str, kind: str = "close") -> Client:
     count = sum(online(server.in_).get(id.lstrip("*").rpartition(":")[2], 0) for id in ids.split(","))
     client = Client(server.wait, poll(ids, kind))
     names = {id.lstrip("*").rpartition(":")[2] for id in ids.split(",")}
-    until(lambda: sum(online(server.in_).get(name, 0) for name in names) > count)
+    eventually(lambda: sum(online(server.in_).get(name, 0) for name in names) > count)
     return client
 
 
@@ -117,10 +118,10 @@ def test_many_polls_on_one_connection(server: Child, prefix: str) -> None:
 
 def test_polls_sent_ahead(server: Child, prefix: str) -> None:
     client = Client(server.wait, poll(f"{prefix}a") + poll(f"{prefix}b"))
-    until(lambda: online(server.in_).get(f"{prefix}a") == 1)
+    eventually(lambda: online(server.in_).get(f"{prefix}a") == 1)
     send(server.in_, f"{prefix}a", b'"first"')
     assert messages(client.read().body) == ["first"]
-    until(lambda: online(server.in_).get(f"{prefix}b") == 1)
+    eventually(lambda: online(server.in_).get(f"{prefix}b") == 1)
     send(server.in_, f"{prefix}b", b'"second"')
     assert messages(client.read().body) == ["second"]
 
@@ -139,7 +140,7 @@ def test_a_hang_up_is_noticed_at_once(server: Child, prefix: str, kind: str) -> 
     gone, stays = listen(server, f"{prefix}a", kind), listen(server, f"{prefix}a", kind)
     begin = time.monotonic()
     gone.close()
-    until(lambda: online(server.in_).get(f"{prefix}a") == 1)
+    eventually(lambda: online(server.in_).get(f"{prefix}a") == 1)
     assert time.monotonic() - begin < 0.5
     send(server.in_, f"{prefix}a", b'"for who stayed"')
     assert messages(stays.read().body) == ["for who stayed"]
@@ -149,7 +150,7 @@ def test_a_hang_up_behind_a_request_sent_ahead(server: Child, prefix: str) -> No
     client = listen(server, f"{prefix}a", "kept")
     client.send(poll(f"{prefix}b"))
     client.close()
-    until(lambda: online(server.in_).get(f"{prefix}a", 0) == 0, 1)
+    eventually(lambda: online(server.in_).get(f"{prefix}a", 0) == 0, 1)
 
 
 def post(body: bytes, *headers: str, target: str = "/") -> bytes:
@@ -269,15 +270,15 @@ def test_an_allowed_origin(server: Child, prefix: str) -> None:
 
 def test_offline_in_its_time(server: Child, prefix: str) -> None:
     listen(server, f"{prefix}a").close()
-    until(lambda: f"{prefix}a" not in online(server.in_), 4)
+    eventually(lambda: f"{prefix}a" not in online(server.in_), 4)
 
 
 def test_a_crowd(server: Child, prefix: str) -> None:
     clients = [Client(server.wait, poll(f"{prefix}a", kind)) for kind in KINDS for _ in range(100)]
-    until(lambda: online(server.in_).get(f"{prefix}a") == len(clients))
+    eventually(lambda: online(server.in_).get(f"{prefix}a") == len(clients))
     send(server.in_, f"{prefix}a", b'"for all"')
     assert all(messages(client.read().body) == ["for all"] for client in clients)
-    until(lambda: online(server.in_).get(f"{prefix}a", 0) == 0)
+    eventually(lambda: online(server.in_).get(f"{prefix}a", 0) == 0)
 
 
 DIFFERS = {  # of a poll by HTTP/1.1 that closes, and of one by HTTP/1.0: the version answered, the server's own headers
