@@ -28,10 +28,12 @@ AVAILABLE = shutil.which("redis-server") is not None
 def free_port() -> int:
     """A port that is free, as is the cluster's bus port, 10,000 above it.
 
-    Both lie below those that the kernel gives to connections (ip_local_port_range): nobody takes them by chance.
+    Both lie below those that the kernel gives to connections (ip_local_port_range): nobody takes them by chance. Each
+    process of pytest-xdist looks among ports of its own, since a port is only taken by the server that is started next.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     while True:
-        port = random.randrange(10_000, 22_000)
+        port = 10_000 + 1500 * process + random.randrange(1500)
         with socket.socket() as sock, socket.socket() as bus:
             try:
                 sock.bind(("127.0.0.1", port))
