@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
+# More than cores, since most tests wait. Each file stays whole: its tests share servers.
+PROCESSES ?= 3
 SECONDS ?= 60
 
 .PHONY: run test lint fuzz regression bench soak docs install-service clean
@@ -13,7 +15,7 @@ run: $(VENV)/.run
 	$(BIN)/rplx demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import gevent
 
-# Seconds until something that has to come is missed. Less than in.timeout (20) and the Redis engine's PROCESS_TIMEOUT
-# (15) are by default: what only they have brought about has not come.
-PATIENCE = 14.0
+# Seconds until something that has to come is missed. Less than wait.head_timeout and wait.write_timeout (10) and
+# in.timeout (20) are by default: what only they have brought about has not come.
+PATIENCE = 8.0
 STEP = 0.01  # seconds between two looks
 
 

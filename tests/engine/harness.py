@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ from rplx.engine.redis import RedisEngine
 from rplx.log import INFO, Log
 from rplx.messages import Identifiers, Message, Send
 from rplx.options import Config, replace
+from tests import waiting
+
+# A cluster, or a Redis that comes back, may take longer than a server of ours.
+eventually = functools.partial(waiting.eventually, timeout=20.0)
 
 
 class Lines(Log):

@@ -13,9 +13,8 @@ import pytest
 
 from rplx.errors import Refusal
 from rplx.protocol.identifiers import CURSOR_MAX
-from tests.engine.harness import Tested
+from tests.engine.harness import Tested, eventually
 from tests.redis_server import AVAILABLE, Cluster, RedisServer
-from tests.waiting import eventually
 
 NEED_REDIS = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 numbers = itertools.count()

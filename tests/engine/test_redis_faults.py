@@ -12,9 +12,8 @@ import redis
 
 from rplx.engine.redis import attendance
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
-from tests.engine.harness import Stalls, Tested
+from tests.engine.harness import Stalls, Tested, eventually
 from tests.redis_server import AVAILABLE, RedisServer
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ import pytest
 
 from rplx.engine.redis.attendance import BEAT_EVERY, PROCESS_TIMEOUT
 from tests.engine.harness import Stalls
+from tests.lines.wire import Conversation
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
 from tests.waiting import eventually
@@ -35,37 +35,20 @@ def pair(server: RedisServer) -> Iterator[tuple[LiveServer, LiveServer]]:
         yield one, two
 
 
-def poll(live: LiveServer, identifier: str) -> socket.socket:
+def poll(live: LiveServer, identifier: str) -> Conversation:
     """A poll that is let in: its head has come."""
-    sock = live.connect(live.wait)
-    sock.sendall(f"GET /?identifier={identifier} HTTP/1.0\r\n\r\n".encode())
-    head = b""
-    while b"\r\n\r\n \r\n" not in head:
-        head += sock.recv(1)
-    return sock
+    listener = Conversation(live.wait, f"GET /?identifier={identifier} HTTP/1.0\r\n\r\n".encode())
+    listener.until(b"\r\n\r\n \r\n")
+    return listener
 
 
 def ask(live: LiveServer, data: bytes) -> bytes:
-    with live.connect(live.in_) as sock:
-        sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := sock.recv(65536):
-            answer += part
-    return answer
+    return Conversation(live.in_, data, end=True).rest()
 
 
 def send(live: LiveServer, identifier: str, text: bytes) -> bytes:
     head = f"POST / HTTP/1.1\r\nHost: a\r\nX-Realplexor: identifier={identifier}\r\nContent-Length: {len(text)}\r\n\r\n"
     return ask(live, head.encode() + text)
-
-
-def rest(sock: socket.socket) -> bytes:
-    answer = b""
-    while part := sock.recv(65536):
-        answer += part
-    sock.close()
-    return answer
 
 
 def online(live: LiveServer) -> bytes:
@@ -86,7 +69,7 @@ def test_a_message_reaches_the_listeners_of_the_other_process(pair: tuple[LiveSe
     answer = send(two, "abc", b'"hello"')
     (cursor,) = re.findall(rb"\r\n\r\nabc (\S+)\n$", answer)
     for sock in listeners:
-        assert re.sub(rb"\s", b"", rest(sock)) == b'[{"ids":{"abc":"%b"},"data":"hello"}]' % cursor
+        assert re.sub(rb"\s", b"", sock.rest()) == b'[{"ids":{"abc":"%b"},"data":"hello"}]' % cursor
     assert_online(b"", one, two)
     assert ask(two, b"WATCH 11\n\n").endswith(b"\r\n\r\noffline 12:abc\n")
 
@@ -98,7 +81,7 @@ def test_a_listener_that_enters_now_gets_nothing_that_was_sent_before(pair: tupl
         time.sleep(0.03)  # of what lies closer together a message is given rather than lost
         sock = poll(one, "abc")
         send(two, "abc", b'"after %d"' % number)
-        assert re.findall(rb'"data": "(.*?)"', rest(sock)) == [b"after %d" % number]
+        assert re.findall(rb'"data": "(.*?)"', sock.rest()) == [b"after %d" % number]
 
 
 def test_redis_restarts_under_waiting_polls(server: RedisServer, pair: tuple[LiveServer, LiveServer]) -> None:
@@ -115,7 +98,7 @@ def test_redis_restarts_under_waiting_polls(server: RedisServer, pair: tuple[Liv
     while not send(two, "abc", b'"stored"').startswith(b"HTTP/1.1 200 "):
         pass
     for sock in (before, meanwhile):  # a send that is refused may have been stored all the same
-        assert set(re.findall(rb'"data": "(.*?)"', rest(sock))) == {b"stored"}
+        assert set(re.findall(rb'"data": "(.*?)"', sock.rest())) == {b"stored"}
     two.wait_for("Redis at .* is away")  # it refused a send, so it has to say why
     two.wait_for("Redis is back")
 
@@ -124,11 +107,9 @@ def test_the_log_counts_what_is_refused(server: RedisServer, pair: tuple[LiveSer
     one, _ = pair
     server.kill()
     for _ in range(4):
-        socks = [one.connect(one.in_) for _ in range(60)]
-        for sock in socks:
-            sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nX-Realplexor: identifier=a\r\nContent-Length: 1\r\n\r\n1")
-            sock.shutdown(socket.SHUT_WR)
-        assert all(rest(sock).startswith(b"HTTP/1.1 503 ") for sock in socks)
+        request = b"POST / HTTP/1.1\r\nHost: a\r\nX-Realplexor: identifier=a\r\nContent-Length: 1\r\n\r\n1"
+        senders = [Conversation(one.in_, request, end=True) for _ in range(60)]
+        assert all(sender.rest().startswith(b"HTTP/1.1 503 ") for sender in senders)
     server.start()
     back = one.wait_for(r"Redis is back \(after \S+ s; met (\d+) times\)")
     assert int(back[1]) >= 240

@@ -13,11 +13,10 @@ import redis
 
 from rplx.engine.redis import attendance
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
-from tests.engine.harness import Tested
+from tests.engine.harness import Tested, eventually
 from tests.engine.test_redis_faults import send_until_it_works
 from tests.redis_proxy import Proxy
 from tests.redis_server import AVAILABLE, Cluster, RedisServer
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 

@@ -13,10 +13,9 @@ import pytest
 
 from rplx.engine.redis.servers import slot
 from rplx.errors import Unavailable
-from tests.engine.harness import Stalls, Tested
+from tests.engine.harness import Stalls, Tested, eventually
 from tests.engine.test_redis_faults import SEND_LIMIT, assert_unavailable, send_until_it_works
 from tests.redis_server import AVAILABLE, Cluster, RedisServer, Watched, free_port
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 
 from tests.live import LiveServer
+from tests.waiting import PATIENCE
 
-PATIENCE = 8.0  # seconds until something that has to come is missed
 QUIET = 0.25  # seconds without a byte after which a connection counts as waiting
 _numbers = itertools.count(1)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-import socket
 from dataclasses import dataclass
 
-TIMEOUT = 10.0
+from tests import waiting
+from tests.lines.wire import Conversation
+
+# Foreign servers may take longer to start and to end than ours.
+eventually = functools.partial(waiting.eventually, timeout=20.0)
 Address = tuple[str, int]
 
 
@@ -20,38 +24,24 @@ class Answer:
     body: bytes
 
 
-class Client:
-    """One connection. `read` gives the next answer; what has come of it while it is not whole is in `received`."""
-
-    def __init__(self, address: Address, request: bytes = b"") -> None:
-        self.sock = socket.create_connection(address, timeout=TIMEOUT)
-        self.received = b""
-        self.send(request)
-
-    def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
-
-    def half_close(self) -> None:
-        self.sock.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self.sock.close()
+class Client(Conversation):
+    """One connection. `read` gives the next answer; what has come of it while it is not whole is in `pending`."""
 
     def _more(self) -> bool:
         data = self.sock.recv(65536)
-        self.received += data
+        self.pending += data
         return bool(data)
 
     def read_until(self, end: bytes) -> bytes:
-        """What has come up to and with `end`; it stays in `received`."""
-        while end not in self.received:
-            assert self._more(), f"closed behind {self.received!r}"
-        return self.received[: self.received.index(end) + len(end)]
+        """What has come up to and with `end`; it stays in `pending`."""
+        while end not in self.pending:
+            assert self._more(), f"closed behind {self.pending!r}"
+        return self.pending[: self.pending.index(end) + len(end)]
 
     def read(self, *, head_only: bool = False) -> Answer:
         """The next whole answer, by Content-Length, chunks or the end of the connection."""
         head = self.read_until(b"\r\n\r\n")
-        self.received = self.received[len(head) :]
+        self.pending = self.pending[len(head) :]
         lines = head.decode("latin-1").split("\r\n")
         version, _, status = lines[0].partition(" ")
         assert version in ("HTTP/1.1", "HTTP/1.0")
@@ -71,24 +61,18 @@ class Client:
                 body += chunk
             return body
         if "content-length" in headers:
-            return self._take(int(headers["content-length"]))
+            return self.exactly(int(headers["content-length"]))
         while self._more():
             pass
-        body, self.received = self.received, b""
+        body, self.pending = self.pending, b""
         return body
 
     def _chunk(self) -> bytes:
         line = self.read_until(b"\r\n")
-        self.received = self.received[len(line) :]
-        chunk = self._take(int(line, 16))
-        assert self._take(2) == b"\r\n"
+        self.pending = self.pending[len(line) :]
+        chunk = self.exactly(int(line, 16))
+        assert self.exactly(2) == b"\r\n"
         return chunk
-
-    def _take(self, count: int) -> bytes:
-        while len(self.received) < count:
-            assert self._more(), f"closed behind {self.received!r}"
-        taken, self.received = self.received[:count], self.received[count:]
-        return taken
 
     def ended(self) -> bool:
         """Whether the server has closed the connection, with nothing more to read."""

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages.surroundings import CHROMIUM, HAS_BROWSER
-from tests.waiting import eventually
-from tests.wsgi.http import Client, ask, get, messages, online
+from tests.wsgi.http import Client, ask, eventually, get, messages, online
 from tests.wsgi.servers import HOOKS, ROOT, Child, gunicorn
 
 USE_INSTEAD = "use gunicorn -k gevent, gevent.pywsgi or rplx serve"

@@ -6,9 +6,8 @@ import socket
 
 import pytest
 
-from tests.waiting import eventually
 from tests.wsgi.conftest import STARTS
-from tests.wsgi.http import get, online
+from tests.wsgi.http import eventually, get, online
 from tests.wsgi.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {"RPLX_PRESENCE_OFFLINE_TIMEOUT": "300", "RPLX_PRESENCE_MAX_IN_GRACE_PER_ADDRESS": "10"}

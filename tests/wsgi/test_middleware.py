@@ -14,8 +14,7 @@ import rplx
 from rplx.client import ConnectionFailed, InvalidArgument
 from rplx.errors import ConfigError
 from rplx.wsgi import RealplexorMiddleware
-from tests.waiting import eventually
-from tests.wsgi.http import Client, ask, get, messages, online, send
+from tests.wsgi.http import Client, ask, eventually, get, messages, online, send
 from tests.wsgi.servers import HOOKS, LISTENING_AT, ROOT, Child, gunicorn_command, rplx_serve
 
 FLASK = """
@@ -159,7 +158,7 @@ def test_a_hang_up_is_noticed(site: Child) -> None:
     client = Client(site.wait, get("/rpl?identifier=gone"))
     eventually(lambda: online(site.in_).get("gone") == 1)
     client.close()
-    eventually(lambda: online(site.in_).get("gone") == 0, 1)
+    eventually(lambda: online(site.in_).get("gone") == 0, timeout=1)
 
 
 def test_refusals_and_the_page_for_old_clients(site: Child) -> None:

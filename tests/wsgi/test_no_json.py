@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.waiting import eventually
 from tests.wsgi.conftest import STARTS
-from tests.wsgi.http import Client, ask, get, messages, online, send
+from tests.wsgi.http import Client, ask, eventually, get, messages, online, send
 from tests.wsgi.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {"RPLX_IN_CHECK_JSON": "false"}

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.redis_server import AVAILABLE, RedisServer
-from tests.waiting import eventually
-from tests.wsgi.http import Client, ask, get, messages, online, send
+from tests.wsgi.http import Client, ask, eventually, get, messages, online, send
 from tests.wsgi.servers import HOOKS, LISTENING_AT, Child, gunicorn, gunicorn_command
 from tests.wsgi.test_middleware import BOTTLE, IMPORTS, say
 
@@ -30,7 +29,7 @@ def redis() -> Iterator[str]:
 
 
 def booted(child: Child) -> Child:
-    eventually(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, 20)
+    eventually(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, timeout=20)
     time.sleep(0.5)
     return child
 

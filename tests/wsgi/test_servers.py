@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import eventually
-from tests.wsgi.http import Client, ask, get, messages, online, send
+from tests.wsgi.http import Client, ask, eventually, get, messages, online, send
 from tests.wsgi.servers import HOOKS, Child, gunicorn, gunicorn_command
 
 NOT_GEVENT = (
@@ -330,9 +329,9 @@ def test_gunicorn_reloads_and_keeps_both_lines() -> None:
 def test_a_new_master_takes_the_in_line_over() -> None:
     with gunicorn(*HOOKS, options={"RPLX_SERVER_DRAIN": "0.5"}) as server:
         server.process.send_signal(signal.SIGUSR2)
-        eventually(lambda: sum("IN: listening" in line for line in server.log) == 2, 10)
+        eventually(lambda: sum("IN: listening" in line for line in server.log) == 2, timeout=10)
         assert len({line.partition("IN: ")[2] for line in server.log if "IN: " in line}) == 1
-        eventually(lambda: sum("Booting worker" in line for line in server.log) == 2, 10)
+        eventually(lambda: sum("Booting worker" in line for line in server.log) == 2, timeout=10)
         new = int(next(line for line in reversed(server.log) if "IN: listening" in line).split("] [")[1])
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(20)
@@ -340,7 +339,7 @@ def test_a_new_master_takes_the_in_line_over() -> None:
         assert messages(ask(server.wait, get("/?identifier=1:abc")).body) == ["new master"]
         os.kill(new, signal.SIGTERM)
         # By its id: it is called Master.2 until it has noticed, within a second, that it is the only one.
-        eventually(lambda: f"[{new}] [INFO] Shutting down: Master" in server.log[-1], 10)
+        eventually(lambda: f"[{new}] [INFO] Shutting down: Master" in server.log[-1], timeout=10)
 
 
 def test_a_second_worker_is_refused_while_memory_serves() -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from tests.lines.test_poll import HISTORY, LIVE, NOTHING, Sent
 from tests.lines.wire import own
-from tests.waiting import eventually
-from tests.wsgi.http import Answer, Client, ask, get, messages, online, send
+from tests.wsgi.http import Answer, Client, ask, eventually, get, messages, online, send
 from tests.wsgi.servers import Child
 
 OF_THE_SERVER = {"date", "server", "connection", "transfer-encoding", "keep-alive"}
@@ -150,7 +149,7 @@ def test_a_hang_up_behind_a_request_sent_ahead(server: Child, prefix: str) -> No
     client = listen(server, f"{prefix}a", "kept")
     client.send(poll(f"{prefix}b"))
     client.close()
-    eventually(lambda: online(server.in_).get(f"{prefix}a", 0) == 0, 1)
+    eventually(lambda: online(server.in_).get(f"{prefix}a", 0) == 0, timeout=1)
 
 
 def post(body: bytes, *headers: str, target: str = "/") -> bytes:
@@ -230,11 +229,11 @@ def test_a_post_without_a_length(server: Child) -> None:
 
 def test_a_body_cut_short(server: Child) -> None:
     client = Client(server.wait, post(b"identifier=abc", "Content-Length: 100"))
-    client.half_close()
+    client.end()
     try:
         answer = client.read()
     except AssertionError:  # the standalone server has nobody left to tell
-        assert client.received == b""
+        assert client.pending == b""
     else:
         assert (answer.status, answer.body) == ("400 Bad Request", b"the request was cut short\n")
 
@@ -270,7 +269,7 @@ def test_an_allowed_origin(server: Child, prefix: str) -> None:
 
 def test_offline_in_its_time(server: Child, prefix: str) -> None:
     listen(server, f"{prefix}a").close()
-    eventually(lambda: f"{prefix}a" not in online(server.in_), 4)
+    eventually(lambda: f"{prefix}a" not in online(server.in_), timeout=4)
 
 
 def test_a_crowd(server: Child, prefix: str) -> None:
