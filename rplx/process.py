@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import grp
@@ -35,6 +36,15 @@ IGNORED_SIGNALS = {
     signal.SIGPIPE,
 }  # log rotation's among them: we hold no log file open
 NOTIFY_TIMEOUT = 0.1  # seconds that a full NOTIFY_SOCKET may hold up who tells it something
+_SO_ATTACH_FILTER = 26  # socket(7); a program of bpf(4) sees a segment from its TCP header on
+_SO_DETACH_FILTER = 27
+_NO_SYN = (  # code, jump if true, jump if false, operand
+    (0x30, 0, 0, 13),  # load the byte of flags
+    (0x54, 0, 0, 0x12),  # of which SYN and ACK
+    (0x15, 0, 1, 0x02),  # if it is SYN alone
+    (0x06, 0, 0, 0),  # drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # else take all of it
+)
 _PR_SET_PDEATHSIG = 1
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -107,6 +117,29 @@ def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.soc
         sock.close()
         raise
     return sock
+
+
+def take_no_more(sockets: Iterable[socket.socket]) -> bool:
+    """Has the kernel drop who begins to connect; connections that have begun still come to be accepted.
+
+    Who is dropped tries again after a second, and then is refused, or comes to the next server. False if the system
+    does not let us.
+    """
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _NO_SYN))
+    filter_ = struct.pack("@HP", len(_NO_SYN), ctypes.addressof(program))
+    try:
+        for sock in sockets:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
+    except OSError:
+        return False
+    return True
+
+
+def take_all(sockets: Iterable[socket.socket]) -> None:
+    """Undoes `take_no_more`, which may be there from who served on these sockets before."""
+    for sock in sockets:
+        with contextlib.suppress(OSError):  # it is not there
+            sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
 def unsent(descriptor: int) -> int:

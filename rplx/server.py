@@ -34,6 +34,7 @@ COLLECT_FROM = 10_000  # new objects that are worth a collection
 COLLECT_AT_LEAST_EVERY = 600.0  # seconds between full collections, whatever the crowd
 LAST_REQUESTS = 1.0  # seconds that sends under way have at least when the server ends
 END_TIMEOUT = 4.0  # seconds beyond the drain after which the server ends, whatever still hangs
+LAST_COMERS = 0.2  # seconds in which those who have begun to connect are taken when the server ends
 TRIM_CROWD = 1000  # connections that must have left before memory is given back
 
 
@@ -88,6 +89,7 @@ class Server:
             gevent.signal_handler(number, gevent.spawn, handler)
         process.release_signals()
         self._warn_of_guests()
+        process.take_all((*self._sockets.wait, *self._sockets.in_))
         self.wait_server.start(self._sockets.wait)
         self.in_server.start(self._sockets.in_)
         # The collector would walk through all listeners, 34 ms with 19,000: what lives now is set aside, and _collect
@@ -137,7 +139,7 @@ class Server:
         self.log.message(f"SIGTERM received, answering {self.hub.listening} waiting polls and exiting")
         if not self._supervised:
             process.notify("STOPPING=1", self.log)
-        self._leave(EXIT_OK)
+        self._leave(EXIT_OK, last=True)
 
     def _too_large(self) -> None:
         self.log.message(
@@ -145,25 +147,30 @@ class Server:
         )  # the old watchdog's way and words (part 5); here polls are answered
         self._leave(EXIT_OK)
 
-    def _leave(self, status: int) -> None:
-        """Drains both lines, then ends with `status`, whatever goes wrong meanwhile."""
+    def _leave(self, status: int, *, last: bool = False) -> None:
+        """Drains both lines, then ends with `status`, whatever goes wrong meanwhile. `last`: nobody comes after us."""
         self._status = status
         self._leaving = True
         gevent.spawn_later(self.config.server.drain + END_TIMEOUT, self._ended.set)
         try:
-            self._drain()
+            self._drain(last=last)
         except Exception as error:
             self.log.error(f"{type(error).__name__} while polls were answered at the end: {error}")
         finally:
             self._ended.set()
 
-    def _drain(self) -> None:
+    def _drain(self, *, last: bool) -> None:
         """Both lines answer those who come, to the end: what is not accepted hangs, and then is reset."""
         begin = time.monotonic()
         self.in_server.draining = True
         self.wait_server.drain(self.config.server.drain)
         left = begin + self.config.server.drain - time.monotonic()
         self.in_server.drain(max(left, LAST_REQUESTS))
+        if last and process.take_no_more((*self._sockets.wait, *self._sockets.in_)):
+            gevent.sleep(LAST_COMERS)
+        self.wait_server.stop_accepting()
+        self.in_server.stop_accepting()
+        self._sockets.close()  # who comes now is refused, or waits for the worker that comes after us
         self.wait_server.stop()
         self.in_server.stop(LAST_REQUESTS)
 

@@ -54,11 +54,14 @@ class Draining(Requests):
                 self._send_away(connection)
         self.lingering.wait(self._end_late)
 
+    def stop_accepting(self) -> None:
+        for acceptor in self.acceptors:
+            acceptor.stop()
+
     def stop(self, seconds: float = DRAIN_POLL) -> None:
         """Accepts no more and ends what `drain` has left, for `seconds` at most."""
         self.draining = True
-        for acceptor in self.acceptors:
-            acceptor.stop()
+        self.stop_accepting()
         deadline = time.monotonic() + seconds
         while self.accepted and time.monotonic() < deadline:
             for connection in self.open_connections():

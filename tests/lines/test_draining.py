@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http
+from tests.lines.wire import CLOSED, PATIENCE, Conversation, Wire, blocks, http
 from tests.live import LiveServer
 from tests.waiting import eventually
 
@@ -90,3 +94,49 @@ def test_it_ends_though_clients_come_on_and_on(tmp_path: Path) -> None:
         assert answered
         assert server.stop() == 0
         assert all(one.answer()[1] == b" \r\n" for one in waiting)
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+@pytest.mark.parametrize("line", ["WAIT", "IN"])
+def test_who_has_connected_is_answered_to_the_last(line: str, supervised: bool, tmp_path: Path) -> None:
+    """Clients that come as fast as they can are answered or refused; none is cut off."""
+    file = tmp_path / "rplx.toml"
+    file.write_text(FILE.format(drain=0.1, memory=4000 * supervised, title="one"))
+    request = get("a&position", "1.0") if line == "WAIT" else http("POST /?identifier=a HTTP/1.0", b"1")
+    answered: list[bytes] = []
+    cut_off: list[OSError] = []
+
+    def come(address: tuple[str, int]) -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                with socket.create_connection(address, PATIENCE) as client:
+                    try:
+                        client.sendall(request)
+                        answered.append(client.recv(65536))
+                    except OSError as error:
+                        cut_off.append(error)
+
+    with LiveServer("--config", str(file)) as server:
+        address = server.wait if line == "WAIT" else server.in_
+        clients = [threading.Thread(target=come, args=(address,)) for _ in range(8)]
+        for client in clients:
+            client.start()
+        eventually(lambda: len(answered) > 100, True)
+        assert server.stop(signal.SIGTERM) == 0
+        for client in clients:
+            client.join()
+    assert not cut_off
+    assert all(b" 200 OK\r\n" in answer for answer in answered)
+
+
+def test_a_worker_that_is_ended_alone_is_followed_by_one_that_takes_all(tmp_path: Path) -> None:
+    file = tmp_path / "rplx.toml"
+    file.write_text(FILE.format(drain=0.1, memory=4000, title="one"))
+    with LiveServer("--config", str(file)) as server:
+        wire = Wire(server)
+        worker = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+        os.kill(int(worker), signal.SIGTERM)
+        server.wait_for("Normally terminated")
+        for _ in range(3):
+            wire.on_wait(get("a&position")).answer()
+            wire.send("a", "1")
