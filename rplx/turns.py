@@ -23,12 +23,12 @@ class Turns:
         loop: Any = self._gevent_hub.loop
         self._end = time.monotonic() + TURN
         self._beginning = loop.check(ref=False)  # of itself it keeps no program running
-        self._beginning.start(self._begin)
+        self._beginning.start(self.renew)
         self._resting: deque[Waiter[None]] = deque()
         self._timer = loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
 
-    def _begin(self) -> None:
-        """The loop has looked at its sockets: a turn begins."""
+    def renew(self) -> None:
+        """A turn begins: the loop has looked at its sockets, or others begin their work whom the last left no time."""
         self._end = time.monotonic() + TURN
 
     def is_over(self) -> bool:
@@ -53,7 +53,8 @@ class Turns:
         waiter.get()
 
     def _go_on(self) -> None:
-        """Those who rest go on in the order in which they came to rest, as long as this turn is not over."""
+        """Those who rest go on in the order in which they came to rest, for a turn of their own."""
+        self.renew()  # else work of other kinds that comes before it in each turn would leave it none
         for _ in range(len(self._resting)):
             self._resting.popleft().switch(None)
             if self.is_over():

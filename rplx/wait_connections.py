@@ -104,7 +104,10 @@ class Connections:
         except OSError:
             self.close(connection)
             return
-        self.linger(connection)
+        if connection.half_closed:
+            self.close(connection)
+        else:
+            self.linger(connection)
 
     def linger(self, connection: Connection) -> None:
         """Ends a connection whose client may still send, so that it can read its answer."""

@@ -159,7 +159,7 @@ class Requests(Connections):
     def _judge_partial(self, connection: Connection, reader: RequestReader) -> None:
         """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
         if reader.state is State.UNTIL_END:
-            in_target = not reader.judged and self._parser.in_target(reader.head().target) is not None
+            in_target = not reader.judged and self._parser.is_in_target(reader.head().target)
             reader.judged = True  # the target is looked at once, whatever pieces the body comes in
             if in_target or reader.has_marker(self._parser.word):
                 self._take_last(connection, reader)
@@ -186,7 +186,7 @@ class Requests(Connections):
 
     def _judge_whole(self, request: HttpRequest, size: int) -> None:
         """The same for a request whose head of `size` bytes came whole. Errors: HeadTooLarge."""
-        if request.method != "POST" and self._parser.in_target(request.target) is None:
+        if request.method != "POST" and not self._parser.is_in_target(request.target):
             raise HeadTooLarge(f"overflow (received {size} bytes total)")
 
     def _take_text(self, connection: Connection, text: bytes) -> None:

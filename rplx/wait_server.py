@@ -20,12 +20,13 @@ from greenlet import GreenletExit, greenlet
 
 from rplx import process
 from rplx.acceptor import BATCH, Acceptor
-from rplx.errors import LengthRequired, Refusal, RequestTimeout
+from rplx.errors import LengthRequired, Refusal, RequestTimeout, Unavailable
 from rplx.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
 from rplx.options import NEVER, WaitOptions
 from rplx.protocol.http_requests import HttpRequest, RequestReader, State
 from rplx.protocol.replies import PREFIX
+from rplx.wait_backlog import HUNG_UP_MAX, Backlog
 from rplx.wait_connection import (
     COMES_BACK,
     FINISHING,
@@ -45,6 +46,7 @@ LONG = 4096  # bytes of an answer that is sent from where it is, not copied behi
 BUSY_BATCH = 16  # connections to a phase while a message is on its way to a crowd
 LOOK = 4096  # events looked at, at once, for those who do not belong to the crowd
 SWEEP_EVERY = 1.0  # seconds between two looks at the deadlines
+HUNG_UP_TEXT = f"busy: {HUNG_UP_MAX} long polls wait already whose clients' sending halves have ended"
 
 _DONT_WAIT = _socket.MSG_DONTWAIT
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -90,6 +92,8 @@ class WaitServer(Draining):
         self.held = Unsent()
         self._turns = hub.turns
         self._next_requests = self.loop.timer(0.0)
+        self.backlog = Backlog(self._refuse_hung_up, self.close)
+        self._more_come = False  # whether more wait to be accepted
         self._seen: deque[tuple[Connection | None, int]] = deque()  # events that are to be looked at
         self._swept = 0  # descriptors that a look at the deadlines is through with, 0 when none is under way
         self._next_swept = self.loop.timer(0.0)
@@ -110,6 +114,7 @@ class WaitServer(Draining):
 
     def opened(self, accepted: list[tuple[int, Any]], family: int) -> None:
         """Takes newly accepted descriptors with their addresses, and reads what they sent."""
+        self._more_come = len(accepted) == BATCH
         self._work([self.add(fd, address, family) for fd, address in accepted])
 
     # -- phases: read and parse, call the application
@@ -119,20 +124,42 @@ class WaitServer(Draining):
         for connection in batch:
             if connection.state == READING:
                 self.read(connection)
-        self._run_workers()
+        if self.backlog:
+            self.backlog.put_off(self.requests)  # they have a turn of their own, behind this one
+        else:
+            self._run_workers()
 
     def _run_workers(self) -> None:
         self._in_batch = True
         idle = self._idle_workers
-        while self.requests:
+        requests, backlog = self.requests, self.backlog
+        more_come, self._more_come = self._more_come, False
+        if backlog:
+            self._turns.renew()  # reading may have taken all of it
+        while requests or backlog:
+            began = self._take_from_backlog() if backlog else 0.0
             # Comes back with nothing left to do, or because the application blocked: then another worker goes on.
             (idle.pop() if idle else greenlet(self._worker, self._gevent_hub)).switch()
-            if self.requests and self._turns.is_over():  # long polls: others have their turn before the next ones
+            if began:
+                backlog.charge(time.monotonic() - began)
+            if not (requests or backlog):
+                break
+            # Others have their turn before the next ones, and long ones wait for who comes and may ask for little.
+            if self._turns.is_over() or (more_come and backlog and not backlog.has_short()):
+                backlog.put_off(requests)
                 self._next_requests.start(self._run_workers)
                 break
         self._in_batch = False
         if self._answers:
             self._flush()
+
+    def _take_from_backlog(self) -> float:
+        """Puts the next of those that had to wait where a worker finds it; gives the time."""
+        self.backlog.put_off(self.requests)
+        waiting = self.backlog.next()
+        if waiting is not None:
+            self.requests.append(waiting)
+        return time.monotonic()
 
     def _worker(self) -> None:
         """A greenlet that calls the application for one request after another."""
@@ -183,6 +210,14 @@ class WaitServer(Draining):
             connection.head = None
             out = b"%b\r\n%b" % (head, PREFIX)
         self._answers.append((connection, out, tail, listener, linger))
+
+    def _refuse_hung_up(self, connection: Connection, request: HttpRequest | bytes) -> None:
+        """Too many long requests wait whose clients seem to have gone: this one is not carried out (part 7.13)."""
+        self.log.counted("WAIT: hung up", f"WAIT: {connection.host}: {HUNG_UP_TEXT}")
+        if isinstance(request, bytes):
+            self.close(connection)
+        else:
+            self.refuse(connection, Unavailable(HUNG_UP_TEXT))
 
     # -- phases: send, watch, park
 

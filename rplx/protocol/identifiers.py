@@ -44,6 +44,10 @@ class IdentifierParser:
         lone = self._lone_in_target.match(target)
         return (lone and self._read_lone(lone)) or self._search(self._url_marker, target)
 
+    def is_in_target(self, target: bytes) -> bool:
+        """Whether a request target holds a marker, right or wrong: its list, which may be long, is not read."""
+        return self._url_marker.search(unescaped(target)) is not None
+
     def in_data(self, data: bytes) -> Identifiers | None:
         """The marker of a header's value, a body or a whole plain text request, or None. Errors: as `_read`."""
         lone = self._lone_in_data.match(data)
