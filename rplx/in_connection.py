@@ -38,6 +38,7 @@ class Connection:
         "port",
         "reader",
         "served",
+        "unread",
     )
     line = "IN"
 
@@ -53,6 +54,7 @@ class Connection:
         self.asked = False  # whether the last that was carried out was a command
         self.served = False  # whether a request of it was carried out
         self.given_up = False
+        self.unread = b""  # received already, but not looked at
         self.lingers = False  # whether its client may still send when it ends
 
     @property
@@ -62,11 +64,24 @@ class Connection:
 
     def receive(self) -> bytes:
         """What has come, empty at the end of the client's sending half. Errors: OSError, TimeoutError."""
+        if self.unread:
+            data, self.unread = self.unread, b""
+            return data
         while True:
             try:
                 return self._sock.recv(READ_SIZE, _socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._wait(wait_read)
+
+    def receive_within(self, seconds: float) -> bytes | None:
+        """The same, None if nothing comes for `seconds`. Errors: OSError."""
+        before, self._timeout = self._timeout, seconds
+        try:
+            return self.receive()
+        except TimeoutError:
+            return None
+        finally:
+            self._timeout = before
 
     def send(self, data: bytes, flags: int = _SEND) -> None:
         """Sends all of `data`. Errors: OSError, TimeoutError."""

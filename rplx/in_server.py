@@ -9,7 +9,8 @@ from typing import Any
 
 import gevent
 
-from rplx.errors import AccessDenied, Refusal, TlsHandshake, TooLarge
+from rplx import in_loose
+from rplx.errors import AccessDenied, BadRequest, Refusal, TlsHandshake, TooLarge
 from rplx.hub import Hub
 from rplx.in_acceptor import Acceptor
 from rplx.in_commands import Executor
@@ -274,7 +275,9 @@ class InServer:
         """
         answers = b""
         for request in requests:
-            answer, keep_alive = self._answer(connection, request, data if request is requests[-1] else b"")
+            answer, keep_alive = self._answer(
+                connection, request, data if request is requests[-1] else b"", len(requests)
+            )
             if len(answer) > 1:
                 connection.send(answers)
                 answers = self._send_but_last(connection, answer)
@@ -291,14 +294,15 @@ class InServer:
         connection.send(answers)
         return True
 
-    def _answer(self, connection: Connection, request: HttpRequest, data: bytes = b"") -> tuple[Sequence[bytes], bool]:
-        """The answer to an HTTP request, in parts, and whether the connection is kept."""
+    def _answer(
+        self, connection: Connection, request: HttpRequest, data: bytes = b"", count: int = 0
+    ) -> tuple[Sequence[bytes], bool]:
+        """The answer to an HTTP request, one of `count`, in parts, and whether the connection is kept."""
         if self.log.connections:
             self._log_list(connection, commands.list_of(request, self.parser))
             connection.parsed = False  # the next request has a list of its own
         try:
-            command = commands.command_of_http(request, self.parser, self._door)
-            text = self._executor.execute(connection, command)
+            command, text = self._carry_out(connection, request, count)
             keep_alive = request.keep_alive and not self.draining
             connection.asked = not isinstance(command, Send)
             if connection.asked and commands.ends_in_old_form(request, data):
@@ -315,3 +319,20 @@ class InServer:
             connection.send(part)
             self._turns.rest()  # also where the client takes it as fast as it is sent
         return parts[-1]
+
+    def _carry_out(
+        self, connection: Connection, request: HttpRequest, count: int
+    ) -> tuple[Command, bytes | list[bytes]]:
+        """Carries out a request; where it makes no sense as it is, its length may be too small. Errors: Refusal."""
+        may_go_on = count == 1 and in_loose.may_go_on(connection, request)
+        try:
+            command = commands.command_of_http(request, self.parser, self._door)
+            if not may_go_on or not in_loose.is_open_command(request, command):
+                return command, self._executor.execute(connection, command)
+        except BadRequest:
+            if not may_go_on or not in_loose.read_on(connection, request, self.parser, self.options.maxlen):
+                raise
+        else:
+            in_loose.read_on(connection, request, self.parser, self.options.maxlen)
+        command = commands.command_of_http(request, self.parser, self._door)
+        return command, self._executor.execute(connection, command)

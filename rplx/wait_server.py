@@ -213,7 +213,8 @@ class WaitServer(Draining):
 
     def _refuse_hung_up(self, connection: Connection, request: HttpRequest | bytes) -> None:
         """Too many long requests wait whose clients seem to have gone: this one is not carried out (part 7.13)."""
-        self.log.counted("WAIT: hung up", f"WAIT: {connection.host}: {HUNG_UP_TEXT}")
+        if not self.log.connections:
+            self.log.counted("WAIT: hung up", f"WAIT: {connection.host}: refused, {HUNG_UP_TEXT}")
         if isinstance(request, bytes):
             self.close(connection)
         else:

@@ -488,12 +488,15 @@ class RequestReader:
 
     def _complete(self, rest: bytes, requests: list[HttpRequest]) -> bytes:
         """A request is whole, if what lies behind it can be another."""
-        if self.loose_length and self._remaining is not None and not _may_be_next(rest.lstrip(b"\r\n")):
+        if self.loose_length and self._remaining is not None and not may_be_next(rest):
             self.state = State.UNTIL_END
             self._keep_alive = False
             return rest
         requests.append(self._take())
-        return rest if self.state is State.START else b""
+        if self.state is State.START:
+            return rest
+        self._held = rest
+        return b""
 
     def _next_part(self, data: bytes) -> tuple[bytes, bytes]:
         """What of `data` llhttp may have now, and the rest: it would go on into the next request, unseen by our limits.
@@ -511,6 +514,14 @@ class RequestReader:
             if data.endswith(_CHUNKED_END[:held]):
                 return data[:-held], data[-held:]
         return data, b""
+
+    def take_behind(self) -> bytes:
+        """What has come behind the last request, up to a first line that is not whole; it is forgotten here."""
+        data = self.text if self.state is State.FIRST_LINE else self._held
+        self._forget()
+        if self.state is State.FIRST_LINE:
+            self.state = State.START
+        return data
 
     @property
     def body_size(self) -> int:
@@ -536,6 +547,12 @@ class RequestReader:
         return request
 
 
-def _may_be_next(data: bytes) -> bool:
-    """Whether this is nothing, or may be the beginning of a request."""
-    return not data or bool(_NEXT_REQUEST.match(data)) or any(method.startswith(data) for method in _METHODS)
+def may_be_next(data: bytes) -> bool:
+    """Whether this is nothing but blank lines, or may be the beginning of a request."""
+    data = data.lstrip(b"\r\n")
+    return not data or is_next(data) or any(method.startswith(data) for method in _METHODS)
+
+
+def is_next(data: bytes) -> bool:
+    """Whether this is the beginning of a request, behind blank lines."""
+    return bool(_NEXT_REQUEST.match(data.lstrip(b"\r\n")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,3 +119,66 @@ def test_a_head_is_looked_at_once_however_its_body_comes_in(line: str) -> None:
         address = getattr(server, line)
         short = cpu_of_a_body(server, address, b"x")
         assert cpu_of_a_body(server, address, b"%2C" * 5000) < 4 * short + 0.1
+
+
+CROWD = 600  # connections that a flood opens
+FEW = 100  # of their polls that may be carried out before an honest one which came behind them all
+REGISTERED = re.compile(r"\[\S+,\(and 479 more\)\] registered")
+
+
+def long_poll(number: int) -> bytes:
+    list_ = ",".join(f"{1000 + item}.55:f{number}_{item}" for item in range(480))
+    return f"GET /?identifier={list_} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+
+
+def before(lines: list[str], name: str) -> int:
+    """How many of the flood's polls were carried out before that of this channel."""
+    end = next(number for number, line in enumerate(lines) if f":{name}] registered" in line)
+    return sum(bool(REGISTERED.search(line)) for line in lines[:end])
+
+
+@contextmanager
+def polled_at_once(server: LiveServer, *, hang_up: bool) -> Iterator[list[Conversation]]:
+    """All of a flood has come before the server sees any of it."""
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        flood = [Conversation(server.wait, long_poll(number % 8)) for number in range(CROWD)]
+        if hang_up:
+            for client in flood:
+                client.close()
+        yield flood
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("hang_up", [True, False])
+def test_who_asks_for_little_does_not_wait_for_a_flood_of_long_polls(*, hang_up: bool) -> None:
+    with LiveServer(*settings("log.connections=true")) as server:
+        with polled_at_once(server, hang_up=hang_up) as flood:
+            honest = Conversation(server.wait, http("GET /?identifier=honest&position HTTP/1.1\nHost: h"))
+            half_closed = Conversation(server.wait, b"identifier=half", end=True)
+            sender = Conversation(server.in_, b"identifier=5:a\n\n1", end=True)
+        assert honest.answer()[0].startswith(b"HTTP/1.1 200 ")
+        assert half_closed.rest().startswith(b"HTTP/1.1 200 ")
+        assert sender.rest() == b""
+        assert before(server.log, "honest") < FEW
+        assert before(server.log, "half") < FEW
+        if hang_up:
+            server.wait_for("ERROR: busy: ")
+        else:  # those that stay are all carried out
+            eventually(
+                lambda: sum(bool(REGISTERED.search(line)) for line in list(server.log)) == CROWD, timeout=5 * PATIENCE
+            )
+        for client in flood:
+            client.close()
+
+
+def test_half_closed_long_polls_are_answered_or_refused() -> None:
+    """They are never left without a word, however many come at once."""
+    with LiveServer() as server:
+        with polled_at_once(server, hang_up=False) as flood:
+            for client in flood:
+                client.end()
+        heads = [client.rest().partition(b"\r\n")[0] for client in flood]
+        assert set(heads) <= {b"HTTP/1.1 200 OK", b"HTTP/1.1 503 Service Unavailable"}
+        assert heads.count(b"HTTP/1.1 200 OK") > 0

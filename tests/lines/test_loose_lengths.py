@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.lines.wire import Wire, blocks, http
 
+APART = 0.05  # seconds between two packets that the server sees as two
 MESSAGE = '{"a": "привет, мир"}'
 
 
@@ -17,14 +20,72 @@ def test_what_came_is_the_message(wire: Wire, prefix: str, length: str, version:
         f"POST / HTTP/{version}\r\nHost: h\r\nContent-Length: {length}\r\nX-Realplexor: identifier=5:{prefix}a\r\n\r\n"
     )
     data = head.encode() + MESSAGE.encode()
-    if length == "0":
-        portion = len(data)  # a whole empty request cannot be told from one whose body comes later
     sender = wire.on_in()
     for begin in range(0, len(data), portion):
         sender.send(data[begin : begin + portion])
     sender.end()
     assert sender.rest().endswith(f"\r\n\r\n{prefix}a 5\n".encode())
     assert wire.poll(f"1:{prefix}a") == blocks(({f"{prefix}a": "5"}, MESSAGE))
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("length", [str(len(MESSAGE)), "0", "6"])
+def test_wherever_it_is_cut_in_two(wire: Wire, prefix: str, length: str, version: str) -> None:
+    """Each part has come before the next is sent, also where the length seems to say that all is there."""
+    head = (
+        f"POST / HTTP/{version}\r\nHost: h\r\nContent-Length: {length}\r\n"
+        f"X-Realplexor: identifier=5:{prefix}%03d\r\n\r\n"
+    )
+    cuts = range(len(head % 0) - 1, len(head % 0) + len(MESSAGE.encode()))
+    data = [(head % cut).encode() + MESSAGE.encode() for cut in cuts]
+    senders = [wire.on_in(whole[:cut]) for whole, cut in zip(data, cuts, strict=True)]
+    time.sleep(APART)
+    for sender, whole, cut in zip(senders, data, cuts, strict=True):
+        sender.send(whole[cut:])
+        sender.end()
+    for sender, cut in zip(senders, cuts, strict=True):
+        assert sender.rest().endswith(f"\r\n\r\n{prefix}{cut:03d} 5\n".encode())
+        assert wire.poll(f"1:{prefix}{cut:03d}") == blocks(({f"{prefix}{cut:03d}": "5"}, MESSAGE))
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("length", ["0", "3", "6", "7"])
+def test_a_command_is_not_cut_wherever_its_packets_end(wire: Wire, prefix: str, length: str, version: str) -> None:
+    listener = wire.listen(f"1:{prefix}a,1:x{prefix}a")
+    head = f"POST / HTTP/{version}\r\nHost: h\r\nContent-Length: {length}\r\n\r\n".encode()
+    text = f"ONLINE {prefix}".encode()
+    for cut in range(len(text)):
+        for pieces in ((head, text[:cut], text[cut:]), (head + text[:cut], text[cut:])):
+            asker = wire.on_in()
+            for piece in pieces:
+                if piece:
+                    asker.send(piece)
+                    time.sleep(0.002)
+            asker.end()
+            assert asker.rest().endswith(f"\r\n\r\n{prefix}a 1\n".encode())
+    listener.close()
+
+
+def test_who_asks_to_be_kept_has_no_message_behind_its_length(wire: Wire, prefix: str) -> None:
+    """Two empty sends and a right one, each behind the answer to the last; nothing that follows is their body."""
+    client = wire.on_in()
+    for connection in ("keep-alive", "keep-alive", "x"):
+        client.send(http(f"POST /?identifier={prefix}a HTTP/1.1\nHost: h\nConnection: {connection}"))
+        assert client.answer()[0].startswith(b"HTTP/1.1 400 ")
+    client.send(http(f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h", b"1"))
+    assert client.answer()[1] == f"{prefix}a 5\n".encode()
+
+
+def test_a_request_behind_an_empty_one_is_another(wire: Wire, prefix: str) -> None:
+    empty = f"POST /?identifier={prefix}a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".encode()
+    request = http(f"POST /?identifier=5:{prefix}a HTTP/1.1\nHost: h", b"1")
+    for cut in range(len(request)):
+        sender = wire.on_in(empty + request[:cut])
+        time.sleep(0.002)
+        sender.send(request[cut:])
+        assert sender.answer()[0].startswith(b"HTTP/1.1 400 ")
+        assert sender.answer()[1] == f"{prefix}a 5\n".encode()
+        sender.close()
 
 
 @pytest.mark.parametrize("length", ["6", "0", "-1", "abc", str(len("ONLINE "))])
