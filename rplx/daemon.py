@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -83,6 +84,8 @@ def _load_server(*, forks: bool) -> None:
     """
     for name in BEFORE_FORKS if forks else ("rplx.server",):
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that the collection before the first request, in a child too, does not walk through all of it
 
 
 def bind(config: Config, log: Log) -> list[process.Sockets]:
