@@ -134,6 +134,7 @@ def test_a_worker_that_is_ended_alone_is_followed_by_one_that_takes_all(tmp_path
     file.write_text(FILE.format(drain=0.1, memory=4000, title="one"))
     with LiveServer("--config", str(file)) as server:
         wire = Wire(server)
+        wire.send("a", "1")  # the worker is there
         worker = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
         os.kill(int(worker), signal.SIGTERM)
         server.wait_for("Normally terminated")
