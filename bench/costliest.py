@@ -20,7 +20,7 @@ from tests.lines.wire import Conversation, Wire, eventually, http
 from tests.live import LiveServer
 
 HELD_MAX = 0.020  # seconds
-EVENTS = 3000  # that are kept for WATCH
+EVENTS = 2_900  # of 3,003 that WATCH remembers: the channels that were polled by then
 LISTENERS, CHANNELS = 300, 500  # that wait while the requests come, each listener with so many channels
 PATIENCE = 120.0
 
@@ -65,13 +65,13 @@ def names(first: int, count: int) -> list[str]:
 
 def many_prefixes() -> str:
     """As many as a request holds; every id of `names` begins with one of them."""
-    others = ["".join(letters) for letters in islice(product("defghijklmnopqrstuvwxyz", repeat=4), 39_700)]
-    return " ".join([*[f"c{number:03}" for number in range(300)], *others])
+    others = ["".join(letters) for letters in islice(product("defghijklmnopqrstuvwxyz", repeat=4), 39_000)]
+    return " ".join([*[f"c{number:03}" for number in range(1000)], *others])
 
 
 def events(answer: bytes) -> None:
     """Looks whether it is what was to be measured."""
-    assert answer.count(b"\nonline ") >= EVENTS - 1, answer[:200]
+    assert answer.count(b"\nonline ") >= EVENTS, answer[:200]
 
 
 def crowd(wire: Wire) -> list[Conversation]:
@@ -121,10 +121,9 @@ def rows(measured: Measured) -> Iterator[tuple[str, float]]:
         measured.of(lambda w: ask(w, f"identifier={limited}\n\n1".encode())),
     )
     yield "ONLINE with 40,000 prefixes", measured.of(lambda w: ask(w, f"ONLINE {prefixes}\n\n".encode()))
-    for first in range(200_000, 200_000 + EVENTS, 500):
-        poll(wire, b"identifier=" + ",".join(names(first, 500)).encode()).answer()
+    poll(wire, b"identifier=" + ",".join(names(200_000, 500)).encode()).answer()  # the log of events is nearly full
     yield (
-        f"WATCH with 40,000 prefixes, of {EVENTS:,} events",
+        "WATCH with 40,000 prefixes and a full log",
         measured.of(lambda w: events(ask(w, f"WATCH 10 {prefixes}\n\n".encode()))),
     )
     yield f"STATS with {LISTENERS} listeners of {CHANNELS} channels", measured.of(lambda w: ask(w, b"STATS\n\n"))
