@@ -353,6 +353,26 @@ class TestFalseAnnouncements:
         gevent.sleep(0.3)
         assert [text for text in one.announced() if text != '"false"'] == ["1", "2", "3"]
 
+    def test_another_in_the_place_of_the_last(self, client: redis.Redis, pair: tuple[Tested, Tested]) -> None:
+        """A replica took over that did not have the last message yet, and gave its number to the next one."""
+        one, two = pair
+        one.enter("a")
+        two.send("1", "a")
+        two.send("2", "a")
+        eventually(lambda: one.announced() == ["1", "2"])
+        follower = one.engine._follower
+        channel = follower._channels["a"]
+        channel.live = False  # while the connection is lost
+        client.zremrangebyrank("rplx:{a}:history", 1, 1)
+        client.hset("rplx:{a}:facts", "number", "1")
+        two.send("3", "a")
+        eventually(lambda: bool(channel.pending))
+        channel.pending.clear()
+        follower._reread("a")
+        eventually(lambda: channel.live)
+        assert one.announced()[-1] == "3"
+        assert one.texts(a="0") == ["1", "3"]
+
     def test_one_in_the_place_of_the_last(self, client: redis.Redis, pair: tuple[Tested, Tested]) -> None:
         one, two = pair
         one.enter("a")

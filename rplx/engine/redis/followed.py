@@ -41,11 +41,12 @@ class Held:
     left: int
     messages: list[tuple[int, StoredMessage]]
     evicted: bytes = b"0"
+    changed: bool = False  # the last message that was known is not among those that were ever stored there
 
     @classmethod
     def of(cls, channel: str, answer: Sequence[object]) -> Held:
         """Errors: ValueError, AssertionError, ArithmeticError: this is no such answer."""
-        incarnation, number, floor, newest, begin, left, members, evicted = answer
+        incarnation, number, floor, newest, begin, left, members, evicted, changed = answer
         assert isinstance(incarnation, bytes)
         assert isinstance(number, bytes)
         assert isinstance(floor, bytes)
@@ -57,7 +58,15 @@ class Held:
         Decimal(newest.decode() or 0)
         messages = [unpack_member(channel, member) for member in members]
         return cls(
-            incarnation, int(number), cursor_value(floor.decode()), newest.decode(), begin, left, messages, evicted
+            incarnation,
+            int(number),
+            cursor_value(floor.decode()),
+            newest.decode(),
+            begin,
+            left,
+            messages,
+            evicted,
+            changed == b"1",
         )
 
 
@@ -163,7 +172,8 @@ class Followed:
 
     def absorb(self, held: Held, asked: tuple[str, bytes, int], limit: int, expire_after: float, now: float) -> Caught:
         """Takes what Redis holds, as answer to `asked`. `expire_after` in seconds."""
-        same = (held.begin, held.incarnation) == (self.begin, self.incarnation) and held.number >= self.number
+        same = (held.begin, held.incarnation) == (self.begin, self.incarnation)
+        same = same and held.number >= self.number and not held.changed
         forgotten = (
             not same and self.begin == held.begin and (not held.incarnation or _began(held.incarnation) == held.begin)
         )
@@ -171,7 +181,7 @@ class Followed:
         caught = self._compare(held, same, forgotten, reaches)
         if not same or held.number != self.number:
             self.last = ""
-        known = self._known_ids() if self.doubted and same else ()
+        known_ids = self._known_ids() if self.doubted and same else ()
         if asked[1] == b"" or not same:
             base = Decimal(asked[0]) if asked[0] else cursor_value(held.newest) if held.newest else held.floor
             self.base = base if not self.loaded or asked[1] == b"" else min(base, self.base)
@@ -184,7 +194,7 @@ class Followed:
             (cursor,) = message.cursors.values()
             if number == held.number:
                 self.last = cursor
-            if message.id not in known:
+            if message.id not in known_ids:
                 self.history.add(cursor_value(cursor), message, limit, now)
         if held.left >= 0:
             self.history.changed = now - (expire_after - held.left / 1000)

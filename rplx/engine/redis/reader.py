@@ -151,7 +151,7 @@ class Reader:
             question = self._channels[id].question()
             questions.append(question)
             keys += [self._names.history(id), self._names.facts(id)]
-            arguments += question
+            arguments += (*question, self._channels[id].last if question[1] else "")
         return ids, questions, self._submit(tag, "read", (len(keys), *keys, *arguments))
 
     def _understand(self, ids: list[str], answer: Any) -> list[Held]:
