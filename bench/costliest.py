@@ -16,8 +16,9 @@ from itertools import islice, product
 from bench import document
 from rplx import process
 from tests.lines import wire as lines
-from tests.lines.wire import Conversation, Wire, eventually, http
+from tests.lines.wire import Conversation, Wire, http
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 HELD_MAX = 0.020  # seconds
 EVENTS = 2_900  # of 3,003 that WATCH remembers: the channels that were polled by then
