@@ -324,15 +324,16 @@ class InServer:
         self, connection: Connection, request: HttpRequest, count: int
     ) -> tuple[Command, bytes | list[bytes]]:
         """Carries out a request; where it makes no sense as it is, its length may be too small. Errors: Refusal."""
-        may_go_on = count == 1 and in_loose.may_go_on(connection, request)
         try:
             command = commands.command_of_http(request, self.parser, self._door)
-            if not may_go_on or not in_loose.is_open_command(request, command):
+            is_open = in_loose.is_open_command(request, command)
+            if not is_open or count != 1 or not in_loose.may_go_on(connection, request):
                 return command, self._executor.execute(connection, command)
-        except BadRequest:
-            if not may_go_on or not in_loose.read_on(connection, request, self.parser, self.options.maxlen):
-                raise
-        else:
             in_loose.read_on(connection, request, self.parser, self.options.maxlen)
+        except BadRequest:
+            if count != 1 or not in_loose.may_go_on(connection, request):
+                raise
+            if not in_loose.read_on(connection, request, self.parser, self.options.maxlen):
+                raise
         command = commands.command_of_http(request, self.parser, self._door)
         return command, self._executor.execute(connection, command)

@@ -37,9 +37,7 @@ class Backlog:
         self._used = [0.0, 0.0, 0.0]  # seconds by share
         self._now = 0.0  # where the one that went last stood: who has had nothing to do saves up nothing
         self._last = _SHORT
-
-    def __len__(self) -> int:
-        return sum(map(len, self._queues))
+        self.waiting = 0  # requests
 
     def has_short(self) -> bool:
         return bool(self._queues[_SHORT])
@@ -51,9 +49,10 @@ class Backlog:
 
     def next(self) -> Waiting | None:
         """The next to be carried out, None if there is none."""
-        while self:
+        while self.waiting:
             rank = min((rank for rank in (_SHORT, _LONG, _HUNG_UP) if self._queues[rank]), key=self._used.__getitem__)
             connection, request = self._queues[rank].popleft()
+            self.waiting -= 1
             if rank == _LONG and _has_hung_up(connection):  # while it waited
                 self._add(connection, request)
                 continue
@@ -80,6 +79,7 @@ class Backlog:
         if not queue:
             self._used[rank] = max(self._used[rank], self._now)
         queue.append((connection, request))
+        self.waiting += 1
 
 
 def _size(request: HttpRequest | bytes) -> int:

@@ -124,7 +124,7 @@ class WaitServer(Draining):
         for connection in batch:
             if connection.state == READING:
                 self.read(connection)
-        if self.backlog:
+        if self.backlog.waiting:
             self.backlog.put_off(self.requests)  # they have a turn of their own, behind this one
         else:
             self._run_workers()
@@ -134,18 +134,18 @@ class WaitServer(Draining):
         idle = self._idle_workers
         requests, backlog = self.requests, self.backlog
         more_come, self._more_come = self._more_come, False
-        if backlog:
+        if backlog.waiting:
             self._turns.renew()  # reading may have taken all of it
-        while requests or backlog:
-            began = self._take_from_backlog() if backlog else 0.0
+        while requests or backlog.waiting:
+            began = self._take_from_backlog() if backlog.waiting else 0.0
             # Comes back with nothing left to do, or because the application blocked: then another worker goes on.
             (idle.pop() if idle else greenlet(self._worker, self._gevent_hub)).switch()
             if began:
                 backlog.charge(time.monotonic() - began)
-            if not (requests or backlog):
+            if not requests and not backlog.waiting:
                 break
             # Others have their turn before the next ones, and long ones wait for who comes and may ask for little.
-            if self._turns.is_over() or (more_come and backlog and not backlog.has_short()):
+            if self._turns.is_over() or (more_come and backlog.waiting and not backlog.has_short()):
                 backlog.put_off(requests)
                 self._next_requests.start(self._run_workers)
                 break
