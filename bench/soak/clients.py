@@ -198,7 +198,7 @@ class BackEnd:
         return self.send_all([(ids, text.encode())])[0]
 
     def ask(self, *commands: str) -> list[str]:
-        """Commands in one segment: the server answers them in one turn, with nothing in between.
+        """Commands in one segment: the server answers them one behind the other, at once unless it rests in between.
 
         No blank line ends them: that is the old form, whose answer ends the connection.
         """

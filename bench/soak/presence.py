@@ -23,7 +23,10 @@ LOOK_EVERY = 0.02  # seconds between two looks of the watcher
 
 @dataclass
 class Count:
-    """`differed`: looks at which the replayed events gave another set of ids than ONLINE in the same turn."""
+    """`differed`: looks at which ONLINE gave another set of ids than the events before it, replayed.
+
+    Ids that had an event right behind those may be in either.
+    """
 
     actions: int = 0
     events: int = 0
@@ -38,7 +41,10 @@ class Count:
 
 
 class Watcher:
-    """Follows WATCH and compares with ONLINE, both asked in one segment."""
+    """Follows WATCH and compares with ONLINE, asked in one segment between two WATCH from the same position.
+
+    A server that has long been at it, on a busy machine, rests within an answer, and then things happen in between.
+    """
 
     def __init__(self, in_: Address, count: Count) -> None:
         self._back_end = BackEnd(in_)
@@ -48,16 +54,26 @@ class Watcher:
 
     def look(self) -> dict[str, int]:
         """Online ids and their counts."""
-        online, events = self._back_end.ask("ONLINE", f"WATCH {self._position}")
+        watch = f"WATCH {self._position}"
+        before, online, all_events = self._back_end.ask(watch, "ONLINE", watch)
+        assert all_events.startswith(before), f"events have changed:\n{before}\n{all_events}"
+        self._replay(before)
+        counts = {id: int(number) for id, number in (line.split(" ") for line in online.splitlines())}
+        differing = set(counts) ^ self._ids
+        self._count.looks += 1
+        self._count.differed += not differing <= self._replay(all_events.removeprefix(before))
+        return counts
+
+    def _replay(self, events: str) -> set[str]:
+        """Applies these lines of WATCH; gives the ids that are in them."""
+        seen = set()
         for event in events.splitlines():
             kind, _, rest = event.partition(" ")
             self._position, _, id = rest.partition(":")
             (self._ids.add if kind == "online" else self._ids.discard)(id)
+            seen.add(id)
             self._count.events += 1
-        counts = {id: int(number) for id, number in (line.split(" ") for line in online.splitlines())}
-        self._count.looks += 1
-        self._count.differed += set(counts) != self._ids
-        return counts
+        return seen
 
     def watch(self, ended: Event) -> None:
         while not ended.is_set():
