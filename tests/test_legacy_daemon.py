@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -149,9 +150,26 @@ def test_verbosity(daemon: Daemon, verbosity: int) -> None:
     assert process.communicate(timeout=15)[0] == b""
 
 
+@contextlib.contextmanager
+def taken(host: str, port: int) -> Iterator[None]:
+    """While this port is in use: by us, or by somebody else, such as another run of this test, if that does not end."""
+    held: list[socket.socket] = []
+
+    def hold() -> bool:
+        with contextlib.suppress(OSError):
+            held.append(socket.create_server((host, port)))
+        return bool(held)
+
+    with contextlib.suppress(AssertionError):
+        eventually(hold)
+    yield
+    for sock in held:
+        sock.close()
+
+
 def test_a_missing_configuration_is_skipped(tmp_path: Path) -> None:
     """The old server went on with its defaults; here they cannot be had, as something serves there already."""
-    with socket.create_server(("0.0.0.0", 8088), reuse_port=False), socket.create_server(("127.0.0.1", 10010)):
+    with taken("0.0.0.0", 8088), taken("127.0.0.1", 10010):
         done = subprocess.run(
             [sys.executable, *PROGRAM, str(tmp_path / "no.conf")],
             capture_output=True,

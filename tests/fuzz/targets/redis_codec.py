@@ -28,7 +28,7 @@ def check(data: bytes) -> None:
     for unpack in (
         lambda: codec.unpack_body(data, {}),
         lambda: codec.unpack_member("a", data),
-        lambda: codec.unpack_announced(data),
+        lambda: codec.unpack_announced(data, lambda: None),
     ):
         try:
             unpack()
