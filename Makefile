@@ -42,7 +42,7 @@ soak: $(VENV)/.test
 
 # Rewrites what is made from the option table.
 docs: $(VENV)/.run
-	$(BIN)/python -m rplx.config
+	$(BIN)/python -m rplx.options.reading
 
 install-service:
 	conf/install-service.sh

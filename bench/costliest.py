@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, product
 
 from bench import document
-from rplx import process
+from rplx.system import process
 from tests.lines import wire as lines
 from tests.lines.wire import Conversation, Wire, http
 from tests.live import LiveServer

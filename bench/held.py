@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 
-from rplx.cli import main as rplx
+from rplx.cli.command import main as rplx
 
 WAKE_EVERY = 0.05  # seconds; less than who asks waits behind the last answer
 

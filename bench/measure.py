@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench import calm, document, multitude, redis, speed
 from bench.scale import FULL, QUICK
-from rplx import process
 from rplx.bench.session import machine
 from rplx.bench.tools import build
+from rplx.system import process
 
 EXPERIMENTS = {
     "goals": speed.goals,

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rplx import process
 from rplx.bench.report import aligned
 from rplx.bench.rounds import KEPT_MESSAGES, Result, Work, alternate, listening, ratios, sending
 from rplx.bench.servers import started_floor, started_rplx
 from rplx.bench.tools import Crowd, Senders, Tools, build
+from rplx.system import process
 
 LISTENERS, ROUNDS, SECONDS = 2_000, 5, 0.5
 ATTEMPTS = 3

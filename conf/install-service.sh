@@ -62,7 +62,7 @@ fi
 # What the configuration asks for beyond the rest: Redis needs a library. With wrong options the start says what is wrong.
 engine=$("$DESTDIR$PREFIX/bin/python" -c '
 import os, sys
-from rplx.config import load
+from rplx.options.reading import load
 print(load(sys.argv[1], os.environ, []).engine.url.partition(":")[0])' "$config") || engine=
 if [ -n "$engine" ] && [ "$engine" != memory ]; then
     "$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build[redis]"

@@ -11,7 +11,7 @@ __version__ = "1.0.0"
 
 
 def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
-    """Sends `data` to channels from any process of a site; see rplx.publishing.publish."""
-    from rplx.publishing import publish  # not before it is called: most who import rplx send nothing
+    """Sends `data` to channels from any process of a site; see rplx.hosts.publishing.publish."""
+    from rplx.hosts.publishing import publish  # not before it is called: most who import rplx send nothing
 
     return publish(ids, data, limit_to)

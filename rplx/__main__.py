@@ -1,3 +1,3 @@
-from rplx.cli import main
+from rplx.cli.command import main
 
 raise SystemExit(main())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from rplx import server
-from rplx.cli import main
-from rplx.wait_server import WaitServer
+from rplx.cli.command import main
+from rplx.serving import server
+from rplx.wait_line.server import WaitServer
 
 SWEEP = 0.1  # seconds
 

@@ -7,16 +7,16 @@ import socket
 
 import pytest
 
+from rplx.access.gate import Logins
+from rplx.access.users import Users
 from rplx.addresses import network_of
 from rplx.engine.grace import Grace
 from rplx.errors import AccessDenied, TooManyRequests
 from rplx.log import Log
-from rplx.logins import Logins
 from rplx.messages import Credentials
-from rplx.options import Config, WaitOptions
-from rplx.users import Users
-from rplx.wait_connection import CLOSED
-from rplx.wait_connections import Connections
+from rplx.options.table import Config, WaitOptions
+from rplx.wait_line.connection import CLOSED
+from rplx.wait_line.connections import Connections
 
 
 @pytest.mark.parametrize(

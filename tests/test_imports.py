@@ -1,11 +1,17 @@
-"""Who may import whom: arrows point one way. Read from the sources, so an import in a function counts too."""
+"""Who may import whom: a table of rooms, read from the sources.
+
+An import counts wherever it stands: at the top, in a function, or as a module's name in a string, which is how
+`importlib.import_module` and `sys.modules` are asked.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,202 +20,172 @@ import rplx
 
 ROOT = Path(rplx.__file__).parent
 
-# A room is a module or a package of ours. These may import of ours what stands behind them, and nothing else.
-ONLY: dict[str, set[str]] = {
+GROUND = {"errors", "messages", "log", "turns"}  # values and services that everybody may use
+# A room is a package of ours, or a module that lies flat. It may import the rooms behind it, and no others.
+ROOMS: dict[str, set[str]] = {
     "errors": set(),
-    "addresses": set(),
     "messages": set(),
-    "checks": set(),
-    "options": {"checks"},
-    "protocol": {"errors", "messages"},
-    "engine": {"addresses", "errors", "messages", "options"},
-    "system_crypt": set(),
-    "users": {"errors", "messages", "system_crypt"},
-    "standard_streams": set(),
-    "log": {"standard_streams"},
-    "toml_lines": set(),
-    "origins": set(),
-    "perl_tokens": set(),
-    "perl_values": {"perl_tokens"},
-    "perl_expressions": {"perl_tokens", "perl_values"},
-    "perl_assignments": {"perl_expressions", "perl_tokens", "perl_values"},
-    "perl_config": {"perl_assignments", "perl_tokens", "perl_values"},
-    "config_text": {"options"},
-    "config": {"errors", "checks", "options", "config_text", "toml_lines"},
-    "legacy_names": {"config", "options", "perl_config"},
     "turns": set(),
-    "visibility": {"messages", "log"},
-    "channel_sets": {"engine", "messages"},
-    "delivery": {"channel_sets", "engine", "log", "messages", "protocol", "turns", "visibility"},
-    "listings": {"engine", "messages"},
-    "shared_bodies": {"messages"},
-    "hub": {
-        "channel_sets",
-        "delivery",
-        "engine",
-        "errors",
-        "listings",
-        "log",
-        "messages",
-        "protocol",
-        "shared_bodies",
-        "turns",
-        "visibility",
-    },
-    "client": {""},  # the version
+    "log": {"system"},
+    "options": GROUND,
+    "protocol": GROUND,
+    "net": GROUND,
+    "system": GROUND | {"options"},
+    "legacy": GROUND | {"options"},
+    "access": GROUND | {"options"},
+    "engine": GROUND | {"options"},
+    "hub": GROUND | {"engine", "options", "protocol"},
+    "wait_line": GROUND | {"engine", "hub", "legacy", "net", "options", "protocol", "system", "hosts"},
+    "in_line": GROUND | {"access", "engine", "hub", "net", "options", "protocol", "system"},
+    "hosts": GROUND
+    | {"access", "client", "engine", "hub", "in_line", "options", "protocol", "serving", "system", "wait_line"},
+    "serving": GROUND | {"access", "engine", "hub", "in_line", "legacy", "options", "protocol", "system", "wait_line"},
+    "client": {""},
+    "": {"client", "hosts"},
+    "bench": {"system", "client", "options"},
+    "cli": GROUND | {"", "bench", "client", "legacy", "options", "serving", "system", "engine"},
+    "wsgi": {"hosts"},
+    "runtime": {"hosts"},
+    "gunicorn": {"hosts"},
+    "__main__": {"cli"},
 }
-WITHOUT_GEVENT = set(ONLY) - {"hub", "channel_sets", "delivery", "turns", "visibility", "log"} | {
-    "cli",
-    "cli_client",
-    "legacy",
-    "environment",
-}
-ELSEWHERE = "rplx.engine.redis"  # talks to a server, so it waits and has a clock: part of the engine, but not pure
-WIRING = {"server", "daemon", "supervisor", "runtime", "gunicorn", "middleware", "legacy", "cli", "cli_client"}
-LINES = {"wsgi", "wait_server", "in_server"}
-# These may import what they like but the rooms behind them.
-NEVER: dict[str, set[str]] = {
-    "wsgi": WIRING | LINES - {"wsgi"},
-    "wait_server": WIRING | LINES - {"wait_server"},
-    "in_server": WIRING | LINES - {"in_server"},
-    "pages": WIRING | LINES | {"hub"},
-    "engines": WIRING | LINES | {"hub"},
-    "process": WIRING | LINES | {"hub"},
-    "cli_client": (WIRING | LINES | {"hub", "engine", "engines"}) - {"cli_client"},
-}
+FLOORS_MAX = 30  # modules in the longest chain of imports
+
+# Rooms without gevent: the command line and the clients do not wait for it to be loaded.
+WITHOUT_GEVENT = {"errors", "messages", "options", "protocol", "legacy", "client", "cli"}
+# Rooms that get what they know as arguments: neither a clock nor a socket.
+PURE = {"errors", "messages", "protocol", "engine"}
+NOT_PURE = ("rplx.engine.redis", "rplx.engine.factory")  # these talk to a server
+IMPURE = {"time", "datetime", "socket", "select", "threading", "os", "random", "uuid"}
+
+
+LOGGERS = {"rplx", "rplx.client"}  # names of loggers of the standard library, no imports
+
+
+def name_of(path: Path) -> str:
+    """`rplx/engine/history.py` -> `rplx.engine.history`, `rplx/engine/__init__.py` -> `rplx.engine`."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
 def room_of(module: str) -> str:
-    """The room of a dotted module name: `rplx.engine.history` -> `engine`, `rplx` -> ``."""
+    """`rplx.engine.history` -> `engine`, `rplx` -> ``."""
     return module.split(".")[1] if "." in module else ""
 
 
-def sources() -> dict[str, Path]:
-    """Dotted names of all our modules, and their files."""
-    found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-SOURCES = sources()
-
-
-def imports(module: str) -> set[str]:
-    """The modules that a module imports, anywhere in it; `from rplx import log` is `rplx.log`."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(SOURCES[module].read_text())):
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The names of all modules that a source imports, in any of the forms; `from rplx import log` is `rplx.log`."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} imports relatively"
+            assert node.level == 0, "relative imports are not used"
             assert node.module is not None
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in SOURCES else node.module)
-    return found
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from [name if name in SOURCES else node.module for name in inner]
+        elif isinstance(node, ast.Constant) and node.value in SOURCES and node.value not in LOGGERS:
+            yield str(node.value)
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """All modules, ours and others', that a module of ours imports."""
+    return frozenset(imported(ast.parse(SOURCES[module].read_text()))) - {module}
 
 
 def ours(module: str) -> set[str]:
-    """The rooms that a module imports from, beside its own."""
-    rooms = {room_of(name) for name in imports(module) if name.split(".")[0] == "rplx"}
-    return rooms - {room_of(module)}
+    """Those of our modules that a module imports."""
+    return {name for name in imports(module) if name in SOURCES}
 
 
-def at_start(module: str) -> set[str]:
-    """Those of our modules that a module imports as it is loaded: not inside functions or `if TYPE_CHECKING`."""
-    found: set[str] = set()
-    for node in ast.parse(SOURCES[module].read_text()).body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = {f"{node.module}.{alias.name}" for alias in node.names} & SOURCES.keys()
-            found |= inner or {node.module}
-    return found & SOURCES.keys()
-
-
-def in_rooms(rooms: Iterable[str]) -> list[str]:
-    """The pure modules of these rooms."""
-    return [module for module in SOURCES if room_of(module) in rooms and not module.startswith(ELSEWHERE)]
+def wrong_arrows(module: str, found: set[str]) -> set[str]:
+    """Those of `found` that lie in rooms which the module's own room may not import."""
+    own = room_of(module)
+    return {name for name in found if room_of(name) not in ROOMS[own] | {own}}
 
 
 def packages(module: str) -> set[str]:
     return {name.split(".")[0] for name in imports(module)}
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if room_of(module) in ONLY])
-def test_may_import_only(module: str) -> None:
-    assert ours(module) <= ONLY[room_of(module)]
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_room_imports_what_the_table_says(module: str) -> None:
+    assert not wrong_arrows(module, ours(module))
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if room_of(module) in NEVER])
-def test_never_imports(module: str) -> None:
-    assert not ours(module) & NEVER[room_of(module)]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from rplx.serving.server import Server",
+        "import rplx.serving.server",
+        "from rplx.serving import server",
+        "def late():\n    from rplx.serving.server import Server",
+        "def late():\n    import importlib\n    return importlib.import_module('rplx.serving.server')",
+        "import sys\nfound = sys.modules.get('rplx.serving.server')",
+        "if TYPE_CHECKING:\n    from rplx.serving.server import Server",
+    ],
+)
+def test_an_import_in_the_wrong_place_is_seen_in_each_form(text: str) -> None:
+    found = set(imported(ast.parse(text))) & SOURCES.keys()
+    assert wrong_arrows("rplx.hub.hub", found) == {"rplx.serving.server"}
 
 
-def test_every_room_named_here_exists() -> None:
-    assert {*ONLY, *NEVER} <= {room_of(module) for module in SOURCES}
+def test_the_table_names_the_rooms_that_there_are() -> None:
+    assert ROOMS.keys() == {room_of(module) for module in SOURCES}
 
 
-@pytest.mark.parametrize("module", in_rooms(WITHOUT_GEVENT))
+def test_the_table_names_no_arrow_that_is_not_there() -> None:
+    used: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for module in SOURCES:
+        used[room_of(module)] |= {room_of(name) for name in ours(module)}
+    unused = {room: rooms - used[room] - GROUND for room, rooms in ROOMS.items()}
+    assert {room: rooms for room, rooms in unused.items() if rooms} == {}
+
+
+def test_the_table_has_no_circle() -> None:
+    order = TopologicalSorter({room: rooms - {room} for room, rooms in ROOMS.items()})
+    order.prepare()
+
+
+def test_modules_make_no_circle() -> None:
+    try:
+        TopologicalSorter({module: ours(module) for module in SOURCES}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_house_has_few_floors() -> None:
+    @cache
+    def floor(module: str) -> int:
+        return 1 + max([floor(name) for name in ours(module)], default=0)
+
+    assert max(map(floor, SOURCES)) <= FLOORS_MAX
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if room_of(module) in WITHOUT_GEVENT])
 def test_has_no_gevent(module: str) -> None:
     assert not packages(module) & {"gevent", "greenlet"}
 
 
-@pytest.mark.parametrize("module", in_rooms(("protocol", "engine", "messages", "errors")))
+@pytest.mark.parametrize(
+    "module",
+    [module for module in SOURCES if room_of(module) in PURE and not module.startswith(NOT_PURE)],
+)
 def test_pure_rooms_read_no_clock_and_no_socket(module: str) -> None:
-    assert not packages(module) & {"time", "datetime", "socket", "select", "threading", "os", "random", "uuid"}
+    assert not packages(module) & (IMPURE | {"gevent", "greenlet"})
 
 
-@pytest.mark.parametrize("module", in_rooms(("client",)))
+@pytest.mark.parametrize("module", [module for module in SOURCES if room_of(module) == "client"])
 def test_the_client_needs_the_standard_library_alone(module: str) -> None:
     assert packages(module) <= set(sys.stdlib_module_names) | {"rplx"}
 
 
-def test_nobody_imports_the_command() -> None:
-    assert [module for module in SOURCES if "cli" in ours(module)] == ["rplx.__main__"]
-
-
-def test_no_circle_as_modules_load() -> None:
-    """An import inside a function may point to what is loaded later; loading itself makes no circle."""
-    loading = {module: at_start(module) for module in SOURCES}
-    done: set[str] = set()
-
-    def reach(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join((*path, module))
-        if module in done:
-            return
-        for name in loading[module]:
-            reach(name, (*path, module))
-        done.add(module)
-
-    for module in SOURCES:
-        reach(module, ())
-
-
-@pytest.mark.parametrize("module", ["rplx", "rplx.client", "rplx.cli", "rplx.config"])
+@pytest.mark.parametrize("module", ["rplx", "rplx.client", "rplx.cli.command", "rplx.options.reading"])
 def test_what_is_loaded_by(module: str) -> None:
     """As Python tells it, not the source: neither the command line nor a client waits for gevent to be loaded."""
     code = f"import sys, {module}; print(sorted(set(sys.modules) & {{'gevent', 'greenlet', 'redis', 'passlib'}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_what_a_supervisor_loads_makes_no_loop() -> None:
-    """Its children could not share one."""
-    code = "import importlib; from rplx import daemon; [importlib.import_module(name) for name in daemon.BEFORE_FORKS]"
-    asked = "from gevent._hub_local import get_hub_if_exists; print(get_hub_if_exists())"
-    done = subprocess.run([sys.executable, "-c", f"{code}; {asked}"], capture_output=True, text=True, check=True)
-    assert done.stdout == "None\n"
-
-
-def test_all_is_loaded_before_anybody_can_connect() -> None:
-    """The line in the log is written when the socket is bound."""
-    code = (
-        "import sys; from rplx import daemon, process; from rplx.options import Config\n"
-        "def bind(*_, **__): print('rplx.server' in sys.modules); raise SystemExit\n"
-        "daemon.bind = bind; daemon.serve(Config)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "True"

@@ -15,8 +15,8 @@ import time
 from bench import document
 from bench.soak import steady
 from bench.soak.scenarios import SCENARIOS, Count
-from rplx import process
 from rplx.bench.report import number
+from rplx.system import process
 
 PAGE = document.ROOT / "docs" / "reliability.md"
 SECTION = "soak"

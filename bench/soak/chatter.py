@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.soak.clients import BackEnd
 from bench.soak.crowd import Crowd, http
-from rplx.options import WaitOptions
+from rplx.options.table import WaitOptions
 from tests.live import LiveServer
 
 EXTRA_MAX = WaitOptions().extra_max

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bench.soak.clients import BackEnd, eventually
 from bench.soak.crowd import Crowd, http
 from bench.soak.vitals import command, connections
-from rplx import process
+from rplx.system import process
 from tests.live import LiveServer
 
 # Of RFC 2544's addresses for tests of network devices; four for each process, so that two may run at once.
@@ -31,10 +31,10 @@ SHORT = (
     "-c",
     """
 import socket, sys
-from rplx import process
+from rplx.system import process
 process.KEEPALIVE = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2))
 process.USER_TIMEOUT = 2000
-from rplx.cli import main
+from rplx.cli.command import main
 sys.exit(main())
 """,
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench.soak.clients import BackEnd, connect
 from bench.soak.crowd import Crowd, http, is_answer, is_parked
 from bench.soak.vitals import cpu_seconds
-from rplx.acceptor import RESERVE
+from rplx.net.accepting import RESERVE
 from tests.live import LiveServer
 
 CPU_MAX = 0.05  # of a core while accepting is paused and nobody is served

@@ -15,7 +15,7 @@ import gevent
 
 from bench.soak.clients import FORMS, Address, BackEnd, Dropped, Listener, connect, eventually
 from rplx.bench.servers import started_rplx
-from rplx.checks import parse_address
+from rplx.options.checks import parse_address
 
 LISTENERS = 300
 CHANNELS = 40  # that are sent to: bounded, so that history is full when the warm-up ends

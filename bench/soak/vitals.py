@@ -20,7 +20,7 @@ _CENSUS = """
 import gc, signal, sys
 import gevent
 from greenlet import greenlet
-from rplx.cli import main
+from rplx.cli.command import main
 
 def census():
     gc.unfreeze()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from rplx.checks import parse_address
-from rplx.cli_client import UsageError
+from rplx.cli.client import UsageError
 from rplx.errors import RplxError
+from rplx.options.checks import parse_address
 
 TIMEOUT = 5.0  # seconds for one answer
 

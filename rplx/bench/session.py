@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from rplx import process
 from rplx.bench import probe, report, rounds
 from rplx.bench.servers import Target, started_floor, started_rplx
 from rplx.bench.tools import Crowd, Senders, Tools, build
+from rplx.system import process
 
 PUBLISHERS = 4  # that each open a connection for every send
 WINDOW = 64  # sends under way on a pipelined connection

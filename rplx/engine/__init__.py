@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rplx.messages import Due, Event, Message, Send
-from rplx.options import HistoryOptions, PresenceOptions
+from rplx.options.table import HistoryOptions, PresenceOptions
 
 Announce = Callable[[Message], None]
 """Called with each message once it is stored, in the order in which they were stored."""

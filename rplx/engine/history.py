@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from rplx.messages import Message
 
-# Bytes of memory, measured with a million of each (tests/test_memory.py measures again).
+# Bytes of memory, measured with a million of each (tests/engine/test_history_memory.py measures again).
 OVERHEAD = 800  # what a kept message costs beside its text
 CHANNEL_OVERHEAD = 400  # what a channel costs beside its messages
 LIMITER_OVERHEAD = 110  # what a limiter of a message costs beside its name

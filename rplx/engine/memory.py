@@ -15,7 +15,7 @@ from rplx.engine.presence import EventLog, Presence
 from rplx.engine.selection import Stream, collect
 from rplx.errors import InsufficientStorage
 from rplx.messages import Due, Event, Message, Send, cursor_value
-from rplx.options import HistoryOptions, PresenceOptions
+from rplx.options.table import HistoryOptions, PresenceOptions
 
 identity = id  # the built-in; below, `id` is a channel's
 STEPS = 200  # channels between two rests

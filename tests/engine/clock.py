@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rplx.engine.memory import MemoryEngine
 from rplx.messages import Identifiers, Message, Send
-from rplx.options import HistoryOptions, PresenceOptions
+from rplx.options.table import HistoryOptions, PresenceOptions
 
 START = 1_795_346_940.5
 

@@ -12,7 +12,7 @@ from rplx.engine.memory import MemoryEngine
 from rplx.engine.redis import RedisEngine
 from rplx.log import INFO, Log
 from rplx.messages import Identifiers, Message, Send
-from rplx.options import Config, replace
+from rplx.options.table import Config, replace
 from tests import waiting
 
 # A cluster, or a Redis that comes back, may take longer than a server of ours.

@@ -9,7 +9,7 @@ import pytest
 from rplx.engine.history import CHANNEL_OVERHEAD, LIMITER_OVERHEAD, OVERHEAD, ChannelHistory
 from rplx.errors import InsufficientStorage
 from rplx.messages import Message
-from rplx.options import HistoryOptions
+from rplx.options.table import HistoryOptions
 from tests.engine.clock import Clock, Engine
 
 

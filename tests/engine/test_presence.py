@@ -8,7 +8,7 @@ from rplx.engine.grace import Grace
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import EventLog
 from rplx.messages import Event
-from rplx.options import PresenceOptions
+from rplx.options.table import PresenceOptions
 from tests.engine.clock import Clock, Engine
 
 

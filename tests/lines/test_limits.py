@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rplx.engine.history import CHANNEL_OVERHEAD, OVERHEAD
-from rplx.options import OPTIONS as TABLE
+from rplx.options.table import OPTIONS as TABLE
 from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http, settings
 from tests.live import LiveServer
 from tests.waiting import eventually
@@ -278,7 +278,7 @@ class TestStorage:
             assert wire.on_in(http("POST /?identifier=6:a HTTP/1.1\nHost: h", b"1")).answer()[1] == b"a 6\n"
 
     def test_bytes(self) -> None:
-        """What a channel and a message cost beside the text is counted too (tests/test_memory.py)."""
+        """What a channel and a message cost beside the text is counted too (tests/engine/test_history_memory.py)."""
         with LiveServer("--set", f"history.max_bytes={CHANNEL_OVERHEAD + OVERHEAD + 100}") as server:
             wire = Wire(server)
             sender = wire.on_in(http("POST /?identifier=5:a HTTP/1.1\nHost: h", b"1" * 101))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1
 
-from rplx import system_crypt
+from rplx.access import system_crypt
 from tests.lines.wire import Wire, blocks, http, settings
 from tests.live import LiveServer
 from tests.waiting import eventually

@@ -8,12 +8,12 @@ import re
 import shutil
 from pathlib import Path
 
+from tests.hosts.http import Client, ask, get, online, send
 from tests.pages.blocks import Page
 from tests.pages.inside import CURSOR
 from tests.pages.newcomer import Newcomer, until
 from tests.pages.surroundings import HAS_BROWSER, HAS_NODE, NGINX, nginx, open_page
 from tests.redis_server import free_port
-from tests.wsgi.http import Client, ask, get, online, send
 
 HAS_PHP = bool(shutil.which("php")) or bool(os.environ.get("CI"))
 HAS_COMPOSER = bool(shutil.which("composer")) or bool(os.environ.get("CI"))

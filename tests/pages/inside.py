@@ -7,11 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.hosts.http import ask, get, messages, online
 from tests.pages.blocks import ROOT, Page
 from tests.pages.newcomer import Newcomer, until
 from tests.pages.surroundings import CHROMIUM, HAS_BROWSER, NGINX, nginx
 from tests.redis_server import AVAILABLE, RedisServer, free_port
-from tests.wsgi.http import ask, get, messages, online
 
 CURSOR = re.compile(r"\d+\.\d+")
 HEARD = "&position=1"

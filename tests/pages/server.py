@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 
+from tests.hosts.http import Client, ask, get, messages, online, send
 from tests.pages.blocks import Page
 from tests.pages.inside import polls
 from tests.pages.newcomer import Newcomer, until
 from tests.pages.surroundings import HAPROXY, HAS_BROWSER, NGINX, haproxy, nginx, open_page
 from tests.redis_server import AVAILABLE, RedisServer, free_port
-from tests.wsgi.http import Client, ask, get, messages, online, send
 
 
 def readme(page: Page, newcomer: Newcomer) -> None:

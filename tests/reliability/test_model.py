@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rplx.engine.cursors import STEP
 from rplx.engine.memory import MemoryEngine
 from rplx.errors import InsufficientStorage
-from rplx.hub import Hub, Listener
+from rplx.hub.hub import Hub, Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
-from rplx.options import HistoryOptions, PresenceOptions
+from rplx.options.table import HistoryOptions, PresenceOptions
 from tests.engine.clock import Clock
 from tests.reliability.model import Block, Model, Told, block, in_order
 

@@ -22,7 +22,7 @@ from rplx.engine.redis.link import Call
 from rplx.engine.redis.names import Names
 from rplx.errors import Refusal, Unavailable
 from rplx.messages import Event as PresenceEvent
-from rplx.options import PresenceOptions
+from rplx.options.table import PresenceOptions
 
 TAG = "presence"  # all of it lives in one slot
 PROCESS_TIMEOUT = 15.0  # seconds without a sign of life after which a process's listeners are taken out

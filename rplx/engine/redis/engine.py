@@ -26,7 +26,7 @@ from rplx.engine.redis.servers import ClusterServers, servers
 from rplx.engine.redis.wire import LOST, RedisError
 from rplx.errors import Refusal, Unavailable
 from rplx.messages import Due, Event, Message, Send
-from rplx.options import Config, HistoryOptions, PresenceOptions
+from rplx.options.table import Config, HistoryOptions, PresenceOptions
 
 CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
 START_TIMEOUT = 1.0  # seconds that `start` waits for Redis

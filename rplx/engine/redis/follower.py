@@ -25,7 +25,7 @@ from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.subscriber import Subscriber
 from rplx.engine.selection import Stream, collect
 from rplx.messages import Due, Message, cursor_value
-from rplx.options import HistoryOptions
+from rplx.options.table import HistoryOptions
 
 UNFOLLOW_AFTER = 30.0  # seconds that a channel without listeners is still followed
 LOOK_TIMEOUT = 1.5  # seconds that a poll may wait for Redis; later it waits as one for which nothing is due yet

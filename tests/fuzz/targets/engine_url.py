@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rplx.checks import engine_url
 from rplx.engine.redis import address, wire
 from rplx.errors import ConfigError
+from rplx.options.checks import engine_url
 from tests.fuzz.inputs import plain, repeated
 
 SIZE = 4096

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rplx import config, legacy
 from rplx.errors import ConfigError
-from rplx.perl_config import parse
+from rplx.legacy import old_config
+from rplx.legacy.perl.config import parse
+from rplx.options import reading
 from tests.fuzz.inputs import plain, repeated
 
 SIZE = 2048
@@ -57,13 +58,13 @@ def check(data: bytes) -> None:
     assert all(1 <= line <= lines for line, _ in read.problems)
     path = write(data)
     try:
-        values, _ = legacy.read_old_config(path)
-        old = legacy.to_config(values)
-        migrated = legacy.migrate_config(path)
+        values, _ = old_config.read_old_config(path)
+        old = old_config.to_config(values)
+        migrated = old_config.migrate_config(path)
     except ConfigError:
         return
     try:
-        new = config.load(write(migrated.encode(errors="surrogateescape")), {}, [])
+        new = reading.load(write(migrated.encode(errors="surrogateescape")), {}, [])
     except ConfigError as error:
         # Two options may be wrong together; the old server did not look, so its file is taken.
         if all("must differ" in problem for problem in error.problems):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rplx import config
-from rplx.config_text import render_example
 from rplx.errors import ConfigError
+from rplx.options import reading
+from rplx.options.writing import render_example
 from tests.fuzz.inputs import plain, repeated
 from tests.fuzz.targets.perl_config import write
 
@@ -42,7 +42,7 @@ def check(data: bytes) -> None:
     name, _, text = flag.decode(errors="replace").partition("=")
     problems = None
     try:
-        config.load(write(rest if zero else data), {}, [(name, text)] if zero else [])
+        reading.load(write(rest if zero else data), {}, [(name, text)] if zero else [])
     except ConfigError as error:
         problems = error.problems
     assert problems is None or problems

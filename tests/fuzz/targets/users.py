@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rplx.users import LOGIN, Users
+from rplx.access.users import LOGIN, Users
 from tests.fuzz.inputs import plain, repeated
 
 SIZE = 2048

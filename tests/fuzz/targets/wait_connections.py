@@ -12,13 +12,13 @@ from functools import cache
 import gevent
 
 from rplx.engine.memory import MemoryEngine
-from rplx.hub import Hub
+from rplx.hub.hub import Hub
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
-from rplx.options import Config
+from rplx.options.table import Config
 from rplx.protocol.identifiers import IdentifierParser
-from rplx.wait_server import WaitServer
-from rplx.wsgi import Application
+from rplx.wait_line.application import Application
+from rplx.wait_line.server import WaitServer
 from tests.fuzz.inputs import plain, repeated
 from tests.lines.wire import blocks
 

@@ -1,0 +1,1 @@
+"""The command `rplx`, and the old one."""

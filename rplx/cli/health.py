@@ -1,0 +1,63 @@
+"""Whether a server answers: what a container's health check asks. Imports no gevent."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from urllib.parse import quote
+
+from rplx.errors import Unhealthy
+from rplx.options.checks import parse_address
+from rplx.options.environment import EVERYWHERE
+from rplx.options.table import OPTIONS, Config
+
+TIMEOUT = 4.0  # seconds for both answers
+STEP = 0.1  # seconds between two looks while it is waited for
+
+
+def wait(config: Config, seconds: float) -> str:
+    """As `check`, again and again for so many seconds until it is well. Errors: Unhealthy, as it was last."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return check(config)
+        except Unhealthy:
+            if time.monotonic() + STEP > end:
+                raise
+        time.sleep(STEP)
+
+
+def check(config: Config) -> str:
+    """One line that says it is well. Errors: Unhealthy.
+
+    The first address of WAIT is asked for the script. Where history is in Redis, IN is asked as well, for the position
+    of WATCH: it says 503 while Redis is away, and the question leaves no trace, as a poll would in ONLINE.
+    """
+    end = time.monotonic() + TIMEOUT
+    path = f"/?{quote(config.pages.identifier)}={quote(config.pages.script_id)}"
+    where = _ask(config.wait.listen[0], "wait.listen", end, "GET", path)
+    if config.engine.url != OPTIONS["engine.url"].default:
+        _ask(config.in_.listen[0], "in.listen", end, "POST", "/", b"WATCH\n")
+    return f"{where} answers"
+
+
+def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> str:
+    """Gives HOST:PORT. An answer 4xx is well, too: IN may want a login. Errors: Unhealthy."""
+    host, port = parse_address(address)
+    host = EVERYWHERE.get(host, host)
+    connection = http.client.HTTPConnection(host, port, timeout=max(end - time.monotonic(), STEP))
+    try:
+        connection.putrequest(method, path, skip_host=body is not None)  # in.hosts may not have this one
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace").strip() if answer.status >= 500 else ""
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or error or type(error).__name__
+        raise Unhealthy(f"{host}:{port}: {why} (is the server running there? --set {option})") from None
+    finally:
+        connection.close()
+    if answer.status >= 500:
+        raise Unhealthy(f"{host}:{port}: answered {answer.status}: {text}")
+    return f"{host}:{port}"

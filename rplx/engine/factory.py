@@ -1,0 +1,59 @@
+"""Makes the engine that a configuration names. The one place that knows which engines there are."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+
+from rplx.engine import Engine
+from rplx.engine.memory import MemoryEngine
+from rplx.errors import ConfigError
+from rplx.log import Log
+from rplx.options.table import Config
+
+MEMORY_URL = "memory:"
+
+
+def is_shared(config: Config) -> bool:
+    """Whether history and presence live where several processes see them."""
+    return config.engine.url != MEMORY_URL
+
+
+def check_installed(config: Config) -> None:
+    """Errors: ConfigError if the library that `engine.url` needs is not installed. Does not load it."""
+    if is_shared(config) and importlib.util.find_spec("redis") is None:
+        more = "the Redis engine needs a library more: pip install 'rplx[redis]'"
+        raise ConfigError([f"engine.url: {more}; for the installed service run conf/install-service.sh again"])
+
+
+def check_engine(config: Config) -> None:
+    """Errors: ConfigError, as check_installed, or if the URL is none of that library's."""
+    check_installed(config)
+    if not is_shared(config):
+        return
+    from rplx.engine.redis.address import parse
+
+    parse(config.engine.url)
+
+
+def make_engine(config: Config, log: Log) -> Engine:
+    """The engine of `engine.url`, started; `log` is told when it is away. Errors: ConfigError, as check_engine."""
+    if not is_shared(config):
+        return MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
+    check_engine(config)
+    from rplx.engine.redis import RedisEngine
+
+    engine = RedisEngine(config, log=log)
+    engine.start()
+    return engine
+
+
+def sweep(engine: Engine, config: Config, log: Log) -> None:
+    """What time has brought, and its log lines (protocol page, part 4)."""
+    offline, cleaned = engine.sweep()
+    if log.connections:
+        for id in offline:
+            log.message(f"[{id}] is now offline")
+        after = f"{config.history.expire_after:g}"
+        for id in cleaned:
+            log.message(f"[{id}] cleaned, because no data is pushed within last {after} seconds")

@@ -1,0 +1,1 @@
+"""Both lines inside other servers."""

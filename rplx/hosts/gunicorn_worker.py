@@ -1,0 +1,206 @@
+"""Hooks and settings for gunicorn: `gunicorn -c python:rplx.gunicorn rplx.wsgi:application`.
+
+They bind the IN line in the master, serve it in each worker, and end waiting polls when a worker stops. Settings are
+what suits connections that wait; the command line goes before them. A configuration file of your own begins with
+`from rplx.gunicorn import *`; hooks that it defines run beside ours of the same names.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from rplx.engine.factory import check_engine, check_installed, is_shared
+from rplx.errors import ConfigError
+from rplx.options.environment import configuration
+from rplx.options.table import Config
+from rplx.system import process, standard_streams
+
+__all__ = (  # noqa: RUF022 - in the order in which gunicorn reads them: worker_class sees to the hooks behind it
+    "worker_class",
+    "keepalive",
+    "limit_request_line",
+    "nworkers_changed",
+    "on_exit",
+    "on_starting",
+    "post_worker_init",
+    "pre_exec",
+    "worker_connections",
+    "worker_exit",
+    "worker_int",
+)
+
+worker_connections = 10_000  # polls and other connections that a worker holds; gunicorn's own default is 1000
+keepalive = 10  # seconds that a kept connection may idle between two polls, and hold up a worker's end; default 2
+limit_request_line = 8190  # bytes: a poll of many channels, the most that gunicorn can be set to
+
+PARTLY = (
+    "your gunicorn configuration replaces some of rplx.gunicorn's hooks: let worker_class be rplx.gunicorn's, which"
+    " has both run, or call rplx.gunicorn's hook of the same name in yours"
+)
+LOOK_EVERY = 0.2  # seconds between two looks at whether the worker is to end
+GRACE = 1.0  # seconds of gunicorn's graceful_timeout that are left for the last answers to go out
+SOCKETS_VARIABLE = "GUNICORN_RPLX_IN"  # descriptors of the IN line that a new master takes over (SIGUSR2)
+
+_AT_THE_END = ("on_exit", "worker_exit", "worker_int")
+_HOOKS = ("nworkers_changed", "on_starting", "post_worker_init", "pre_exec", *_AT_THE_END)
+
+_sockets: list[Any] = []
+
+
+def worker_class() -> str:
+    """gunicorn asks for it while it reads this configuration. Errors: SystemExit, if such a worker cannot be loaded."""
+    try:
+        importlib.import_module("gunicorn.workers.ggevent")  # as gunicorn itself is about to
+    except ImportError as error:
+        raise SystemExit(f"rplx: gunicorn's gevent workers need more: pip install 'rplx[gunicorn]' ({error})") from None
+    for module in list(sys.modules.values()):
+        if vars(module).get("worker_class") is worker_class and module.__name__ != __name__:
+            _join_hooks(module)
+    return "gevent"
+
+
+def _join_hooks(module: ModuleType) -> None:
+    """Has a configuration's own hooks run beside ours of the same names, which they would replace without a word."""
+    for name in _HOOKS:
+        theirs = vars(module).get(name)
+        if callable(theirs) and theirs is not globals()[name] and not hasattr(theirs, "with_rplx"):
+            setattr(module, name, _both(globals()[name], theirs, ours_last=name in _AT_THE_END))
+
+
+def _both(ours: Callable[..., None], theirs: Callable[..., None], *, ours_last: bool) -> Callable[..., None]:
+    """Both hooks as one: ours come first, and last where something ends."""
+
+    @functools.wraps(theirs)  # with their signature, which gunicorn looks at
+    def both(*arguments: Any) -> None:
+        for hook in (theirs, ours) if ours_last else (ours, theirs):
+            hook(*arguments)
+
+    both.with_rplx = True  # type: ignore[attr-defined]
+    return both
+
+
+def are_whole(config: Any) -> bool:
+    """Whether gunicorn's configuration has all of our hooks or none: a part of them would leave out the IN line."""
+    ours = [getattr(config, name) is globals()[name] or hasattr(getattr(config, name), "with_rplx") for name in _HOOKS]
+    return all(ours) or not any(ours)
+
+
+def on_starting(server: Any) -> None:
+    """In the master: checks the options and binds the IN line. Errors: RuntimeError, which gunicorn prints and ends."""
+    if _sockets:
+        return  # a hook of the configuration's own has called this one already
+    standard_streams.fill()
+    try:
+        config = configuration()
+        if "gevent" not in server.cfg.worker_class_str:
+            raise ConfigError(
+                [f"rplx needs gunicorn -k gevent: a {server.cfg.worker_class_str} worker cannot hold many polls"]
+            )
+        check_workers(server.cfg.workers, config)
+        check_installed(config)  # its URL is checked in the workers: here the library would load ssl before gevent does
+        inherited = os.environ.pop(SOCKETS_VARIABLE, "")
+        if inherited:
+            _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]
+        else:
+            _sockets[:] = process.listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+    except ConfigError as error:
+        raise RuntimeError(str(error)) from None
+    process.raise_descriptor_limit()
+    for sock in _sockets:
+        sock.set_inheritable(False)
+        server.log.info("IN: listening %s", process.show_address(sock))
+
+
+def check_workers(count: int, config: Config) -> None:
+    """Errors: ConfigError if so many workers could not share their messages."""
+    if count > 1 and not is_shared(config):
+        raise ConfigError(
+            [
+                f"{count} workers would each keep messages of their own, as engine.url is memory:;"
+                " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"
+            ]
+        )
+
+
+def check_start() -> None:
+    """Where gunicorn loads the application, also without the hooks: ends it with a text if the options are wrong."""
+    worker: Any = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if not hasattr(worker, "cfg"):
+        return
+    try:
+        config = configuration()
+        check_workers(worker.cfg.workers, config)
+        check_engine(config)
+        if not are_whole(worker.cfg):
+            raise ConfigError([PARTLY])
+    except ConfigError as error:
+        # The one that gunicorn prints without a traceback, and does not start the worker again for.
+        raise importlib.import_module("gunicorn.errors").AppImportError(f"rplx: {error}") from None
+
+
+def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
+    """In the master: SIGTTIN asks for one worker more, which memory cannot serve."""
+    if _sockets and old_value and new_value > max(1, old_value) and not is_shared(configuration()):
+        server.log.error("rplx: more than one worker needs RPLX_ENGINE_URL=redis://HOST:PORT/0; there stays one")
+        server.num_workers = 1
+
+
+def pre_exec(server: Any) -> None:
+    """In what becomes the new master (SIGUSR2): the IN line's sockets go along."""
+    for sock in _sockets:
+        sock.set_inheritable(True)
+    server.cfg.env_orig[SOCKETS_VARIABLE] = ",".join([str(sock.fileno()) for sock in _sockets])
+
+
+def on_exit(server: Any) -> None:
+    """In the master: nobody sends any more."""
+    while _sockets:
+        _sockets.pop().close()
+
+
+def post_worker_init(worker: Any) -> None:
+    """In the worker, once gevent is in place: serves the IN line, and sees to the polls when the worker is to end."""
+    import gevent
+
+    from rplx.hosts import runtime
+
+    serving = runtime.serve()
+    if serving.has_in:
+        return  # as in on_starting
+    serving.start_in(_sockets)
+    gevent.spawn(end_with, worker, serving)
+
+
+def end_with(worker: Any, serving: Any) -> None:
+    """Ends the polls when the worker is asked to end gently: gunicorn calls no hook then, and waits for connections."""
+    import gevent
+
+    while worker.alive:
+        gevent.sleep(LOOK_EVERY)
+    serving.end_polls(max(0.0, min(serving.config.server.drain, worker.cfg.graceful_timeout - GRACE)))
+
+
+def worker_int(worker: Any) -> None:
+    """In the worker that has to end at once: polls get their empty answer."""
+    from rplx.hosts import runtime
+
+    serving = runtime.current()
+    if serving is not None:
+        serving.end_polls(0)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """In the worker, when nothing is served any more. gunicorn calls it in the master too, where nothing is."""
+    from rplx.hosts import runtime
+
+    serving = runtime.current()
+    if serving is not None:
+        serving.stop(GRACE)

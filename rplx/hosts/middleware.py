@@ -1,0 +1,122 @@
+"""The WAIT line inside other applications and servers; `rplx.wsgi` offers both names."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from rplx.engine.factory import is_shared
+from rplx.errors import ConfigError, Refusal, Unavailable
+from rplx.hosts import gunicorn_worker, runtime
+from rplx.hosts.waiting_room import WaitingRoom, check_server
+from rplx.log import Log
+from rplx.options.environment import configuration
+from rplx.options.table import Config
+from rplx.wait_line.application import Application, refuse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+Environ = dict[str, Any]
+WsgiApplication = Callable[[Environ, Any], Iterable[bytes]]
+
+PATHS_MAX = 16  # paths of middlewares in one process whose pages are kept ready where polls cannot wait
+
+
+def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The WAIT line as a WSGI application: `gunicorn -k gevent rplx.wsgi:application`.
+
+    Options come from RPLX_CONFIG and RPLX_SECTION_NAME variables, which are read at the first call.
+    """
+    return _answer("/", environ, start_response)
+
+
+class RealplexorMiddleware:
+    """Puts the WAIT line into a WSGI application: requests at and below `path` are polls, all others go to it.
+
+    `app`: any WSGI application. `path`: begins with "/", such as "/rpl". Options as for `application`. Once the first
+    request has come, `rplx.publish` in this process goes straight to the engine. Errors: ValueError for a wrong path,
+    TypeError if `app` is an ASGI application or none at all.
+    """
+
+    def __init__(self, app: WsgiApplication, path: str = "/rpl") -> None:
+        if not callable(app) or _is_asynchronous(app):
+            kind = "an ASGI application" if callable(app) else "no application"
+            raise TypeError(f"{app!r} is {kind}: this middleware goes around a WSGI application")
+        path = path.rstrip("/")
+        if not path.startswith("/"):
+            raise ValueError('path must begin with "/" and be more than that, such as "/rpl"')
+        self._app = app
+        self._path = path
+        self._below = path + "/"
+        self._told = False
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == self._path or path.startswith(self._below):
+            inner = dict(environ)
+            inner["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._path
+            inner["PATH_INFO"] = path[len(self._path) :]
+            return _answer(self._below, inner, start_response)
+        if runtime.current() is None and not self._told:
+            self._prepare(environ)
+        return self._app(environ, start_response)
+
+    def _prepare(self, environ: Environ) -> None:
+        """Makes the runtime, so that the application publishes straight. Its own pages work even if polls cannot."""
+        try:
+            _runtime(environ)
+        except (ConfigError, Refusal) as error:
+            self._told = True
+            print(f"rplx: polls are not served: {error}", file=environ["wsgi.errors"])
+
+
+def _is_asynchronous(app: Any) -> bool:
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
+
+
+def _answer(path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    application: Application
+    try:
+        application = _runtime(environ).application(path)
+    except ConfigError as error:
+        print(f"rplx: wrong options:\n{error}", file=environ["wsgi.errors"])
+        return refuse(Unavailable("wrong options; the server's error log says which"), environ, start_response)
+    except Refusal as error:
+        application = _pages_alone(path, error.text)
+    return application(environ, start_response)
+
+
+class _PagesAlone(Application):
+    """The WAIT line where polls cannot wait: its pages are served, so that they can say why, and polls are refused."""
+
+    def __init__(self, config: Config, why: str) -> None:
+        no_hub: Any = None  # polls alone would ask for one, and they ask for the room first
+        super().__init__(no_hub, config, Log(config.log.verbosity, config.log.connections, runtime.STDERR))
+        self._why = why
+
+    def _waiting_room(self, environ: Environ) -> WaitingRoom:
+        raise Unavailable(self._why)
+
+
+@functools.lru_cache(maxsize=PATHS_MAX)
+def _pages_alone(path: str, why: str) -> _PagesAlone:
+    """Errors: ConfigError."""
+    return _PagesAlone(runtime.at_path(configuration(), path), why)
+
+
+def _runtime(environ: Environ) -> runtime.Runtime:
+    """Errors: ConfigError, Unavailable."""
+    found = runtime.current()
+    if found is None:
+        check_server(environ, shared_engine=is_shared(configuration()))
+        found = runtime.serve()
+        worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        if hasattr(worker, "alive") and hasattr(worker, "cfg"):
+            gevent.spawn(gunicorn_worker.end_with, worker, found)  # without the hooks, so found by its signal handler
+    return found

@@ -1,0 +1,190 @@
+"""What a process under a foreign server shares: one engine, one hub, the IN line, the sweep. Made at the first poll."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from gevent import get_hub, monkey
+from gevent.lock import BoundedSemaphore
+
+from rplx.client.errors import InvalidArgument, Refused, Timeout
+from rplx.client.names import Ids, cursors_by_id, encode
+from rplx.engine.factory import make_engine, sweep
+from rplx.errors import Refusal
+from rplx.hosts.waiting_room import WaitingRoom
+from rplx.hub.hub import Hub
+from rplx.in_line.server import InServer
+from rplx.log import Log
+from rplx.messages import Identifiers, Send
+from rplx.options.environment import configuration
+from rplx.options.table import Config
+from rplx.protocol.identifiers import IdentifierParser
+from rplx.serving.server import load_hook, load_users
+from rplx.system import process, standard_streams
+from rplx.wait_line.application import Application
+
+SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
+PUBLISH_TIMEOUT = 5.0  # seconds that a thread waits for the loop's thread to take its message
+STDERR = 2  # where our log goes: a foreign server's standard output is its own
+
+_allocate_lock = monkey.get_original("_thread", "allocate_lock")
+_thread_id = monkey.get_original("_thread", "get_ident")
+
+_runtime: Runtime | None = None
+_starting = BoundedSemaphore()  # an engine may switch greenlets while it connects
+
+
+def current() -> Runtime | None:
+    """The runtime of this process, None if it serves no polls. A fork's child has none of its parent's."""
+    return _runtime if _runtime is not None and _runtime.process == os.getpid() else None
+
+
+def serve() -> Runtime:
+    """The runtime of this process, made if there is none. Errors: ConfigError, Unavailable."""
+    global _runtime
+    found = current()
+    if found is not None:
+        return found
+    with _starting:
+        found = current()
+        if found is None:
+            found = _runtime = Runtime(configuration())
+        return found
+
+
+def at_path(config: Config, path: str) -> Config:
+    """These options for the WAIT line at `path`, which the page for old clients is told unless `js.wait_uri` is set."""
+    if config.js.wait_uri != "/":
+        return config
+    return dataclasses.replace(config, js=dataclasses.replace(config.js, wait_uri=path))
+
+
+class Runtime:
+    """Joins the rooms in this process; belongs to the thread that made it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.process = os.getpid()
+        standard_streams.fill()
+        self.log = Log(config.log.verbosity, config.log.connections, STDERR)
+        self._users = load_users(config, self.log)
+        self.engine = make_engine(config, self.log)
+        self.hub = Hub(self.engine, self.log)
+        self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
+        self.log.counters = self.hub.counters
+        self.room = WaitingRoom(self.hub)
+        self._applications: dict[str, Application] = {}
+        self._in_server: InServer | None = None
+        self._loop: Any = get_hub().loop
+        self._thread = _thread_id()
+        self._sweeper = gevent.spawn(self._sweep_forever)
+
+    def application(self, path: str = "/") -> Application:
+        """The WAIT line for polls at `path`, which the page for old clients is told unless `js.wait_uri` is set."""
+        found = self._applications.get(path)
+        if found is None:
+            config = at_path(self.config, path)
+            found = self._applications[path] = Application(self.hub, config, self.log, self.room)
+        return found
+
+    # -- the IN line
+
+    @property
+    def has_in(self) -> bool:
+        """Whether the IN line is served here."""
+        return self._in_server is not None
+
+    def start_in(self, sockets: Iterable[Any] | None = None) -> list[Any]:
+        """Serves back-ends on bound and listening sockets, else on `in.listen`; gives them. Errors: ConfigError."""
+        config = self.config
+        own = sockets is None
+        listening = (
+            process.listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+            if sockets is None
+            else list(sockets)
+        )
+        parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max, "in.max_ids")
+        server = InServer(self.hub, config, parser, self._users, self.log)
+        server.start(listening)
+        self._in_server = server
+        if own:
+            for sock in listening:
+                self.log.message(f"IN: listening {process.show_address(sock)}")
+        return listening
+
+    # -- the end
+
+    def end_polls(self, seconds: float) -> None:
+        """Answers the waiting polls with an empty body, spread over `seconds`; sends are taken until `stop`."""
+        if self._in_server is not None:
+            self._in_server.draining = True
+        self.room.close(seconds)
+
+    def stop(self, seconds: float) -> None:
+        """Lets sends under way end, for `seconds` at most, and ends what runs in the background."""
+        self.end_polls(0)
+        if self._in_server is not None:
+            self._in_server.drain(seconds)
+            self._in_server.stop(seconds)
+        self._sweeper.kill()
+        self.engine.close()
+        self.log.flush()
+
+    # -- sending from inside
+
+    def publish(self, ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
+        """As rplx.publish. Errors: RealplexorError."""
+        cursors = cursors_by_id(ids)
+        if not cursors:
+            raise InvalidArgument("No identifier given")
+        limiters = cursors_by_id(limit_to) if limit_to is not None else None
+        if limiters == {}:
+            raise InvalidArgument("No identifier to limit the message to given; None means everybody")
+        body = encode(data)
+        if len(body) > self.config.in_.maxlen:
+            raise Refused(413, "Content Too Large", f"message longer than {self.config.in_.maxlen} bytes (in.maxlen)")
+        send = Send(Identifiers(cursors, limiters or {}), body)
+        try:
+            if _thread_id() == self._thread:
+                return self.hub.publish(send)
+            return self._in_loop(lambda: self.hub.publish(send))
+        except Refusal as error:
+            raise Refused(error.status, error.reason, error.text) from error
+
+    def _in_loop(self, work: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """Has `work` done in the loop's thread, which alone may touch the hub. Errors: Timeout, and those of `work`."""
+        done = _allocate_lock()
+        done.acquire()
+        results: list[dict[str, str]] = []
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                done.release()
+
+        self._loop.run_callback_threadsafe(gevent.spawn, run)
+        if not done.acquire(timeout=PUBLISH_TIMEOUT):
+            raise Timeout(f"the loop did not take the message within {PUBLISH_TIMEOUT:g} s", unknown=True)
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    # -- what time brings
+
+    def _sweep_forever(self) -> None:
+        while True:
+            gevent.sleep(SWEEP_EVERY)
+            try:
+                self.log.sweep(time.monotonic())
+                sweep(self.engine, self.config, self.log)
+            except Exception as error:  # one bad sweep must not end presence and expiry
+                self.log.error(f"{type(error).__name__} in the sweep: {error}")

@@ -1,0 +1,243 @@
+"""Polls under WSGI servers that are not ours: gunicorn's gevent workers, gevent.pywsgi and their like.
+
+Such a server gives each connection a greenlet and writes what the application yields. What it does not do is look at
+the socket while a poll waits; that is done here, so that a hang-up is noticed at once.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+from gevent import get_hub, getcurrent
+from gevent.hub import Hub as GeventHub
+from gevent.monkey import get_original
+
+from rplx.errors import Unavailable
+from rplx.hub.hub import Hub, Listener, PollTimeout
+from rplx.protocol.replies import PREFIX
+
+Headers = list[tuple[str, str]]
+StartResponse = Callable[[str, Headers], Any]
+
+_HANG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_EVENTS_AT_ONCE = 256  # hang-ups that are read from the kernel in one call
+_DRAIN_STEP = 0.01  # seconds: shorter pauses between two answers are not worth a switch
+
+_make_epoll = get_original("select", "epoll")  # gevent's monkey patching takes it away
+_thread_id = get_original("_thread", "get_ident")
+
+
+def check_server(environ: dict[str, Any], *, shared_engine: bool) -> None:
+    """Errors: Unavailable, with what to use instead, if polls cannot wait in the server that made `environ`.
+
+    `shared_engine`: history lives outside this process, so several processes may serve it.
+    """
+    if not _in_gevent():
+        raise Unavailable(
+            "a poll would hold a whole thread or process of this server, as its connections are no gevent greenlets;"
+            " use gunicorn -k gevent, gevent.pywsgi or rplx serve"
+        )
+    if environ.get("wsgi.multiprocess") and not shared_engine:
+        raise Unavailable(
+            "several processes serve polls here, and each would keep messages of its own;"
+            " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one process (gunicorn -w 1)"
+        )
+
+
+def _in_gevent() -> bool:
+    """Whether this code runs in a greenlet that gevent's loop resumes; a plain thread's first greenlet is none."""
+    greenlet = getcurrent().parent
+    while greenlet is not None:
+        if isinstance(greenlet, GeventHub):
+            return True
+        greenlet = greenlet.parent
+    return False
+
+
+class WaitingRoom:
+    """The polls that wait under a foreign server. One to a Hub; it belongs to the thread that made it."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.open = True  # once closed, polls are answered at once
+        self._loop: Any = get_hub().loop
+        self._thread = _thread_id()
+        self._waiting: dict[Any, None] = {}  # greenlets
+        self._watched: dict[int, _Watched] = {}  # by descriptor
+        # One epoll of our own under one watcher: level-triggered watchers would spin on a request sent ahead.
+        self._epoll = _make_epoll()
+        self._watcher = self._loop.io(self._epoll.fileno(), 1, ref=False)  # of itself it keeps no program running
+        self._watcher.start(self._look)
+
+    def check_thread(self) -> None:
+        """Errors: Unavailable in any other thread than the one whose loop wakes the listeners."""
+        if _thread_id() != self._thread:
+            raise Unavailable("this server runs loops in several threads; rplx needs all polls of a process in one")
+
+    def wait(self, listener: Listener, seconds: float, connection: Any, drains: bool) -> None:
+        """Waits for the listener's answer, until `seconds` are over, the client hangs up or the room is closed.
+
+        `connection` is the client's socket or None, `drains` says whether what it still sends is thrown away.
+        """
+        current = getcurrent()
+        deadline = time.monotonic() + seconds
+        fd = self._watch(connection, current, drains)
+        self._waiting[current] = None
+        try:
+            while listener.answer is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                listener.channel_set.event.wait(left)
+        except PollTimeout:
+            pass
+        finally:
+            del self._waiting[current]
+            self._unwatch(fd)
+
+    def close(self, seconds: float) -> None:
+        """Answers the waiting polls with an empty body, spread over `seconds`; later ones are not kept waiting."""
+        self.open = False
+        begin = time.monotonic()
+        waiting = list(self._waiting)
+        for number, greenlet in enumerate(waiting):
+            pause = begin + seconds * number / len(waiting) - time.monotonic()
+            if pause > _DRAIN_STEP:
+                gevent.sleep(pause)
+            self._loop.run_callback(self._end, greenlet)
+
+    def _end(self, greenlet: Any) -> None:
+        """In the loop: a greenlet that is thrown into elsewhere does not come back."""
+        if greenlet in self._waiting:
+            greenlet.throw(PollTimeout)
+
+    # -- hang-ups
+
+    def _watch(self, connection: Any, greenlet: Any, drains: bool) -> int:
+        """Begins to watch a socket; gives its descriptor, -1 if it cannot be watched."""
+        try:
+            fd: int = connection.fileno()
+            self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLET | (select.EPOLLIN if drains else 0))
+        except (AttributeError, OSError, ValueError):
+            return -1
+        self._watched[fd] = _Watched(greenlet, drains)
+        return fd
+
+    def _unwatch(self, fd: int) -> None:
+        if self._watched.pop(fd, None) is not None:
+            try:
+                self._epoll.unregister(fd)
+            except OSError:  # closed already, so no longer watched
+                pass
+
+    def _look(self) -> None:
+        for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
+            watched = self._watched.get(fd)
+            if watched is not None and (events & _HANG_UP or _ended(fd)):
+                self._end(watched.greenlet)
+
+
+class _Watched:
+    """A waiting poll's greenlet, and whether its client's bytes are thrown away."""
+
+    __slots__ = ("drains", "greenlet")
+
+    def __init__(self, greenlet: Any, drains: bool) -> None:
+        self.greenlet = greenlet
+        self.drains = drains
+
+
+def _ended(fd: int) -> bool:
+    """Reads what came, since unread bytes would turn the end into a reset; True when the client has ended."""
+    try:
+        return not os.read(fd, 65536)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+class Poll:
+    """The body of a waiting poll. An iterable with `close`, so that its listener leaves even if nobody iterates.
+
+    `kept`: one piece with its Content-Length when the time has come, else the head at once (protocol page, part 7.2).
+    """
+
+    def __init__(
+        self,
+        room: WaitingRoom,
+        listener: Listener,
+        environ: dict[str, Any],
+        headers: Headers,
+        start_response: StartResponse,
+        *,
+        kept: bool,
+        timeout: float,
+    ) -> None:
+        self._room = room
+        self._listener = listener
+        self._connection = client_socket(environ)
+        self._drains = not kept and not _has_body(environ) and not hasattr(self._connection, "cipher")
+        self._timeout = timeout
+        self._pywsgi = _is_pywsgi(environ)
+        if not kept and self._pywsgi:
+            headers = [*headers, ("Connection", "close")]  # else it keeps an HTTP/1.0 client waiting for the end
+        self._steps = self._answer(headers, start_response, kept)
+
+    def __iter__(self) -> Iterator[bytes]:
+        steps: Iterator[bytes] = self._steps
+        return steps
+
+    def close(self) -> None:
+        """The server is done with this poll."""
+        self._steps.close()
+        self._room.hub.leave(self._listener)
+
+    def _answer(self, headers: Headers, start_response: StartResponse, kept: bool) -> Any:
+        try:
+            if not kept:
+                start_response("200 OK", headers)
+                yield PREFIX
+            self._room.wait(self._listener, self._timeout, self._connection, self._drains)
+        finally:
+            self._room.hub.leave(self._listener)
+        body = self._listener.answer or b""
+        if kept:
+            body = PREFIX + body
+            if not self._room.open:
+                headers = self._close_behind(headers, start_response)
+            start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+        if body:
+            yield body
+
+    def _close_behind(self, headers: Headers, start_response: StartResponse) -> Headers:
+        """Has the server close the connection behind this answer: a kept one holds up the end of its worker."""
+        if self._pywsgi:
+            return [*headers, ("Connection", "close")]
+        force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)  # gunicorn's
+        if force_close is not None:
+            force_close()
+        return headers
+
+
+def client_socket(environ: dict[str, Any]) -> Any:
+    """The client's socket: gunicorn hands it on, gevent.pywsgi has it behind `wsgi.input`; None elsewhere."""
+    found = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
+    if found is None and _is_pywsgi(environ):
+        raw = getattr(environ["wsgi.input"].rfile, "raw", None)
+        found = getattr(raw, "_sock", None)
+    return found
+
+
+def _is_pywsgi(environ: dict[str, Any]) -> bool:
+    kind = type(environ.get("wsgi.input"))
+    return kind.__module__ == "gevent.pywsgi" and kind.__name__ == "Input"
+
+
+def _has_body(environ: dict[str, Any]) -> bool:
+    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ

@@ -1,0 +1,322 @@
+"""A message's way to the listeners that it is due to, in turns.
+
+First the sets that it is due to are found and retired, one message after the other: so none can overtake another on
+its way to a listener. Then every socket gets it, and last the greenlets are woken that have something left to do.
+Deliveries take turns in this, so that a message to few does not wait for one to many.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub
+from gevent.event import Event
+
+from rplx.engine import Engine
+from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
+from rplx.hub.visibility import Visibility, is_shown
+from rplx.log import Log
+from rplx.messages import Due, Message, cursor_value
+from rplx.protocol.json_texts import as_json
+from rplx.protocol.replies import Pairs, encode_one
+from rplx.turns import Turns
+
+SLICE = 0.008
+"""Seconds for which one message is sent before other connections have their turn."""
+
+CROWD = 500  # listeners of one message that take about so long
+STEPS = 2000  # ids of sets that are looked at before it is looked at the time
+BODIES_MAX = 256  # combinations of ids whose encoded message is kept for the next set
+
+NO_MESSAGE = Message(b"", {})
+
+
+class Sender(Protocol):
+    """Sends an answer to connections at once, without waking their greenlets first; True if they need not be woken.
+
+    `crowd`: to so many that they would keep all others waiting when they come back.
+    """
+
+    def __call__(self, listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool: ...
+
+
+class Delivery:
+    """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
+
+    __slots__ = ("_bodies", "_pairs", "_room", "_served", "_texts", "found", "listeners", "message", "sets")
+
+    def __init__(self, room: Deliveries, message: Message) -> None:
+        self._room = room
+        self.message = message
+        self.sets: deque[tuple[ChannelSet, bytes, tuple[str, ...]]] = deque()
+        self.listeners = 0  # that it has, or had
+        self.found = False  # all its sets are
+        self._served: deque[ChannelSet] = deque()
+        self._bodies: dict[tuple[str, ...], bytes] = {}
+        self._pairs = Pairs(message.cursors)
+        self._texts: dict[str, bytes] = {}  # by charset, for those whose answers have to be JSON
+
+    def add(self, channel_set: ChannelSet, matched: tuple[str, ...]) -> None:
+        """Retires a set; `matched` are the ids, sorted, by which the message is due to it: none for an empty answer."""
+        charset = channel_set.charset
+        key = ("", charset, *matched) if charset else matched
+        body = self._bodies.get(key)
+        if body is None:  # encoded once for each combination of ids
+            if len(self._bodies) >= BODIES_MAX:
+                self._bodies.clear()
+            data = self._as_json(charset) if charset else self.message.data
+            body = encode_one(data, self._pairs, matched) if matched else b""
+            self._bodies[key] = body
+        self.listeners += len(channel_set.listeners)
+        channel_set.retired = True
+        channel_set.room = 0  # who comes from now on waits in another
+        for listener in channel_set.listeners:
+            listener.answer = body
+        self.sets.append((channel_set, body, matched))
+
+    def _as_json(self, charset: str) -> bytes:
+        text = self._texts.get(charset)
+        if text is None:
+            text = self._texts[charset] = as_json(self.message.data, charset)
+        return text
+
+    def send(self) -> bool:
+        """Sends to sets for a while; True when all have it."""
+        end = time.monotonic() + SLICE
+        sets, serve = self.sets, self._serve
+        while sets:
+            serve(*sets.popleft())
+            if time.monotonic() >= end:
+                break
+        return not sets
+
+    def wake(self) -> bool:
+        """Wakes the greenlets that have something left to do, for a while; True when all are awake.
+
+        It is to clean up, for most of them: that can wait until every socket has the message.
+        """
+        end = time.monotonic() + SLICE
+        while self._served:
+            channel_set = self._served.popleft()
+            channel_set.event.set()
+            channel_set.listeners.clear()
+            if time.monotonic() >= end:
+                break
+        return not self._served
+
+    def _serve(self, channel_set: ChannelSet, body: bytes, ids: tuple[str, ...]) -> None:
+        room = self._room
+        if not channel_set.was_split:
+            room.take_out(
+                channel_set
+            )  # not sooner: with a crowd of 10,000 sets nobody would have the message for 20 ms
+        done = room.sender is not None and room.sender(channel_set.listeners, body, crowd=self.listeners > CROWD)
+        if room.log.connections and body:
+            for _ in channel_set.listeners:
+                room.log_sending(1, len(body), self.message.cursors)
+        if done and not channel_set.was_split:
+            channel_set.listeners.clear()  # they know their set: only the collector, which is off, would free them
+        else:
+            self._served.append(channel_set)
+
+
+class Deliveries(ChannelSets):
+    """Wakes listeners. `wake` and `recall` are what an engine calls."""
+
+    def __init__(self, engine: Engine, log: Log) -> None:
+        super().__init__(engine)
+        self.log = log
+        self.turns = Turns()
+        self.sender: Sender | None = None
+        self.visibility: Visibility | None = None
+        self.quiet = Event()  # set while no delivery has sockets left to send to
+        self.quiet.set()
+        self._finding: deque[tuple[Delivery, Iterator[int]]] = deque()  # whose sets are not all found yet
+        self._finder: gevent.Greenlet[..., None] | None = None
+        self._deliveries: deque[Delivery] = deque()
+        self._sending = 0  # deliveries that have sockets left to send to
+        self._turn: Any = get_hub().loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
+
+    def wake(self, message: Message) -> None:
+        """Answers every listener to whom `message` is due: the first few sets now, the rest in turns."""
+        channels = self.channels
+        ids = [id for id in message.cursors if id in channels]
+        if not ids:
+            return
+        delivery = Delivery(self, message)
+        self._find(delivery, self._due_sets(delivery, ids))
+
+    def recall(self, ids: Iterable[str]) -> None:
+        """Answers all listeners of `ids` with an empty body: they ask again, and are told what they may have missed."""
+        delivery = Delivery(self, NO_MESSAGE)
+        self._find(delivery, self._all_sets(delivery, list(ids)))
+
+    def log_sending(self, count: int, size: int, ids: Iterable[str]) -> None:
+        """The log's line for an answer of `count` messages (part 4)."""
+        self.log.message(
+            f"<- sending {count} responses ({size} bytes) from [{', '.join(sorted(ids))}] (print=1, shutdown=1)"
+        )
+
+    # -- finding
+
+    def _find(self, delivery: Delivery, search: Iterator[int]) -> None:
+        """Finds the delivery's sets behind those of all before it, as many as this turn has time for."""
+        self._finding.append((delivery, search))
+        if len(self._finding) == 1:
+            try:
+                self._find_some()
+            finally:
+                if self._finding and self._finder is None:
+                    self._finder = gevent.spawn(self._find_all)
+        if not delivery.found:  # the end of the IN connection that caused it is logged behind its lines
+            self.quiet.clear()
+
+    def _find_all(self) -> None:
+        while self._finding:
+            self.turns.pause()
+            self._find_some()
+        self._finder = None
+
+    def _find_some(self) -> None:
+        """Goes on with the searches in their order until this turn is over, for STEPS at least."""
+        finding = self._finding
+        done = 0
+        while finding:
+            delivery, search = finding[0]
+            try:
+                for steps in search:
+                    done += steps
+                    if done >= STEPS:
+                        if self.turns.is_over():
+                            return
+                        done = 0
+            except Exception as error:  # its other listeners have it at their next poll
+                self.log.error(f"{type(error).__name__} on the way to listeners: {error}")
+            delivery.found = True
+            finding.popleft()
+            if delivery.sets:
+                self._start(delivery)
+        self._look_whether_quiet()
+
+    def _due_sets(self, delivery: Delivery, ids: Sequence[str]) -> Iterator[int]:
+        """Retires the sets that the message is due to; who searches may stop wherever this yields how much it did.
+
+        Whoever comes meanwhile has joined when the message was stored already, and finds it in the history.
+        """
+        message = delivery.message
+        values = {id: cursor_value(cursor) for id, cursor in message.cursors.items()}
+        lowest = min(values.values())
+        passed: set[ChannelSet] = set()  # looked at, and not retired
+        for id in ids:
+            for channel_set in list(self.channels.get(id, ())):
+                if channel_set.retired or channel_set in passed:
+                    continue
+                names = channel_set.names
+                if message.visible_to(names):
+                    passed |= self._retire(channel_set, values, lowest, delivery)
+                if channel_set.retired:
+                    yield len(names)
+                else:
+                    passed.add(channel_set)
+                    yield len(names) * SET_MAX  # it may have been split
+            yield 1
+
+    def _all_sets(self, delivery: Delivery, ids: Sequence[str]) -> Iterator[int]:
+        for id in ids:
+            for channel_set in list(self.channels.get(id, ())):
+                if not channel_set.retired:
+                    delivery.add(channel_set, ())
+                yield SET_MAX
+            yield 1
+
+    def _retire(
+        self, channel_set: ChannelSet, values: dict[str, Decimal], lowest: Decimal, delivery: Delivery
+    ) -> set[ChannelSet]:
+        """Puts the listeners to whom the message is due into `delivery`; gives the sets that the others moved to."""
+        matched = _common(values, channel_set.names)
+        if self.visibility is not None:
+            message = delivery.message
+            due = Due.of(message, {id: message.cursors[id] for id in matched})
+            if not is_shown(self.visibility, self.log, due, channel_set.names):
+                return set()
+            matched = tuple(due.ids)
+        furthest = channel_set.furthest()
+        if lowest <= furthest and min([values[id] for id in matched]) <= furthest:
+            return self._split(channel_set, matched, values, delivery)
+        delivery.add(channel_set, matched)
+        return set()
+
+    def _split(
+        self, channel_set: ChannelSet, matched: tuple[str, ...], values: dict[str, Decimal], delivery: Delivery
+    ) -> set[ChannelSet]:
+        """Some listeners are ahead of the message, which has an old cursor: they move to a set of their own."""
+        names = channel_set.names
+        place = {id: number for number, id in enumerate(names)}
+        places = [(id, values[id], place[id]) for id in matched]
+        staying: list[Listener] = []
+        reached: dict[tuple[str, ...], list[Listener]] = {}
+        for listener in channel_set.listeners:
+            at = listener.cursors
+            ids = tuple([id for id, value, place in places if value > cursor_value(at[place])])
+            if ids:
+                reached.setdefault(ids, []).append(listener)
+            else:
+                staying.append(listener)
+        if not reached:
+            return set()
+        self.forget(channel_set)
+        moved = self.move(staying, channel_set)
+        channel_set.listeners.clear()  # else both would keep each other
+        for ids, listeners in reached.items():
+            part = ChannelSet(names, channel_set.charset)
+            part.event = channel_set.event  # wakes the staying ones too: they see no answer and park in their new set
+            part.was_split = True
+            part.listeners = dict.fromkeys(listeners)
+            self.left(names, len(listeners), listeners[-1])
+            delivery.add(part, ids)
+        return moved
+
+    # -- sending, in turns
+
+    def _start(self, delivery: Delivery) -> None:
+        if delivery.send() and delivery.wake():
+            return
+        if delivery.sets:
+            self._sending += 1
+            self.quiet.clear()
+        self._deliveries.append(delivery)
+        if len(self._deliveries) == 1:
+            self._turn.start(self._next)
+
+    def _next(self) -> None:
+        """One turn of the delivery that has waited longest."""
+        delivery = self._deliveries.popleft()
+        if not delivery.sets:
+            done = delivery.wake()
+        else:
+            done = False
+            if delivery.send():
+                self._sending -= 1
+                self._look_whether_quiet()
+        if not done:
+            self._deliveries.append(delivery)
+        if self._deliveries:
+            self._turn.start(self._next)
+
+    def _look_whether_quiet(self) -> None:
+        if not self._finding and not self._sending:
+            self.quiet.set()
+
+
+def _common(values: dict[str, Decimal], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The message's ids among `names`, sorted as these are."""
+    if len(names) == 1:
+        return names
+    if len(values) == 1:
+        return tuple(values)
+    return tuple([id for id in names if id in values])

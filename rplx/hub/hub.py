@@ -1,0 +1,221 @@
+"""Joins the engine and the two lines: who polls, who sends, who waits.
+
+Listeners of the same ids share a ChannelSet and its Event. A message retires the sets that it is due to: their
+listeners are answered and gone, and whoever comes later waits in a fresh set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gevent import get_hub
+
+from rplx.engine import Engine, Listeners
+from rplx.engine.selection import first
+from rplx.errors import BadRequest
+from rplx.hub import stats
+from rplx.hub.delivery import Deliveries, Sender
+from rplx.hub.sets import ChannelSet, Listener
+from rplx.hub.shared_bodies import SharedBodies
+from rplx.hub.visibility import Visibility, is_shown
+from rplx.log import Log
+from rplx.messages import Due, Message, Send, cursor_value
+from rplx.protocol.json_texts import as_json
+from rplx.protocol.replies import PREFIX, encode_blocks
+
+__all__ = ["ChannelSet", "Entered", "Hub", "Listener", "PollTimeout", "Sender", "Visibility"]
+
+DIGITS_MAX = 40
+"""Digits before the point of a cursor that a back-end gives. Those drawn behind it (part 7.12) have to stay within
+what a poll may name (identifiers.CURSOR_MAX), however many are."""
+
+identity = id  # the built-in; below, `id` is a channel's
+
+
+class PollTimeout(Exception):
+    """Thrown into a parked listener when its time is up: it is answered with an empty body."""
+
+
+@dataclass(slots=True)
+class Entered:
+    """How a poll began: its listener if it has to wait, else the body that is due. `position`: part 7.4."""
+
+    position: str
+    gaps: list[str]
+    listener: Listener | None
+    body: bytes = b""
+
+
+class Hub(Deliveries):
+    """One to a process. `turns` are those of its loop."""
+
+    def __init__(self, engine: Engine, log: Log) -> None:
+        super().__init__(engine, log)
+        self.answer_max = 1 << 20
+        self._shared = SharedBodies()
+        self._loop = get_hub().loop
+        self._position: str | None = None  # of those who enter in this turn of the loop
+        self._position_turn = 0.0
+        engine.announce = self.wake
+        engine.recall = self.recall
+        engine.listeners = self.listeners
+        engine.rest = self.turns.rest
+
+    def configure(self, answer_max: int, visibility: Visibility | None) -> None:
+        """`answer_max`: bytes of one answer from history, or one message; `visibility`: the operator's hook."""
+        self.answer_max = answer_max
+        self.visibility = visibility
+
+    # -- listening
+
+    def enter(
+        self,
+        cursors: dict[str, str | None],
+        connection: Any = None,
+        *,
+        wait: bool = True,
+        address: str = "",
+        charset: str = "",
+        joined: Callable[[str], None] | None = None,
+    ) -> Entered:
+        """A poll of `cursors` (id -> cursor, or None for now). Without `wait` it is answered even if nothing is due.
+
+        `address`: the client's, "" where it is not known. `joined` is called with the position, before it is known what
+        is due. With a `charset` the answer has to be JSON (part 7.5): messages that are none are taken for text of it.
+
+        Errors: Unavailable.
+        """
+        engine = self.engine
+        position = self._draw_position()
+        names = tuple(cursors) if len(cursors) == 1 else tuple(sorted(cursors))
+        at = tuple([cursors[id] or position for id in names])
+        # Where no cursor was named nothing can be missing.
+        named = any(cursors.values())
+        gaps = engine.gaps(names, at) if named else []
+        if gaps:
+            at = _from_the_present(names, at, gaps, position)
+        # Joined first, looked for history afterwards: nothing slips between the two.
+        listener = self.place(names, at, position, connection, address, charset)
+        engine.join(names)
+        self.listening += 1
+        if joined is not None:
+            joined(position)
+        try:
+            body = self._due(names, at, charset)
+        except BaseException:
+            self.leave(listener)
+            raise
+        answer = listener.answer
+        if answer == b"" and named:  # recalled meanwhile, as its channels may have lost something
+            gaps = engine.gaps(names, at)
+        if body or answer is not None or not wait:
+            self.leave(listener)
+            # What came while it was looked for what is due, is due to the next poll: it goes behind, not instead.
+            return Entered(position, gaps, None, body or answer or b"")
+        return Entered(position, gaps, listener)
+
+    def _draw_position(self) -> str:
+        """One for all who enter in a turn of the loop, until something is sent: then their answers' heads are alike."""
+        turn = self._loop.now()
+        if self._position is None or turn != self._position_turn:
+            self._position = self.engine.draw()
+            self._position_turn = turn
+        return self._position
+
+    def _due(self, names: tuple[str, ...], at: tuple[str, ...], charset: str) -> bytes:
+        """The body of what is due, b"" if nothing is. Others may go on meanwhile. Errors: Unavailable."""
+        limit = self.answer_max - len(PREFIX)
+        if self.visibility is None:
+            dues = self.engine.due(names, at, limit)
+        else:
+            dues = first(self._visible(self.engine.due(names, at), names), limit)
+        if not dues:
+            return b""
+        key = self._shared.key(dues, charset)
+        self.turns.rest()
+        body = self._shared.find(key) if key is not None else b""
+        if not body:
+            self.turns.rest()
+            body = encode_blocks(self._as_json(dues, charset, limit) if charset else dues, self.turns.rest)
+            if key is not None:
+                self._shared.keep(key, dues, body)
+        if self.log.connections:
+            self.log_sending(len(dues), len(body), {id for due in dues for id in due.ids})
+        return body
+
+    def _as_json(self, dues: list[Due], charset: str, limit: int) -> list[Due]:
+        """`dues` with messages that are JSON; as many as `limit` holds, since text grows by that."""
+        found = []
+        for due in dues:
+            data = as_json(due.message.data, charset)
+            found.append(Due(Message(data, due.message.cursors), due.ids, due.value))
+            self.turns.rest()
+        return first(found, limit)
+
+    def _visible(self, dues: list[Due], names: tuple[str, ...]) -> list[Due]:
+        assert self.visibility is not None
+        found = []
+        for due in dues:
+            if is_shown(self.visibility, self.log, due, names):
+                found.append(due)
+            self.turns.rest()
+        return found
+
+    # -- sending
+
+    def publish(self, send: Send) -> dict[str, str]:
+        """Stores a message and wakes its listeners; gives the receipt. Errors: BadRequest, and as Engine.append."""
+        for cursor in send.identifiers.cursors.values():
+            if cursor is not None and len(cursor) > DIGITS_MAX:
+                _check_digits(cursor)
+        self._position = None
+        return self.engine.append(send)
+
+    def wake(self, message: Message) -> None:
+        """Answers every listener to whom `message` is due: the first few sets now, the rest in turns."""
+        self._position = None
+        super().wake(message)
+
+    # -- what is known, for STATS and the log
+
+    def listeners(self) -> Listeners:
+        """All that are parked here. Others may go on meanwhile."""
+        found: Listeners = []
+        seen: set[ChannelSet] = set()
+        for id in list(self.channels):
+            for channel_set in list(self.channels.get(id, ())):
+                if channel_set in seen:
+                    continue
+                seen.add(channel_set)
+                found += [
+                    (identity(listener), channel_set.names, listener.cursors) for listener in channel_set.listeners
+                ]
+                self.turns.rest()
+        return found
+
+    def stats(self) -> list[bytes]:
+        """The answer to STATS (part 3), in parts. Others may go on meanwhile. Errors: Unavailable."""
+        return stats.stats(self.engine, self.listeners, self.turns.rest)
+
+    def counters(self) -> str:
+        """The second line of the log's third form (part 4)."""
+        known = self.engine.counters()
+        counts = {"pairs_by_fhs": self.listening, "connected_fhs": len(self.channels), **known}
+        names = ("pairs_by_fhs", "data_to_send", "connected_fhs", "online_timers", "cleanup_timers", "events")
+        return f"[{' '.join([f'{name}={counts[name]}' for name in names])}]"
+
+
+def _from_the_present(names: tuple[str, ...], at: tuple[str, ...], gaps: list[str], position: str) -> tuple[str, ...]:
+    """`at`, but `position` where a gap's cursor is ahead of it: nothing would be due there for long (part 7.4)."""
+    present = cursor_value(position)
+    missing = set(gaps)
+    ahead = {id for id, cursor in zip(names, at, strict=True) if id in missing and cursor_value(cursor) > present}
+    return tuple([position if id in ahead else cursor for id, cursor in zip(names, at, strict=True)])
+
+
+def _check_digits(cursor: str) -> None:
+    """Errors: BadRequest."""
+    if len(cursor.partition(".")[0].lstrip("0")) > DIGITS_MAX:
+        raise BadRequest(f"a message's cursor has more than {DIGITS_MAX} digits before its point", closes=False)

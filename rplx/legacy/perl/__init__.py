@@ -1,0 +1,1 @@
+"""The part of Perl in which old configuration files are written."""

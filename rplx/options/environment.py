@@ -1,0 +1,31 @@
+"""The configuration of processes that nobody started through `rplx serve`. Imports no gevent."""
+
+from __future__ import annotations
+
+import os
+
+from rplx.errors import ConfigError
+from rplx.options.checks import parse_address
+from rplx.options.reading import load
+from rplx.options.table import Config
+
+CONFIG_VARIABLE = "RPLX_CONFIG"
+IN_VARIABLE = "RPLX_IN"
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # listened on, and where it is reached
+
+
+def configuration() -> Config:
+    """What `RPLX_CONFIG` and the other `RPLX_` variables say. Errors: ConfigError."""
+    return load(os.environ.get(CONFIG_VARIABLE) or None, os.environ, [])
+
+
+def in_address() -> tuple[str, int]:
+    """Where the IN line is: `RPLX_IN`, else the first address of `in.listen`. Errors: ConfigError."""
+    given = os.environ.get(IN_VARIABLE)
+    if given:
+        try:
+            return parse_address(given)
+        except ValueError as error:
+            raise ConfigError([f"{IN_VARIABLE}: {error}"]) from None
+    host, port = parse_address(configuration().in_.listen[0])
+    return EVERYWHERE.get(host, host), port

@@ -1,0 +1,127 @@
+"""The sandbox page's small back-end on the WAIT line: lets anybody publish, so it is off unless asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import ujson
+
+from rplx.errors import BadRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
+from rplx.hub.hub import Hub
+from rplx.messages import Identifiers, Send
+from rplx.wait_line.application import Application, Environ
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+COUNT_MAX = 1000  # messages in one burst
+IDS_MAX = 20  # channels of one request
+BURST_MAX = 2_097_152  # bytes that a burst stores in all: each message once for each channel
+TURN = 0.008  # seconds that a burst is sent for before others have their turn
+BODY_MAX = 65536  # bytes of a request
+_LENGTH = re.compile(r"[0-9]{1,10}")
+_ID = re.compile(r"[A-Za-z0-9_]{1,128}", re.ASCII)
+
+
+class Demo:
+    """Middleware before the WAIT line: `/` is the sandbox page, `/demo/send` and `/demo/online` its back-end."""
+
+    def __init__(self, application: Application, hub: Hub) -> None:
+        self._application = application
+        self._hub = hub
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        try:
+            if path == "/demo/send":
+                return self._answer(start_response, self._send(environ))
+            if path == "/demo/online":
+                return self._answer(start_response, self._hub.engine.online())
+            if path == "/" and "rplx.text" not in environ and environ["REQUEST_METHOD"] == "GET":
+                identifier = self._application.config.pages.identifier
+                if f"{identifier}=" not in environ["QUERY_STRING"]:
+                    return self._page(start_response)
+        except Refusal as error:
+            return self._answer(start_response, {"error": error.text}, f"{error.status} {error.reason}")
+        return self._application(environ, start_response)
+
+    def _page(self, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            page = self._application.pages.get("SANDBOX")
+        except OSError as error:
+            raise NotFound(f"the sandbox page cannot be read: {error.strerror}") from None
+        headers = [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(page.content))),
+            ("Cache-Control", "no-cache"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        start_response("200 OK", headers)
+        return [page.content]
+
+    def _send(self, environ: Environ) -> dict[str, Any]:
+        """Errors: Refusal."""
+        if environ["REQUEST_METHOD"] != "POST":
+            raise MethodNotAllowed("send by POST")
+        # A form of another site cannot send this type without a preflight, so foreign pages cannot publish.
+        if not environ.get("CONTENT_TYPE", "").startswith("application/json"):
+            raise BadRequest("the body must be application/json")
+        length = environ.get("CONTENT_LENGTH", "")
+        if not _LENGTH.fullmatch(length) or int(length) > BODY_MAX:
+            raise TooLarge(f"a body has at most {BODY_MAX} bytes")
+        try:
+            asked = json.loads(environ["wsgi.input"].read(int(length)))
+            ids, text, count = asked["ids"], _encode(asked["data"]), int(asked.get("count", 1))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:  # UnicodeError: a ValueError
+            raise BadRequest(f'the body must be {{"ids": [...], "data": ..., "count": 1}}: {error!r}') from None
+        ids = _checked_ids(ids)
+        if not 1 <= count <= COUNT_MAX:
+            raise BadRequest(f"count must be from 1 to {COUNT_MAX}")
+        if len(text) * count * len(ids) > BURST_MAX:
+            raise TooLarge(f"bytes of a message times messages times channels are at most {BURST_MAX}")
+        return {"receipts": self._burst(ids, text, count)}
+
+    def _burst(self, ids: list[str], text: bytes, count: int) -> list[dict[str, str]]:
+        """Sends `text` so many times, in turns; {n} in it is the message's number. Gives the receipts."""
+        receipts = []
+        turn = time.monotonic()
+        for number in range(1, count + 1):
+            send = Send(Identifiers(dict.fromkeys(ids)), text.replace(b"{n}", b"%d" % number))
+            receipts.append(self._hub.publish(send))
+            if time.monotonic() - turn > TURN:
+                gevent.sleep(0.001)  # a timer: with 0 the loop looks at no socket
+                turn = time.monotonic()
+        return receipts
+
+    def _answer(self, start_response: StartResponse, value: object, status: str = "200 OK") -> Iterable[bytes]:
+        body = _encode(value)
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        start_response(status, headers)
+        return [body]
+
+
+def _checked_ids(ids: object) -> list[str]:
+    """Errors: Refusal."""
+    if not isinstance(ids, list) or not ids:
+        raise BadRequest("ids must be a list with at least one channel")
+    if len(ids) > IDS_MAX:
+        raise TooLarge(f"at most {IDS_MAX} channels at once")
+    for id in ids:
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            raise BadRequest(f"a channel id has letters, digits and _ only, {id!r} given")
+    return ids
+
+
+def _encode(value: object) -> bytes:
+    text: str = ujson.dumps(value, ensure_ascii=False, escape_forward_slashes=False, allow_nan=False)
+    return text.encode()

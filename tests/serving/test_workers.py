@@ -1,0 +1,257 @@
+"""`rplx serve --workers N` with a real Redis: one master, a listening socket for each worker, one of IN for all."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rplx.serving import supervisor
+from tests.lines.wire import CLOSED, Conversation, Wire
+from tests.live import LiveServer
+from tests.redis_server import AVAILABLE, RedisServer
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
+
+WORKERS = 3
+LISTENERS = 24  # so many that each worker has some: with three workers, one is left out once in 5,000 runs
+PATIENCE = 20.0  # seconds until something that has to come is missed
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def workers(redis: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """A server on a Redis prefix of its own; its options can be changed in `rplx.toml` of `tmp_path`."""
+    write(tmp_path, redis, request.node.name)
+    with LiveServer("--config", str(tmp_path / "rplx.toml")) as server:
+        eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+        yield server
+        assert not [line for line in server.log if "Traceback" in line or "Error:" in line], "\n".join(server.log)
+
+
+def write(folder: Path, redis: str, name: str, count: int = WORKERS, **wait: str) -> None:
+    prefix = re.sub(r"\W", "", name)
+    lines = [
+        "[server]", f"workers = {count}", "drain = 0.5", "[presence]", "offline_timeout = 1",
+        "[engine]", f'url = "{redis}?prefix={prefix}"', "[wait]", *(f"{key} = {value}" for key, value in wait.items()),
+    ]  # fmt: skip
+    (folder / "rplx.toml").write_text("\n".join(lines) + "\n")
+
+
+def children(server: LiveServer) -> list[int]:
+    """The workers that run, whatever has become of others."""
+    text = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return [pid for pid in map(int, text.split()) if alive(pid)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def listening(port: int) -> int:
+    """How many sockets listen on a port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def park(server: LiveServer, id: str, count: int = LISTENERS) -> list[Conversation]:
+    """Listeners that are registered, each with one worker or another."""
+    listeners = [Conversation(server.wait, f"identifier={id}\n".encode()) for _ in range(count)]
+    for listener in listeners:
+        assert listener.exactly(len(CLOSED)) == CLOSED
+    return listeners
+
+
+def holders(server: LiveServer, listeners: list[Conversation]) -> dict[int, list[Conversation]]:
+    """Which worker holds which listeners: by the descriptors that it has open."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9]: int(row[2].rpartition(":")[2], 16) for row in rows}  # the server's ends, by the listener's port
+    found: dict[int, list[Conversation]] = {}
+    by_port = {listener.sock.getsockname()[1]: listener for listener in listeners}
+    for pid in children(server):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            match = re.match(r"socket:\[(\d+)\]", os.readlink(entry.path))
+            listener = by_port.get(inodes.get(match[1], 0)) if match else None
+            if listener is not None:
+                found.setdefault(pid, []).append(listener)
+    return found
+
+
+def online(server: LiveServer) -> str:
+    return Wire(server).command("ONLINE\n\n")
+
+
+def assert_heard(listeners: list[Conversation], text: bytes) -> None:
+    for listener in listeners:
+        assert re.findall(rb'"data": (.*)', listener.rest()) == [text]
+
+
+def test_a_socket_of_wait_for_each_worker_and_one_of_in(workers: LiveServer) -> None:
+    assert listening(workers.wait[1]) == WORKERS
+    assert listening(workers.in_[1]) == 1
+
+
+def test_a_message_reaches_the_listeners_of_all(workers: LiveServer) -> None:
+    listeners = park(workers, "abc")
+    assert len(holders(workers, listeners)) == WORKERS
+    eventually(lambda: online(workers), f"abc {LISTENERS}\n", PATIENCE)
+    Wire(workers).send("abc", '"to all"')
+    assert_heard(listeners, b'"to all"')
+    Wire(workers).send("abc", '"kept"')
+    for _ in range(10):  # every worker has the history
+        assert re.findall(rb'"data": (.*)', Wire(workers).poll("1:abc")) == [b'"to all"', b'"kept"']
+    eventually(lambda: Wire(workers).command("WATCH 10\n\n"), "offline 12:abc\n", PATIENCE)
+
+
+def test_stats_shows_the_listeners_of_all(workers: LiveServer) -> None:
+    listeners = park(workers, "5:abc", 12) + park(workers, "6:abc,7:def", 12)
+    assert len(holders(workers, listeners)) == WORKERS
+    eventually(lambda: online(workers), "abc 24\ndef 12\n", PATIENCE)
+
+    def shown() -> tuple[list[str], dict[str, int]]:
+        parts = Wire(workers).command("STATS\n\n").split("\n\n")
+        rows = {part.split("\n")[0]: dict(line.split(" => ") for line in part.splitlines()[1:]) for part in parts}
+        connected = {id: len(set(handles.split(", "))) for id, handles in rows["[connected_fhs]"].items()}
+        return sorted(rows["[pairs_by_fhs]"].values()), connected
+
+    # One that was busy for too long is left out.
+    eventually(shown, (["5:abc"] * 12 + ["6:abc, 7:def"] * 12, {"abc": 24, "def": 12}), PATIENCE)
+
+
+class TestDeath:
+    def test_one_that_dies_resets_nobody_elses_connection(self, workers: LiveServer) -> None:
+        listeners = park(workers, "abc")
+        held = holders(workers, listeners)
+        victim = min(held)
+        os.kill(victim, signal.SIGKILL)
+        for listener in held.pop(victim):
+            with pytest.raises((ConnectionError, AssertionError)):
+                listener.until(b"never")
+        staying = [listener for group in held.values() for listener in group]
+        # Those that the kernel has put into the dead one's queue wait for who comes in its place.
+        staying += park(workers, "abc")
+        eventually(lambda: len(children(workers)), WORKERS, PATIENCE)
+        Wire(workers).send("abc", '"on"')
+        assert_heard(staying, b'"on"')
+
+    def test_the_delay_grows(self, workers: LiveServer) -> None:
+        staying = set(children(workers)[1:])
+
+        def kill_the_other() -> None:
+            eventually(lambda: len(children(workers)), WORKERS, PATIENCE)
+            (other,) = set(children(workers)) - staying
+            os.kill(other, signal.SIGKILL)
+
+        kill_the_other()
+        workers.wait_for(r"The server ended with status -9\.")
+        workers.wait_for(r"Starting it again in 1 s", PATIENCE)
+        begin = time.monotonic()
+        kill_the_other()
+        assert time.monotonic() - begin > 0.9
+        workers.wait_for(r"Starting it again in 2 s", PATIENCE)
+        begin = time.monotonic()
+        eventually(lambda: len(children(workers)), WORKERS, PATIENCE)
+        assert time.monotonic() - begin > 1.9
+
+    def test_no_worker_without_its_master(self, workers: LiveServer) -> None:
+        left = children(workers)
+        workers.process.kill()
+        eventually(lambda: [pid for pid in left if alive(pid)], [], PATIENCE)
+
+
+class TestSignals:
+    def test_reload_in_every_worker(self, workers: LiveServer, redis: str, tmp_path: Path) -> None:
+        listeners = park(workers, "abc")
+        before = children(workers)
+        write(tmp_path, redis, "test_reload_in_every_worker", timeout="77")
+        workers.process.send_signal(signal.SIGHUP)
+        eventually(lambda: log_count(workers, "Option wait.timeout is changed: 300 -> 77"), WORKERS, PATIENCE)
+        assert children(workers) == before
+        Wire(workers).send("abc", '"kept"')
+        assert_heard(listeners, b'"kept"')
+
+    def test_reload_of_what_cannot_change_while_serving(self, workers: LiveServer, redis: str, tmp_path: Path) -> None:
+        listeners = park(workers, "abc")
+        before = set(children(workers))
+        write(tmp_path, redis, "test_reload_of_what_cannot_change_while_serving", WORKERS + 2)
+        workers.process.send_signal(signal.SIGHUP)
+        for listener in listeners:
+            assert listener.rest() == b""  # its empty answer; it asks again
+        eventually(lambda: len(set(children(workers)) - before), WORKERS + 2, PATIENCE)
+        # Bound anew: here, with port 0, at other ports.
+        workers.wait, workers.in_ = last_bound(workers, "WAIT"), last_bound(workers, "IN")
+        assert listening(workers.wait[1]) == WORKERS + 2
+        again = park(workers, "abc")
+        eventually(lambda: online(workers), f"abc {LISTENERS}\n", PATIENCE)
+        for listener in again:
+            listener.close()
+
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+    def test_the_end(self, workers: LiveServer, how: signal.Signals) -> None:
+        listeners = park(workers, "abc")
+        left = children(workers)
+        begin = time.monotonic()
+        assert workers.stop(how) == 0
+        assert time.monotonic() - begin < 0.5 + supervisor.END_TIMEOUT  # nobody had to be killed
+        assert not [pid for pid in left if alive(pid)]
+        if how == signal.SIGTERM:
+            for listener in listeners:
+                assert listener.rest() == b""
+
+
+def test_one_that_is_killed_before_it_serves(redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        write(tmp_path, redis, "killed")
+        with LiveServer("--config", str(tmp_path / "rplx.toml")) as server:
+            eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+            os.kill(children(server)[0], signal.SIGKILL)
+            server.wait_for(r"Starting it again in 1 s", PATIENCE)
+            assert systemd.recv(100) == b"READY=1"
+            eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+            Wire(server).send("abc", '"served"')
+
+
+def last_bound(server: LiveServer, line: str) -> tuple[str, int]:
+    match = re.findall(rf"{line}: listening (\S+):(\d+)", "\n".join(server.log))[-1]
+    return match[0], int(match[1])
+
+
+def log_count(server: LiveServer, text: str) -> int:
+    return sum(text in line for line in server.log)
+
+
+def test_systemd_is_told_once_all_are_ready(redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        write(tmp_path, redis, "systemd")
+        with LiveServer("--config", str(tmp_path / "rplx.toml")) as server:
+            assert systemd.recv(100) == b"READY=1"
+            assert len(children(server)) == WORKERS
+            server.process.send_signal(signal.SIGHUP)
+            assert systemd.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert systemd.recv(100) == b"READY=1"
+            server.stop(signal.SIGTERM)
+            assert systemd.recv(100) == b"STOPPING=1"
+            systemd.setblocking(False)
+            with pytest.raises(BlockingIOError):  # the workers themselves have told nothing
+                systemd.recv(100)

@@ -1,0 +1,89 @@
+"""The sandbox's back-end: what anybody may send there costs the server little, and others are served meanwhile."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from rplx.wait_line import demo
+from tests.lines.wire import Wire
+from tests.live import LiveServer
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[LiveServer]:
+    with LiveServer(command=("demo",)) as server:
+        yield server
+        assert not [line for line in server.log if "Traceback" in line]
+
+
+def post(server: LiveServer, body: bytes) -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection(*server.wait, timeout=60)
+    connection.request("POST", "/demo/send", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def asked(ids: list[str], data: object, count: int = 1) -> bytes:
+    return json.dumps({"ids": ids, "data": data, "count": count}).encode()
+
+
+def names(count: int) -> list[str]:
+    return [f"id{number}" for number in range(count)]
+
+
+def test_a_burst(sandbox: LiveServer) -> None:
+    status, answer = post(sandbox, asked(["burst"], "{n}", 3))
+    assert status == 200
+    assert len(answer["receipts"]) == 3  # type: ignore[arg-type]
+    body = Wire(sandbox).poll("1:burst")
+    assert [text in body for text in (b'"1"', b'"2"', b'"3"', b'"4"')] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (asked(names(5000), "x", 1000), 413, "at most 20 channels at once"),
+        (asked(["a"], "x" * 55_000, 1000), 413, "bytes of a message times messages times channels"),
+        (asked(["a"], "{n}" * 18_000, 1000), 413, "bytes of a message times messages times channels"),
+        (asked(["a"], "x", 1001), 400, "count must be from 1 to 1000"),
+        (asked([], "x"), 400, "at least one channel"),
+        (b"[" * 60_000, 400, "the body must be"),
+        (b'{"ids": ["a"], "data": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", 400, "the body must be"),
+        (b'{"ids": ["a"], "data": 1, "count": ' + b"9" * 5000 + b"}", 400, "the body must be"),
+    ],
+)
+def test_what_is_too_much_is_refused(sandbox: LiveServer, body: bytes, status: int, text: str) -> None:
+    found, answer = post(sandbox, body)
+    assert (found, text in str(answer["error"])) == (status, True), answer
+
+
+def test_others_are_served_while_the_longest_burst_is_sent(sandbox: LiveServer) -> None:
+    """By the order of the answers: a poll that comes behind the burst is answered before it."""
+    data = "x" * (demo.BURST_MAX // demo.COUNT_MAX // demo.IDS_MAX - 2)
+    body = asked(names(demo.IDS_MAX), data, demo.COUNT_MAX)
+    head = b"POST /demo/send HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    wire = Wire(sandbox)
+    wire.send("5:other", "1")
+    with sandbox.connect(sandbox.wait, timeout=60) as burst:
+        burst.sendall(head % len(body) + body)
+        served = 0
+        while not readable(burst):
+            assert b'"other": "5"' in wire.poll("1:other")
+            served += 1
+        assert served > 1
+        assert burst.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def readable(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+    finally:
+        sock.settimeout(60)
