@@ -42,7 +42,7 @@ soak: $(VENV)/.test
 
 # Rewrites what is made from the option table.
 docs: $(VENV)/.run
-	$(BIN)/python -m rplx.options.reading
+	$(BIN)/python -m rplx.options.writing
 
 install-service:
 	conf/install-service.sh

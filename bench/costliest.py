@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, product
 
 from bench import document
-from rplx.system import process
+from rplx.system.limits import raise_descriptor_limit
 from tests.lines import wire as lines
 from tests.lines.wire import Conversation, Wire, http
 from tests.live import LiveServer
@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--redis", default="", metavar="URL", help="measure with the engine in Redis")
     args = parser.parse_args()
-    process.raise_descriptor_limit()
+    raise_descriptor_limit()
     lines.PATIENCE = PATIENCE  # for the first of many answers that are written in turns
     engine = ("--set", f"engine.url={args.redis}") if args.redis else ()
     found: list[tuple[str, float]] = []

@@ -16,7 +16,7 @@ from bench import calm, document, multitude, redis, speed
 from bench.scale import FULL, QUICK
 from rplx.bench.session import machine
 from rplx.bench.tools import build
-from rplx.system import process
+from rplx.system.limits import raise_descriptor_limit
 
 EXPERIMENTS = {
     "goals": speed.goals,
@@ -47,7 +47,7 @@ def main() -> int:
         parser.error(f"no such experiment: {', '.join(unknown)}")
     if args.quick and args.write:
         parser.error("--quick figures are not for the page")
-    process.raise_descriptor_limit()
+    raise_descriptor_limit()
     with tempfile.TemporaryDirectory(prefix="rplx-bench-") as directory:
         tools = build(Path(directory))
         for name in args.names or EXPERIMENTS:

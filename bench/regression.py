@@ -17,7 +17,7 @@ from rplx.bench.report import aligned
 from rplx.bench.rounds import KEPT_MESSAGES, Result, Work, alternate, listening, ratios, sending
 from rplx.bench.servers import started_floor, started_rplx
 from rplx.bench.tools import Crowd, Senders, Tools, build
-from rplx.system import process
+from rplx.system.limits import raise_descriptor_limit
 
 LISTENERS, ROUNDS, SECONDS = 2_000, 5, 0.5
 ATTEMPTS = 3
@@ -61,7 +61,7 @@ def _median_ratio(results: Mapping[str, Result], metric: str) -> float:
 
 
 def main() -> int:
-    process.raise_descriptor_limit()
+    raise_descriptor_limit()
     rows = [["ratio to the floor", "measured", "at least"]]
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="rplx-bench-") as directory:

@@ -17,6 +17,10 @@ class ConfigError(RplxError):
         self.problems = problems
 
 
+class UsageError(RplxError):
+    """Arguments of a command line that cannot be carried out."""
+
+
 class Unhealthy(RplxError):
     """A server that does not answer as one that is well does."""
 

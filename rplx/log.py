@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gevent import monkey
 
-from rplx.system.standard_streams import is_journal
+from rplx.journal import is_journal
 
 LINES_MAX = 100_000  # lines that may wait for a slow target; beyond, lines are dropped and counted
 NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cleanup_timers=0 events=0]"

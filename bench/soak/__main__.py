@@ -16,7 +16,7 @@ from bench import document
 from bench.soak import steady
 from bench.soak.scenarios import SCENARIOS, Count
 from rplx.bench.report import number
-from rplx.system import process
+from rplx.system.limits import raise_descriptor_limit
 
 PAGE = document.ROOT / "docs" / "reliability.md"
 SECTION = "soak"
@@ -63,7 +63,7 @@ def main() -> int:
         parser.error(f"no such scenario: {', '.join(unknown)}")
     if args.quick and args.write:
         parser.error("--quick figures are not for the page")
-    process.raise_descriptor_limit()
+    raise_descriptor_limit()
     flawless = True
     for name in args.names or SCENARIOS:
         scenario = SCENARIOS[name]

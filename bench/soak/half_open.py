@@ -17,23 +17,23 @@ from dataclasses import dataclass
 from bench.soak.clients import BackEnd, eventually
 from bench.soak.crowd import Crowd, http
 from bench.soak.vitals import command, connections
-from rplx.system import process
+from rplx.net.listening import KEEPALIVE, USER_TIMEOUT
 from tests.live import LiveServer
 
 # Of RFC 2544's addresses for tests of network devices; four for each process, so that two may run at once.
 HERE, THERE = (f"198.18.{os.getpid() >> 6 & 255}.{(os.getpid() & 63) * 4 + host}" for host in (1, 2))
 EXPECTED = {
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): process.USER_TIMEOUT,
-    **{(socket.IPPROTO_TCP, name): value for name, value in process.KEEPALIVE},
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): USER_TIMEOUT,
+    **{(socket.IPPROTO_TCP, name): value for name, value in KEEPALIVE},
 }
 SHORT = (
     "-c",
     """
 import socket, sys
-from rplx.system import process
-process.KEEPALIVE = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2))
-process.USER_TIMEOUT = 2000
+from rplx.net.listening import KEEPALIVE, USER_TIMEOUT
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2))
+USER_TIMEOUT = 2000
 from rplx.cli.command import main
 sys.exit(main())
 """,

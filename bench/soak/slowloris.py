@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.soak.clients import BackEnd
 from bench.soak.crowd import Crowd, Member, http, is_answer
 from bench.soak.vitals import descriptors
-from rplx.system.process import DEFER_ACCEPT
+from rplx.net.listening import DEFER_ACCEPT
 from tests.live import LiveServer
 
 SWEEP = 1.0  # seconds between two looks of the server at its deadlines

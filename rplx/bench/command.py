@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rplx.cli.client import UsageError
+from rplx.errors import UsageError
 
 LISTENERS, CHANNELS, PAYLOAD, ROUNDS = 10_000, 1, 64, 5
 PAYLOAD_MIN, PAYLOAD_MAX = 24, 200_000  # bytes: the client marks each message; the default in.maxlen is 204,800

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from rplx.cli.client import UsageError
-from rplx.errors import RplxError
+from rplx.errors import RplxError, UsageError
 from rplx.options.checks import parse_address
 
 TIMEOUT = 5.0  # seconds for one answer

@@ -16,7 +16,7 @@ from typing import TextIO
 from rplx.bench import probe, report, rounds
 from rplx.bench.servers import Target, started_floor, started_rplx
 from rplx.bench.tools import Crowd, Senders, Tools, build
-from rplx.system import process
+from rplx.system.limits import raise_descriptor_limit
 
 PUBLISHERS = 4  # that each open a connection for every send
 WINDOW = 64  # sends under way on a pipelined connection
@@ -24,7 +24,7 @@ WINDOW = 64  # sends under way on a pipelined connection
 
 def run(args: argparse.Namespace, listens: bool) -> int:
     """Measures and prints; see command.run."""
-    process.raise_descriptor_limit()  # ours, and by inheritance of all that we start
+    raise_descriptor_limit()  # ours, and by inheritance of all that we start
     prefix = f"rplxbench{os.urandom(4).hex()}x"
     with tempfile.TemporaryDirectory(prefix="rplx-bench-") as directory, contextlib.ExitStack() as servers:
         if args.target:

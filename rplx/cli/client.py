@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rplx.errors import UsageError
 from rplx.options.checks import parse_address
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ DEFAULT_IN = "127.0.0.1:10010"
 DEFAULT_WAIT = "http://127.0.0.1:8088/"
 TIMEOUT = 5.0  # seconds for one question to the server
 UNREADABLE_SHOWN = 200  # bytes of a message that cannot be read, in the line that says so
-
-
-class UsageError(Exception):
-    """Arguments that cannot be carried out."""
 
 
 class Failed(Exception):

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import rplx
+from rplx import __version__
 from rplx.bench import command as bench
 from rplx.cli import client
-from rplx.cli.client import CLIENT_VARIABLES, UsageError
-from rplx.errors import ConfigError, RplxError
+from rplx.cli.client import CLIENT_VARIABLES
+from rplx.errors import ConfigError, RplxError, UsageError
+from rplx.journal import complain
 from rplx.system import standard_streams
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"rplx {rplx.__version__}")
+    parser.add_argument("--version", action="version", version=f"rplx {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(
@@ -187,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except ConfigError as error:
-        standard_streams.complain(str(error))
+        complain(str(error))
         return error.exit_status
     except UsageError as error:
         return _complain(args.command, error, WRONG_USAGE)

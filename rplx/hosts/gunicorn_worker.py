@@ -19,9 +19,11 @@ from typing import Any
 
 from rplx.engine.factory import check_engine, check_installed, is_shared
 from rplx.errors import ConfigError
+from rplx.net.listening import listen, show_address
 from rplx.options.environment import configuration
 from rplx.options.table import Config
-from rplx.system import process, standard_streams
+from rplx.system import standard_streams
+from rplx.system.limits import raise_descriptor_limit
 
 __all__ = (  # noqa: RUF022 - in the order in which gunicorn reads them: worker_class sees to the hooks behind it
     "worker_class",
@@ -110,13 +112,13 @@ def on_starting(server: Any) -> None:
         if inherited:
             _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]
         else:
-            _sockets[:] = process.listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+            _sockets[:] = listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
     except ConfigError as error:
         raise RuntimeError(str(error)) from None
-    process.raise_descriptor_limit()
+    raise_descriptor_limit()
     for sock in _sockets:
         sock.set_inheritable(False)
-        server.log.info("IN: listening %s", process.show_address(sock))
+        server.log.info("IN: listening %s", show_address(sock))
 
 
 def check_workers(count: int, config: Config) -> None:

@@ -21,11 +21,12 @@ from rplx.hub.hub import Hub
 from rplx.in_line.server import InServer
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
+from rplx.net.listening import listen, show_address
 from rplx.options.environment import configuration
 from rplx.options.table import Config
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.serving.server import load_hook, load_users
-from rplx.system import process, standard_streams
+from rplx.system import standard_streams
 from rplx.wait_line.application import Application
 
 SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
@@ -104,7 +105,7 @@ class Runtime:
         config = self.config
         own = sockets is None
         listening = (
-            process.listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+            listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
             if sockets is None
             else list(sockets)
         )
@@ -114,7 +115,7 @@ class Runtime:
         self._in_server = server
         if own:
             for sock in listening:
-                self.log.message(f"IN: listening {process.show_address(sock)}")
+                self.log.message(f"IN: listening {show_address(sock)}")
         return listening
 
     # -- the end

@@ -21,12 +21,12 @@ from rplx.in_line.pool import ReusingPool
 from rplx.log import Log
 from rplx.messages import Command, Identifiers, Send
 from rplx.net.lingering import Lingering
+from rplx.net.listening import show_address
 from rplx.options.table import Config
 from rplx.protocol import commands, replies
 from rplx.protocol.door import Door
 from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
-from rplx.system.process import show_address
 
 ANSWERS_MAX = 65536  # bytes of answers to requests that came together after which they are sent; one may be longer
 DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends

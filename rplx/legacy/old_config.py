@@ -1,16 +1,12 @@
-"""The old command line `dklab_realplexor [-p PIDFILE] [CONFIG]` and its configuration files (protocol page, part 5)."""
+"""The configuration files of the old command, and the options that they set (protocol page, part 5)."""
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import rplx
 from rplx.errors import ConfigError
 from rplx.legacy.keys import (
     FILE_KEYS,
@@ -26,19 +22,10 @@ from rplx.legacy.perl.config import Assignment, parse
 from rplx.options.reading import from_environment
 from rplx.options.table import OPTIONS, Config, replace
 from rplx.options.writing import to_toml
-from rplx.system import standard_streams
 
 TITLE = "dklab_realplexor"
 
 ConfigLoader = Callable[[], tuple[Config, list[str]]]
-
-
-@dataclass(frozen=True)
-class CommandLine:
-    """What `dklab_realplexor` was started with; None for what was not given."""
-
-    config: str | None
-    pidfile: str | None
 
 
 def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
@@ -154,33 +141,3 @@ def config_loader(path: str | None) -> ConfigLoader:
         return to_config(values, base, os.environ), log
 
     return load
-
-
-def parse_command_line(argv: list[str]) -> CommandLine:
-    """The old command line, options in any order. Wrong ones, --help and --version end the process as argparse does."""
-    parser = argparse.ArgumentParser(
-        prog=TITLE,
-        description="The Realplexor server with its old command line, configuration file and log. "
-        "`rplx serve` is the same server with the new ones.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("-p", metavar="PIDFILE", dest="pidfile", help="write the process id into this file")
-    parser.add_argument("config", metavar="CONFIG", nargs="?", help="old Perl configuration file")
-    parser.add_argument("--version", action="version", version=f"{TITLE} (rplx {rplx.__version__})")
-    options = parser.parse_args(argv)
-    return CommandLine(options.config, options.pidfile)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the server as the old command did. Gives the exit status: 2 if the configuration is wrong."""
-    standard_streams.fill()
-    command_line = parse_command_line(sys.argv[1:] if argv is None else argv)
-    from rplx.serving.daemon import (
-        run_legacy,  # brings gevent with it, which --help and a wrong command line need not wait for
-    )
-
-    try:
-        return run_legacy(config_loader(command_line.config), command_line.pidfile)
-    except ConfigError as error:
-        standard_streams.complain(str(error))
-        return error.exit_status

@@ -1,7 +1,4 @@
-"""Reads the configuration: a TOML file, the environment and flags, in this order, the later one winning.
-
-`python -m rplx.options.reading [DIRECTORY]` rewrites conf/rplx.toml and docs/configuration.md from the option tables.
-"""
+"""Reads the configuration: a TOML file, the environment and flags, in this order, the later one winning."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import difflib
 import itertools
 import math
 import re
-import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,53 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from rplx.errors import ConfigError
-from rplx.options.checks import parse_address
 from rplx.options.table import (
     OPTIONS,
     SECTIONS,
-    Change,
     Config,
-    DemoOptions,
-    EngineOptions,
-    HistoryOptions,
-    HooksOptions,
-    InOptions,
-    JsOptions,
-    LogOptions,
     Option,
-    PagesOptions,
-    PresenceOptions,
-    ServerOptions,
-    UsersOptions,
-    WaitOptions,
-    changed,
     replace,
 )
 from rplx.options.toml_lines import key_lines
-from rplx.options.writing import render_example, render_reference, to_toml
-
-__all__ = [
-    "Change",
-    "Config",
-    "DemoOptions",
-    "EngineOptions",
-    "HistoryOptions",
-    "HooksOptions",
-    "InOptions",
-    "JsOptions",
-    "LogOptions",
-    "PagesOptions",
-    "PresenceOptions",
-    "ServerOptions",
-    "UsersOptions",
-    "WaitOptions",
-    "changed",
-    "load",
-    "parse_address",
-    "render_example",
-    "render_reference",
-    "to_toml",
-]
 
 ENVIRONMENT_PREFIX = "RPLX_"
 # RPLX_CONFIG names the file for those who start us without flags, three are the client's. The others are what container
@@ -311,15 +268,3 @@ def _suggest_section_of(name: str) -> str:
     found = [option.full_name for option in OPTIONS.values() if option.name == name]
     quoted = [f'"{full_name}"' for full_name in found]
     return f", did you mean {' or '.join(quoted)}?" if found else ""
-
-
-def main(argv: list[str]) -> int:
-    root = Path(argv[0] if argv else ".")
-    for file, text in (("conf/rplx.toml", render_example()), ("docs/configuration.md", render_reference())):
-        (root / file).parent.mkdir(exist_ok=True)
-        (root / file).write_text(text)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -1,9 +1,14 @@
-"""Writes the configuration: as TOML, as the shipped example and as the reference page, all from the option tables."""
+"""Writes the configuration: as TOML, as the shipped example and as the reference page, all from the option tables.
+
+`python -m rplx.options.writing [DIRECTORY]` rewrites conf/rplx.toml and docs/configuration.md.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from rplx.options.table import OPTIONS, SECTIONS, Config, Option, section_help
@@ -101,3 +106,15 @@ def _limits(row: Option) -> str:
 
 def _rows(section: str) -> list[Option]:
     return [row for row in OPTIONS.values() if row.section == section]
+
+
+def main(argv: list[str]) -> int:
+    root = Path(argv[0] if argv else ".")
+    for file, text in (("conf/rplx.toml", render_example()), ("docs/configuration.md", render_reference())):
+        (root / file).parent.mkdir(exist_ok=True)
+        (root / file).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -13,9 +13,14 @@ from functools import partial
 from rplx.engine.factory import check_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
+from rplx.net.listening import Sockets, listen, show_address
 from rplx.options.table import Config
 from rplx.serving.supervisor import Loader, Supervisor
-from rplx.system import pidfile, process
+from rplx.system import pidfile
+from rplx.system.limits import starting
+from rplx.system.privileges import check_user, drop_capabilities, drop_privileges
+from rplx.system.service import notify, set_title
+from rplx.system.signals import hold_signals
 
 BEFORE_FORKS = (
     "rplx.in_line.server",
@@ -40,7 +45,7 @@ def check(load: Callable[[], Config]) -> int:
     config = load()
     log = Log(1)
     check_engine(config)
-    process.check_user(config.server.user if os.getuid() == 0 else "")
+    check_user(config.server.user if os.getuid() == 0 else "")
     load_users(config, log)
     load_hook(config.hooks.check_visibility)
     log.message("The configuration is right.")
@@ -54,24 +59,24 @@ def run_legacy(load: Loader, path: str | None) -> int:
 
 
 def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
-    process.hold_signals()  # until there is somebody to handle them
+    hold_signals()  # until there is somebody to handle them
     config, lines = load()
-    process.set_title(config.server.title)
+    set_title(config.server.title)
     log = Log(config.log.verbosity, config.log.connections)
-    log.message(process.starting())
+    log.message(starting())
     for line in lines:
         log.message(line)
     try:
         check_engine(config)
         if os.getuid() == 0:
-            process.check_user(config.server.user)
+            check_user(config.server.user)
         with pidfile.held(path):
             forks = supervised or config.server.max_mem_mb > 0 or config.server.workers > 1
             _load_server(forks=forks)
             if forks:
                 return Supervisor(load, config, log, bind, serve_in_this_process).run()
             (sockets,) = bind(config, log)
-            ready = partial(process.notify, "READY=1", log)
+            ready = partial(notify, "READY=1", log)
             return serve_in_this_process(config, load, sockets, log, ready=ready, supervised=False)
     finally:
         log.flush()
@@ -88,7 +93,7 @@ def _load_server(*, forks: bool) -> None:
     gc.freeze()  # so that the collection before the first request, in a child too, does not walk through all of it
 
 
-def bind(config: Config, log: Log) -> list[process.Sockets]:
+def bind(config: Config, log: Log) -> list[Sockets]:
     """The listening sockets of each worker. Errors: ConfigError that names every address that cannot be had.
 
     Each worker has WAIT sockets of its own on the same ports, so that one that dies resets nobody's connection but its
@@ -96,20 +101,20 @@ def bind(config: Config, log: Log) -> list[process.Sockets]:
     """
     workers = config.server.workers
     problems: list[str] = []
-    all_sockets = [process.Sockets([], []) for _ in range(workers)]
+    all_sockets = [Sockets([], []) for _ in range(workers)]
     try:
-        for sock in process.listen(config.wait.listen, "wait.listen (--wait)", browsers=True, shared=workers > 1):
-            log.message(f"WAIT: listening {process.show_address(sock)}")
+        for sock in listen(config.wait.listen, "wait.listen (--wait)", browsers=True, shared=workers > 1):
+            log.message(f"WAIT: listening {show_address(sock)}")
             all_sockets[0].wait.append(sock)
         for sockets in all_sockets[1:]:
-            bound = [process.show_address(sock) for sock in all_sockets[0].wait]
-            sockets.wait.extend(process.listen(bound, "wait.listen (--wait)", browsers=True, shared=True))
+            bound = [show_address(sock) for sock in all_sockets[0].wait]
+            sockets.wait.extend(listen(bound, "wait.listen (--wait)", browsers=True, shared=True))
     except ConfigError as error:
         problems += error.problems
     try:
-        in_ = process.listen(config.in_.listen, "in.listen (--in)", browsers=False)
+        in_ = listen(config.in_.listen, "in.listen (--in)", browsers=False)
         for sock in in_:
-            log.message(f"IN: listening {process.show_address(sock)}")
+            log.message(f"IN: listening {show_address(sock)}")
         for sockets in all_sockets:
             sockets.in_.extend(in_)
     except ConfigError as error:
@@ -124,7 +129,7 @@ def bind(config: Config, log: Log) -> list[process.Sockets]:
 def serve_in_this_process(
     config: Config,
     load: Loader,
-    sockets: process.Sockets,
+    sockets: Sockets,
     log: Log,
     *,
     ready: Callable[[], None],
@@ -135,8 +140,8 @@ def serve_in_this_process(
     from rplx.serving.server import Server
 
     server = Server(config, load, sockets, log, supervised=supervised)
-    if process.drop_privileges(config.server.user):
+    if drop_privileges(config.server.user):
         log.message(f'Switching current user to unprivileged "{config.server.user}"')
-    if not process.drop_capabilities():
+    if not drop_capabilities():
         log.error("cannot give up capabilities(7); the system call capset is forbidden here")
     return server.run(ready)

@@ -21,10 +21,13 @@ from rplx.hub.hub import Hub, Visibility
 from rplx.in_line.server import InServer
 from rplx.legacy.perl.config import perl_text
 from rplx.log import WARNING, Log
+from rplx.net.listening import Sockets, show_address, take_all, take_no_more
 from rplx.options.table import OPTIONS, Change, Config, changed
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.serving.supervisor import EXIT_RESTART, Loader
-from rplx.system import process
+from rplx.system.limits import trim_memory
+from rplx.system.service import notify, reloading
+from rplx.system.signals import TOO_LARGE_SIGNAL, release_signals
 from rplx.wait_line.application import Application
 from rplx.wait_line.server import WaitServer
 
@@ -44,9 +47,7 @@ EXIT_OK = 0
 class Server:
     """Both lines in this process. `load` reads the configuration anew; `supervised`: somebody restarts us if we ask."""
 
-    def __init__(
-        self, config: Config, load: Loader, sockets: process.Sockets, log: Log, *, supervised: bool = False
-    ) -> None:
+    def __init__(self, config: Config, load: Loader, sockets: Sockets, log: Log, *, supervised: bool = False) -> None:
         self.config = config
         self._load = load
         self._sockets = sockets
@@ -71,7 +72,7 @@ class Server:
         # Ports alone: whoever polls is told, and need not know how the machine's other addresses are called.
         in_ports = ", ".join(f"port {sock.getsockname()[1]}" for sock in sockets.in_)
         self.application.in_line = f"{in_ports} (in.listen)"
-        wait_line = ", ".join(map(process.show_address, sockets.wait)) + " (wait.listen)"
+        wait_line = ", ".join(map(show_address, sockets.wait)) + " (wait.listen)"
         parser = _parser(config, "in.max_ids")
         self.in_server = InServer(self.hub, config, parser, self._users, log, wait_line=wait_line)
         self._warm_up()
@@ -84,12 +85,12 @@ class Server:
             (signal.SIGINT, self._interrupt),
             (signal.SIGTERM, self._terminate),
             (signal.SIGHUP, self._hang_up),
-            (process.TOO_LARGE_SIGNAL, self._too_large),
+            (TOO_LARGE_SIGNAL, self._too_large),
         ):
             gevent.signal_handler(number, gevent.spawn, handler)
-        process.release_signals()
+        release_signals()
         self._warn_of_guests()
-        process.take_all((*self._sockets.wait, *self._sockets.in_))
+        take_all((*self._sockets.wait, *self._sockets.in_))
         self.wait_server.start(self._sockets.wait)
         self.in_server.start(self._sockets.in_)
         # The collector would walk through all listeners, 34 ms with 19,000: what lives now is set aside, and _collect
@@ -138,7 +139,7 @@ class Server:
     def _terminate(self) -> None:
         self.log.message(f"SIGTERM received, answering {self.hub.listening} waiting polls and exiting")
         if not self._supervised:
-            process.notify("STOPPING=1", self.log)
+            notify("STOPPING=1", self.log)
         self._leave(EXIT_OK, last=True)
 
     def _too_large(self) -> None:
@@ -166,7 +167,7 @@ class Server:
         self.wait_server.drain(self.config.server.drain)
         left = begin + self.config.server.drain - time.monotonic()
         self.in_server.drain(max(left, LAST_REQUESTS))
-        if last and process.take_no_more((*self._sockets.wait, *self._sockets.in_)):
+        if last and take_no_more((*self._sockets.wait, *self._sockets.in_)):
             gevent.sleep(LAST_COMERS)
         self.wait_server.stop_accepting()
         self.in_server.stop_accepting()
@@ -179,7 +180,7 @@ class Server:
         if self._leaving:
             return
         if not self._supervised:
-            process.notify(process.reloading(), self.log)
+            notify(reloading(), self.log)
         try:
             self._reload()
         except ConfigError as error:
@@ -190,7 +191,7 @@ class Server:
             self.log.error(f"{type(error).__name__} while the configuration was reloaded: {error}")
         finally:
             if not self._supervised:
-                process.notify("READY=1", self.log)
+                notify("READY=1", self.log)
 
     def _reload(self) -> None:
         """Takes the options that may change while serving. Errors: ConfigError; then nothing has changed."""
@@ -253,7 +254,7 @@ class Server:
         self._crowd = max(self._crowd, connections)
         if self._crowd - connections > max(TRIM_CROWD, self._crowd // 2):
             self._crowd = connections
-            process.trim_memory()
+            trim_memory()
 
 
 def load_users(config: Config, log: Log) -> Users:

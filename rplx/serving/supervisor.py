@@ -13,8 +13,11 @@ from typing import Protocol
 
 from rplx.errors import ConfigError
 from rplx.log import Log
+from rplx.net.listening import Sockets, show_address
 from rplx.options.table import Config
-from rplx.system import process
+from rplx.system.limits import resident_mb, starting
+from rplx.system.service import notify, reloading
+from rplx.system.signals import HANDLED_SIGNALS, TOO_LARGE_SIGNAL, die_with_parent
 
 Loader = Callable[[], tuple[Config, list[str]]]
 
@@ -26,7 +29,7 @@ END_TIMEOUT = 5.0  # seconds beyond the drain that a worker may take to end
 
 EXIT_RESTART = 64  # a worker's exit status that asks to be started again
 
-_HANDLED = {*process.HANDLED_SIGNALS, signal.SIGCHLD}
+_HANDLED = {*HANDLED_SIGNALS, signal.SIGCHLD}
 
 
 class Serve(Protocol):
@@ -36,7 +39,7 @@ class Serve(Protocol):
         self,
         config: Config,
         load: Loader,
-        sockets: process.Sockets,
+        sockets: Sockets,
         log: Log,
         *,
         ready: Callable[[], None],
@@ -44,13 +47,13 @@ class Serve(Protocol):
     ) -> int: ...
 
 
-Bind = Callable[[Config, Log], list[process.Sockets]]
+Bind = Callable[[Config, Log], list[Sockets]]
 
 
 class Worker:
     """One serving process, or the place of one that has died. `sockets` outlive it."""
 
-    def __init__(self, sockets: process.Sockets) -> None:
+    def __init__(self, sockets: Sockets) -> None:
         self.sockets = sockets
         self.pid = 0  # 0: none runs
         self.started = 0.0
@@ -117,7 +120,7 @@ class Supervisor:
         status = 1
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            process.die_with_parent(parent)
+            die_with_parent(parent)
             status = self._work(worker)
             if status != ConfigError.exit_status:
                 self._tell_ready()  # if it did not get so far, nobody must wait for it
@@ -156,17 +159,17 @@ class Supervisor:
             self._awaited -= len(os.read(self._ready_from, self._awaited))
         if not self._awaited:
             self._look_at = time.monotonic() + LOOK_EVERY
-            process.notify("READY=1", self._log)
+            notify("READY=1", self._log)
 
     def _print_start(self, worker: Worker, log: Log) -> None:
         """The lines of the start again, as the old server printed them when it was started again."""
-        log.message(process.starting())
+        log.message(starting())
         with contextlib.suppress(Exception):  # a wrong file was told of; what serves goes on with what it had
             for line in self._load()[1]:
                 log.message(line)
         for name, sockets in (("WAIT", worker.sockets.wait), ("IN", worker.sockets.in_)):
             for sock in sockets:
-                log.message(f"{name}: listening {process.show_address(sock)}")
+                log.message(f"{name}: listening {show_address(sock)}")
 
     def _tell_ready(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -176,16 +179,16 @@ class Supervisor:
         if caught in (signal.SIGINT, signal.SIGTERM):
             self._end(caught)
             return
-        process.notify(process.reloading(), self._log)
+        notify(reloading(), self._log)
         for worker in self._workers:
             if worker.pid:
                 os.kill(worker.pid, caught)
-        process.notify("READY=1", self._log)
+        notify("READY=1", self._log)
 
     def _end(self, how: signal.Signals) -> None:
         """All workers end, and none begins any more."""
         self._ending = True
-        process.notify("STOPPING=1", self._log)
+        notify("STOPPING=1", self._log)
         for worker in self._workers:
             if worker.pid:
                 worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
@@ -276,10 +279,10 @@ class Supervisor:
         for worker in self._workers:
             if not worker.pid or worker.kill_at:
                 continue
-            used = process.resident_mb(worker.pid)
+            used = resident_mb(worker.pid)
             if used > limit:
                 text = f"Daemon process uses {used} MB of memory which is larger than {limit:g} MB. Killing..."
                 self._log.message(text)
                 self._log.flush()  # before the worker's own lines about its end
-                os.kill(worker.pid, process.TOO_LARGE_SIGNAL)
+                os.kill(worker.pid, TOO_LARGE_SIGNAL)
                 worker.kill_at = now + self._config.server.drain + END_TIMEOUT

@@ -22,10 +22,10 @@ from rplx.errors import LengthRequired, Refusal, RequestTimeout, Unavailable
 from rplx.hub.hub import Hub, Listener, PollTimeout
 from rplx.log import Log
 from rplx.net.accepting import BATCH, Acceptor
+from rplx.net.listening import unsent
 from rplx.options.table import NEVER, WaitOptions
 from rplx.protocol.http_requests import HttpRequest, RequestReader, State
 from rplx.protocol.replies import PREFIX
-from rplx.system import process
 from rplx.wait_line.backlog import HUNG_UP_MAX, Backlog
 from rplx.wait_line.connection import (
     COMES_BACK,
@@ -436,11 +436,11 @@ class WaitServer(Draining):
 
     def _await_progress(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self.options.write_timeout
-        self._unsent[connection] = process.unsent(connection.fd)
+        self._unsent[connection] = unsent(connection.fd)
 
     def _look_at_progress(self, connection: Connection) -> None:
         """The time to write is over, but a slow client may read for longer before its socket takes more."""
-        if process.unsent(connection.fd) < self._unsent[connection]:
+        if unsent(connection.fd) < self._unsent[connection]:
             self._await_progress(connection)
             return
         text = "dropped, as it read nothing of its answer for wait.write_timeout"

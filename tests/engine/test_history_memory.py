@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rplx.system.process import resident_mb
+from rplx.system.limits import resident_mb
 from tests.live import LiveServer
 
 LIMIT = 24  # MB of history

@@ -15,12 +15,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import rplx
+from rplx.cli import old_command
 from rplx.errors import ConfigError
 from rplx.legacy import old_config
 from rplx.legacy.keys import HOOK_PROBLEM, KEYS, OLD_CONFIG, legacy_value
 from rplx.legacy.perl.config import parse, perl_text
-from rplx.options.reading import Config, load
-from rplx.options.table import OPTIONS, replace
+from rplx.options.reading import load
+from rplx.options.table import OPTIONS, Config, replace
 
 KNOWN = "known are numbers, strings, variables, undef, lists [ ... ], + - * / . and dirname(abs_path(__FILE__))"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -580,7 +581,7 @@ def test_the_migrated_file_means_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_command_line(argv: list[str], config: str | None, pidfile: str | None) -> None:
-    assert old_config.parse_command_line(argv) == old_config.CommandLine(config, pidfile)
+    assert old_command.parse_command_line(argv) == old_command.CommandLine(config, pidfile)
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:

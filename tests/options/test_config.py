@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from rplx.errors import ConfigError
 from rplx.options import reading
 from rplx.options.checks import origin, parse_address
-from rplx.options.reading import Config, changed, load, to_toml
-from rplx.options.table import OPTIONS, SECTIONS, replace
+from rplx.options.reading import load
+from rplx.options.table import OPTIONS, SECTIONS, Config, changed, replace
 from rplx.options.toml_lines import key_lines
+from rplx.options.writing import render_example, render_reference, to_toml
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +60,7 @@ def test_two_options_never_share_a_variable_or_an_old_key() -> None:
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("conf/rplx.toml", reading.render_example()), ("docs/configuration.md", reading.render_reference())],
+    [("conf/rplx.toml", render_example()), ("docs/configuration.md", render_reference())],
 )
 def test_shipped_files_are_what_the_table_says(file: str, text: str) -> None:
     assert (ROOT / file).read_text() == text, "run: python -m rplx.options.reading"

@@ -22,7 +22,7 @@ class Script:
 
 def load() -> dict[str, Script]:
     """All scripts by name."""
-    folder = files("rplx.engine.redis") / "lua"
+    folder = files(__package__) / "lua"
     common = (folder / "common.lua").read_bytes()
     found = {}
     for name in NAMES:

@@ -1,26 +1,17 @@
-"""What the operating system is asked for: sockets, privileges, memory, names, readiness."""
+"""Listening sockets of both lines, and what accepted ones inherit from them."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import fcntl
-import grp
-import os
-import pwd
-import resource
-import signal
 import socket
 import struct
 import termios
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from setproctitle import setproctitle
-
 from rplx.errors import ConfigError
-from rplx.log import Log
 from rplx.options.checks import parse_address
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
@@ -28,14 +19,6 @@ DEFER_ACCEPT = 5  # seconds that a silent new connection stays in the kernel: 48
 USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
 UNSENT_MAX = 131_072  # bytes that the kernel takes beyond what a listener reads: else megabytes, and no write_timeout
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
-HANDLED_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
-TOO_LARGE_SIGNAL = signal.SIGRTMIN + 1  # the supervisor tells a worker so that it has grown too large
-IGNORED_SIGNALS = {
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGPIPE,
-}  # log rotation's among them: we hold no log file open
-NOTIFY_TIMEOUT = 0.1  # seconds that a full NOTIFY_SOCKET may hold up who tells it something
 _SO_ATTACH_FILTER = 26  # socket(7); a program of bpf(4) sees a segment from its TCP header on
 _SO_DETACH_FILTER = 27
 _NO_SYN = (  # code, jump if true, jump if false, operand
@@ -119,6 +102,12 @@ def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.soc
     return sock
 
 
+def unsent(descriptor: int) -> int:
+    """Bytes that a socket has taken and its peer has not acknowledged, sent or not (tcp(7), SIOCOUTQ)."""
+    found: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))[0]
+    return found
+
+
 def take_no_more(sockets: Iterable[socket.socket]) -> bool:
     """Has the kernel drop who begins to connect; connections that have begun still come to be accepted.
 
@@ -140,122 +129,3 @@ def take_all(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         with contextlib.suppress(OSError):  # it is not there
             sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-
-
-def unsent(descriptor: int) -> int:
-    """Bytes that a socket has taken and its peer has not acknowledged, sent or not (tcp(7), SIOCOUTQ)."""
-    found: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))[0]
-    return found
-
-
-def raise_descriptor_limit() -> int:
-    """Raises the limit of open files to what is allowed; gives it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def check_user(user: str) -> None:
-    """Errors: ConfigError if there is no such user; "" is none to check."""
-    if not user:
-        return
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError([f'server.user: there is no user "{user}" on this machine']) from None
-
-
-def starting() -> str:
-    """The log's first line; raises the limit of open files."""
-    return f"Starting. Opened files limit (ulimit -n): {raise_descriptor_limit()}."
-
-
-def hold_signals() -> None:
-    """Signals that a server handles wait from now on, in this process and those forked from it; others end nobody."""
-    for number in IGNORED_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*HANDLED_SIGNALS, TOO_LARGE_SIGNAL})
-
-
-def release_signals() -> None:
-    """The signals that were held come now."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*HANDLED_SIGNALS, TOO_LARGE_SIGNAL})
-
-
-def drop_privileges(user: str) -> bool:
-    """Becomes `user` for good, with all ids and groups; False if this is not root or there is nothing to drop."""
-    if not user or os.getuid() != 0:
-        return False
-    entry = pwd.getpwnam(user)
-    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
-    os.setgroups([entry.pw_gid, *groups])
-    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-    return True
-
-
-def drop_capabilities() -> bool:
-    """Gives up what lets a plain user bind a low port and the like, for good; False if the system does not let us.
-
-    Root, which the operator wanted then, keeps what it is root for.
-    """
-    if os.getuid() == 0:
-        return True
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    nothing = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice
-    return not libc.capset(header, nothing)
-
-
-def resident_mb(pid: int) -> int:
-    """Megabytes of memory that a process has resident; 0 if it is gone."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * resource.getpagesize() >> 20
-    except (OSError, IndexError):
-        return 0
-
-
-def set_title(title: str) -> None:
-    """The process's name in ps."""
-    setproctitle(title)
-
-
-def notify(state: str, log: Log) -> None:
-    """Tells systemd, if it started us (sd_notify(3)): READY=1, RELOADING=1, STOPPING=1.
-
-    One that cannot be reached changes nothing for us: `log` is told once.
-    """
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
-        return
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(NOTIFY_TIMEOUT)
-            sock.connect("\0" + path[1:] if path.startswith("@") else path)
-            sock.send(state.encode())
-    except OSError as error:
-        log.trouble("notify", f"systemd is not told how we are, NOTIFY_SOCKET={path}: {error.strerror or error}")
-    else:
-        log.recovered("notify", "systemd is told again how we are")
-
-
-def reloading() -> str:
-    """What systemd is told when a reload begins."""
-    return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
-
-
-def trim_memory() -> None:
-    """Gives freed memory back to the system: 52 -> 32 MB resident after a crowd has left."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def die_with_parent(parent: int) -> None:
-    """Ends this process with SIGTERM when `parent` dies, so that nobody serves unsupervised (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
