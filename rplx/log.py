@@ -64,12 +64,12 @@ class Log:
     """Writes lines to a descriptor from a thread of its own.
 
     `verbosity`: 0 nothing, 1 the message, 2 with the time before it, 3 with a line of counters behind it.
-    `connections`: a line for each step of each connection. `counters` gives the text of that second line.
+    `connections`: a line for each step of each connection.
     """
 
     def __init__(self, verbosity: int = 1, connections: bool = False, descriptor: int = 1) -> None:
         self.configure(verbosity, connections)
-        self.counters: Callable[[], str] = lambda: NO_COUNTERS
+        self._counters: Callable[[], str] = lambda: NO_COUNTERS
         self._descriptor = descriptor
         self._journal = is_journal(descriptor)
         self._lines: deque[str] = deque()
@@ -86,6 +86,10 @@ class Log:
         self.verbosity = verbosity
         self.connections = connections and verbosity > 0
 
+    def show_counters(self, counters: Callable[[], str]) -> None:
+        """From now on the second line of the third form has what `counters` returns."""
+        self._counters = counters
+
     def message(self, text: str, priority: int = INFO) -> None:
         """A line of the server's own."""
         if not self.verbosity:
@@ -94,7 +98,7 @@ class Log:
         if self.verbosity >= 2:
             line = f"[{time.strftime('%a %b %d %H:%M:%S %Y')}] {line}"
         if self.verbosity >= 3:
-            line += f"\n{self._mark(priority)}  {self.counters()}"
+            line += f"\n{self._mark(priority)}  {self._counters()}"
         self._write(self._mark(priority) + line)
 
     def _mark(self, priority: int) -> str:

@@ -20,30 +20,35 @@ import rplx
 
 ROOT = Path(rplx.__file__).parent
 
-GROUND = {"errors", "messages", "log", "turns"}  # values and services that everybody may use
+# Values and services that everybody may use; addresses and errors know nobody, the others know at most these.
+GROUND = {"addresses", "errors", "journal", "log", "messages", "turns"}
 # A room is a package of ours, or a module that lies flat. It may import the rooms behind it, and no others.
 ROOMS: dict[str, set[str]] = {
+    "addresses": set(),
     "errors": set(),
+    "journal": set(),
     "messages": set(),
     "turns": set(),
-    "log": {"system"},
+    "log": {"journal"},
     "options": GROUND,
     "protocol": GROUND,
-    "net": GROUND,
-    "system": GROUND | {"options"},
+    "system": GROUND,
+    "net": GROUND | {"options"},
     "legacy": GROUND | {"options"},
     "access": GROUND | {"options"},
     "engine": GROUND | {"options"},
-    "hub": GROUND | {"engine", "options", "protocol"},
-    "wait_line": GROUND | {"engine", "hub", "legacy", "net", "options", "protocol", "system", "hosts"},
-    "in_line": GROUND | {"access", "engine", "hub", "net", "options", "protocol", "system"},
+    "hub": GROUND | {"engine", "protocol"},
+    "wait_line": GROUND | {"hub", "legacy", "net", "options", "protocol"},
+    "in_line": GROUND | {"access", "hub", "net", "options", "protocol"},
+    "assembly": GROUND | {"access", "engine", "hub", "in_line", "options", "wait_line"},
+    "client": set(),
     "hosts": GROUND
-    | {"access", "client", "engine", "hub", "in_line", "options", "protocol", "serving", "system", "wait_line"},
-    "serving": GROUND | {"access", "engine", "hub", "in_line", "legacy", "options", "protocol", "system", "wait_line"},
-    "client": {""},
+    | {"assembly", "client", "engine", "hub", "in_line", "net", "options", "protocol", "system", "wait_line"},
+    "serving": GROUND | {"access", "assembly", "engine", "legacy", "net", "options", "system", "wait_line"},
     "": {"client", "hosts"},
-    "bench": {"system", "client", "options"},
-    "cli": GROUND | {"", "bench", "client", "legacy", "options", "serving", "system", "engine"},
+    "bench": GROUND | {"options", "system"},
+    "cli": GROUND | {"", "bench", "client", "legacy", "options", "serving", "system"},
+    # Doors: public names, handed on.
     "wsgi": {"hosts"},
     "runtime": {"hosts"},
     "gunicorn": {"hosts"},
@@ -189,3 +194,25 @@ def test_what_is_loaded_by(module: str) -> None:
     code = f"import sys, {module}; print(sorted(set(sys.modules) & {{'gevent', 'greenlet', 'redis', 'passlib'}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_a_supervisor_loads_makes_no_loop() -> None:
+    """Its children could not share one."""
+    code = (
+        "import importlib; from rplx.serving import daemon;"
+        " [importlib.import_module(name) for name in daemon.BEFORE_FORKS]"
+    )
+    asked = "from gevent._hub_local import get_hub_if_exists; print(get_hub_if_exists())"
+    done = subprocess.run([sys.executable, "-c", f"{code}; {asked}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+def test_all_is_loaded_before_anybody_can_connect() -> None:
+    """The line in the log is written when the socket is bound."""
+    code = (
+        "import sys; from rplx.serving import daemon; from rplx.options.table import Config\n"
+        "def bind(*_, **__): print('rplx.serving.server' in sys.modules); raise SystemExit\n"
+        "daemon.bind = bind; daemon.serve(Config)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "True"

@@ -52,7 +52,7 @@ def written(pipe: tuple[int, int], log: Log) -> str:
 )
 def test_forms(pipe: tuple[int, int], verbosity: int, pattern: str) -> None:
     log = Log(verbosity, descriptor=pipe[1])
-    log.counters = lambda: "[counters]"
+    log.show_counters(lambda: "[counters]")
     log.message("hello")
     assert re.fullmatch(pattern, written(pipe, log))
 
@@ -109,7 +109,7 @@ def test_the_journal_is_told_priorities(pipe: tuple[int, int], monkeypatch: pyte
     found = os.fstat(pipe[1])
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
     log = Log(3, connections=True, descriptor=pipe[1])
-    log.counters = lambda: "[counters]"
+    log.show_counters(lambda: "[counters]")
     for say in (log.message, log.error, log.rarely):
         say("a")
     for tell in (log.counted, log.trouble, log.recovered):

@@ -13,10 +13,9 @@ import gevent
 from rplx.engine.factory import is_shared
 from rplx.errors import ConfigError, Refusal, Unavailable
 from rplx.hosts import gunicorn_worker, runtime
-from rplx.hosts.waiting_room import WaitingRoom, check_server
+from rplx.hosts.waiting_room import check_server
 from rplx.log import Log
 from rplx.options.environment import configuration
-from rplx.options.table import Config
 from rplx.wait_line.application import Application, refuse
 
 if TYPE_CHECKING:
@@ -92,22 +91,26 @@ def _answer(path: str, environ: Environ, start_response: StartResponse) -> Itera
     return application(environ, start_response)
 
 
-class _PagesAlone(Application):
-    """The WAIT line where polls cannot wait: its pages are served, so that they can say why, and polls are refused."""
+class _NoParking:
+    """A `Parking` for servers in which polls cannot wait: none is admitted."""
 
-    def __init__(self, config: Config, why: str) -> None:
-        no_hub: Any = None  # polls alone would ask for one, and they ask for the room first
-        super().__init__(no_hub, config, Log(config.log.verbosity, config.log.connections, runtime.STDERR))
+    def __init__(self, why: str) -> None:
         self._why = why
 
-    def _waiting_room(self, environ: Environ) -> WaitingRoom:
+    def admit(self, environ: Environ) -> bool:
+        raise Unavailable(self._why)
+
+    def park(self, *_args: Any, **_named: Any) -> Iterable[bytes]:
         raise Unavailable(self._why)
 
 
 @functools.lru_cache(maxsize=PATHS_MAX)
-def _pages_alone(path: str, why: str) -> _PagesAlone:
-    """Errors: ConfigError."""
-    return _PagesAlone(runtime.at_path(configuration(), path), why)
+def _pages_alone(path: str, why: str) -> Application:
+    """The WAIT line where polls cannot wait: its pages are served, so that they can say why. Raises ConfigError."""
+    config = runtime.at_path(configuration(), path)
+    no_hub: Any = None  # a poll alone would ask for it, and none is admitted
+    log = Log(config.log.verbosity, config.log.connections, runtime.STDERR)
+    return Application(no_hub, config, log, _NoParking(why))
 
 
 def _runtime(environ: Environ) -> runtime.Runtime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,24 +11,21 @@ import gevent
 from gevent import get_hub, monkey
 from gevent.lock import BoundedSemaphore
 
+from rplx.assembly import SWEEP_EVERY, Assembly
 from rplx.client.errors import InvalidArgument, Refused, Timeout
 from rplx.client.names import Ids, cursors_by_id, encode
-from rplx.engine.factory import make_engine, sweep
+from rplx.engine.factory import is_shared
 from rplx.errors import Refusal
 from rplx.hosts.waiting_room import WaitingRoom
-from rplx.hub.hub import Hub
 from rplx.in_line.server import InServer
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.net.listening import listen, show_address
 from rplx.options.environment import configuration
 from rplx.options.table import Config
-from rplx.protocol.identifiers import IdentifierParser
-from rplx.serving.server import load_hook, load_users
 from rplx.system import standard_streams
 from rplx.wait_line.application import Application
 
-SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
 PUBLISH_TIMEOUT = 5.0  # seconds that a thread waits for the loop's thread to take its message
 STDERR = 2  # where our log goes: a foreign server's standard output is its own
 
@@ -66,31 +62,31 @@ def at_path(config: Config, path: str) -> Config:
 
 
 class Runtime:
-    """Joins the rooms in this process; belongs to the thread that made it."""
+    """Both lines of this process; belongs to the thread that made it."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        """Raises ConfigError, Unavailable."""
         self.process = os.getpid()
         standard_streams.fill()
-        self.log = Log(config.log.verbosity, config.log.connections, STDERR)
-        self._users = load_users(config, self.log)
-        self.engine = make_engine(config, self.log)
-        self.hub = Hub(self.engine, self.log)
-        self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
-        self.log.counters = self.hub.counters
-        self.room = WaitingRoom(self.hub)
+        self._assembly = Assembly(config, Log(config.log.verbosity, config.log.connections, STDERR))
+        self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config))
         self._applications: dict[str, Application] = {}
         self._in_server: InServer | None = None
         self._loop: Any = get_hub().loop
         self._thread = _thread_id()
         self._sweeper = gevent.spawn(self._sweep_forever)
 
+    @property
+    def config(self) -> Config:
+        """The options that all of it was made with."""
+        return self._assembly.config
+
     def application(self, path: str = "/") -> Application:
-        """The WAIT line for polls at `path`, which the page for old clients is told unless `js.wait_uri` is set."""
+        """Returns the WAIT line for polls at `path`, which the page for old clients is told; see `at_path`."""
         found = self._applications.get(path)
         if found is None:
-            config = at_path(self.config, path)
-            found = self._applications[path] = Application(self.hub, config, self.log, self.room)
+            found = self._assembly.application(at_path(self.config, path), self._room)
+            self._applications[path] = found
         return found
 
     # -- the IN line
@@ -101,22 +97,19 @@ class Runtime:
         return self._in_server is not None
 
     def start_in(self, sockets: Iterable[Any] | None = None) -> list[Any]:
-        """Serves back-ends on bound and listening sockets, else on `in.listen`; gives them. Errors: ConfigError."""
-        config = self.config
-        own = sockets is None
-        listening = (
-            listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
-            if sockets is None
-            else list(sockets)
-        )
-        parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max, "in.max_ids")
-        server = InServer(self.hub, config, parser, self._users, self.log)
+        """Serves back-ends on bound and listening sockets, else on `in.listen`; returns them. Raises ConfigError."""
+        listening = self._bind() if sockets is None else list(sockets)
+        server = self._assembly.in_server()
         server.start(listening)
         self._in_server = server
-        if own:
+        if sockets is None:
             for sock in listening:
-                self.log.message(f"IN: listening {show_address(sock)}")
+                self._assembly.log.message(f"IN: listening {show_address(sock)}")
         return listening
+
+    def _bind(self) -> list[Any]:
+        """Raises ConfigError."""
+        return listen(self.config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
 
     # -- the end
 
@@ -124,7 +117,7 @@ class Runtime:
         """Answers the waiting polls with an empty body, spread over `seconds`; sends are taken until `stop`."""
         if self._in_server is not None:
             self._in_server.draining = True
-        self.room.close(seconds)
+        self._room.close(seconds)
 
     def stop(self, seconds: float) -> None:
         """Lets sends under way end, for `seconds` at most, and ends what runs in the background."""
@@ -133,8 +126,8 @@ class Runtime:
             self._in_server.drain(seconds)
             self._in_server.stop(seconds)
         self._sweeper.kill()
-        self.engine.close()
-        self.log.flush()
+        self._assembly.engine.close()
+        self._assembly.log.flush()
 
     # -- sending from inside
 
@@ -152,8 +145,8 @@ class Runtime:
         send = Send(Identifiers(cursors, limiters or {}), body)
         try:
             if _thread_id() == self._thread:
-                return self.hub.publish(send)
-            return self._in_loop(lambda: self.hub.publish(send))
+                return self._assembly.hub.publish(send)
+            return self._in_loop(lambda: self._assembly.hub.publish(send))
         except Refusal as error:
             raise Refused(error.status, error.reason, error.text) from error
 
@@ -184,8 +177,4 @@ class Runtime:
     def _sweep_forever(self) -> None:
         while True:
             gevent.sleep(SWEEP_EVERY)
-            try:
-                self.log.sweep(time.monotonic())
-                sweep(self.engine, self.config, self.log)
-            except Exception as error:  # one bad sweep must not end presence and expiry
-                self.log.error(f"{type(error).__name__} in the sweep: {error}")
+            self._assembly.sweep()

@@ -18,9 +18,11 @@ from gevent.hub import Hub as GeventHub
 from gevent.monkey import get_original
 
 from rplx.errors import Unavailable
-from rplx.hub.hub import Hub, Listener, PollTimeout
+from rplx.hub.hub import Hub, PollTimeout
+from rplx.hub.sets import Listener
 from rplx.protocol.replies import PREFIX
 
+Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 StartResponse = Callable[[str, Headers], Any]
 
@@ -32,7 +34,7 @@ _make_epoll = get_original("select", "epoll")  # gevent's monkey patching takes 
 _thread_id = get_original("_thread", "get_ident")
 
 
-def check_server(environ: dict[str, Any], *, shared_engine: bool) -> None:
+def check_server(environ: Environ, *, shared_engine: bool) -> None:
     """Errors: Unavailable, with what to use instead, if polls cannot wait in the server that made `environ`.
 
     `shared_engine`: history lives outside this process, so several processes may serve it.
@@ -60,10 +62,12 @@ def _in_gevent() -> bool:
 
 
 class WaitingRoom:
-    """The polls that wait under a foreign server. One to a Hub; it belongs to the thread that made it."""
+    """The polls that wait under a foreign server, a `Parking`. One to a Hub; it belongs to the thread that made it."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, *, shared_engine: bool) -> None:
+        """`shared_engine`: as `check_server`."""
         self.hub = hub
+        self._shared_engine = shared_engine
         self.open = True  # once closed, polls are answered at once
         self._loop: Any = get_hub().loop
         self._thread = _thread_id()
@@ -74,10 +78,28 @@ class WaitingRoom:
         self._watcher = self._loop.io(self._epoll.fileno(), 1, ref=False)  # of itself it keeps no program running
         self._watcher.start(self._look)
 
-    def check_thread(self) -> None:
-        """Errors: Unavailable in any other thread than the one whose loop wakes the listeners."""
+    def admit(self, environ: Environ) -> bool:
+        """Whether a poll may wait now: not once the room is closed.
+
+        Raises Unavailable as `check_server`, and in any other thread than the one whose loop wakes the listeners.
+        """
+        check_server(environ, shared_engine=self._shared_engine)
         if _thread_id() != self._thread:
             raise Unavailable("this server runs loops in several threads; rplx needs all polls of a process in one")
+        return self.open
+
+    def park(
+        self,
+        listener: Listener,
+        environ: Environ,
+        headers: Headers,
+        start_response: StartResponse,
+        *,
+        kept: bool,
+        timeout: float,
+    ) -> Poll:
+        """Returns the body of a poll that waits here for `timeout` seconds at most; see Parking."""
+        return Poll(self, listener, environ, headers, start_response, kept=kept, timeout=timeout)
 
     def wait(self, listener: Listener, seconds: float, connection: Any, drains: bool) -> None:
         """Waits for the listener's answer, until `seconds` are over, the client hangs up or the room is closed.
@@ -172,7 +194,7 @@ class Poll:
         self,
         room: WaitingRoom,
         listener: Listener,
-        environ: dict[str, Any],
+        environ: Environ,
         headers: Headers,
         start_response: StartResponse,
         *,
@@ -225,7 +247,7 @@ class Poll:
         return headers
 
 
-def client_socket(environ: dict[str, Any]) -> Any:
+def client_socket(environ: Environ) -> Any:
     """The client's socket: gunicorn hands it on, gevent.pywsgi has it behind `wsgi.input`; None elsewhere."""
     found = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
     if found is None and _is_pywsgi(environ):
@@ -234,10 +256,10 @@ def client_socket(environ: dict[str, Any]) -> Any:
     return found
 
 
-def _is_pywsgi(environ: dict[str, Any]) -> bool:
+def _is_pywsgi(environ: Environ) -> bool:
     kind = type(environ.get("wsgi.input"))
     return kind.__module__ == "gevent.pywsgi" and kind.__name__ == "Input"
 
 
-def _has_body(environ: dict[str, Any]) -> bool:
+def _has_body(environ: Environ) -> bool:
     return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ

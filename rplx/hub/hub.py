@@ -16,7 +16,7 @@ from rplx.engine import Engine, Listeners
 from rplx.engine.selection import first
 from rplx.errors import BadRequest
 from rplx.hub import stats
-from rplx.hub.delivery import Deliveries, Sender
+from rplx.hub.delivery import Deliveries
 from rplx.hub.sets import ChannelSet, Listener
 from rplx.hub.shared_bodies import SharedBodies
 from rplx.hub.visibility import Visibility, is_shown
@@ -25,11 +25,11 @@ from rplx.messages import Due, Message, Send, cursor_value
 from rplx.protocol.json_texts import as_json
 from rplx.protocol.replies import PREFIX, encode_blocks
 
-__all__ = ["ChannelSet", "Entered", "Hub", "Listener", "PollTimeout", "Sender", "Visibility"]
-
 DIGITS_MAX = 40
 """Digits before the point of a cursor that a back-end gives. Those drawn behind it (part 7.12) have to stay within
 what a poll may name (identifiers.CURSOR_MAX), however many are."""
+
+ANSWER_MAX = 1 << 20  # bytes of one answer from history, where nothing else is said
 
 identity = id  # the built-in; below, `id` is a channel's
 
@@ -51,9 +51,11 @@ class Entered:
 class Hub(Deliveries):
     """One to a process. `turns` are those of its loop."""
 
-    def __init__(self, engine: Engine, log: Log) -> None:
+    def __init__(
+        self, engine: Engine, log: Log, answer_max: int = ANSWER_MAX, visibility: Visibility | None = None
+    ) -> None:
         super().__init__(engine, log)
-        self.answer_max = 1 << 20
+        self.configure(answer_max, visibility)
         self._shared = SharedBodies()
         self._loop = get_hub().loop
         self._position: str | None = None  # of those who enter in this turn of the loop

@@ -41,7 +41,6 @@ class InServer:
         self,
         hub: Hub,
         config: Config,
-        parser: IdentifierParser,
         users: Users,
         log: Log,
         *,
@@ -61,12 +60,12 @@ class InServer:
         self._own: set[str] = set()  # the addresses at which it listens
         self._logins = Logins(users, config)
         self._executor = Executor(hub, config.in_, self._logins, log)
-        self.configure(config, parser, users)
+        self.configure(config, users)
 
-    def configure(self, config: Config, parser: IdentifierParser, users: Users) -> None:
+    def configure(self, config: Config, users: Users) -> None:
         """Takes new options and users; they count from the next request on."""
         self.options = config.in_
-        self.parser = parser
+        self.parser = IdentifierParser(config.pages.identifier, config.in_.max_ids, config.wait.id_max, "in.max_ids")
         self._logins.configure(users, config)
         self._executor.options = config.in_
         self._door = Door(config.in_.hosts, self._own, self._wait_line)

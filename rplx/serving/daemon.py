@@ -22,12 +22,8 @@ from rplx.system.privileges import check_user, drop_capabilities, drop_privilege
 from rplx.system.service import notify, set_title
 from rplx.system.signals import hold_signals
 
-BEFORE_FORKS = (
-    "rplx.in_line.server",
-    "rplx.legacy.perl.config",
-    "rplx.wait_line.draining",
-    "rplx.wsgi",
-)  # most of what rplx.serving.server loads
+# Most of what rplx.serving.server loads.
+BEFORE_FORKS = ("rplx.assembly", "rplx.legacy.perl.config", "rplx.wait_line.draining")
 
 
 def serve(load: Callable[[], Config]) -> int:
@@ -40,14 +36,13 @@ def serve(load: Callable[[], Config]) -> int:
 
 def check(load: Callable[[], Config]) -> int:
     """`rplx serve --check-config`: all that a start or a reload reads. Gives the exit status. Errors: ConfigError."""
-    from rplx.serving.server import load_hook, load_users
+    from rplx import assembly
 
     config = load()
     log = Log(1)
     check_engine(config)
     check_user(config.server.user if os.getuid() == 0 else "")
-    load_users(config, log)
-    load_hook(config.hooks.check_visibility)
+    assembly.load(config, log)
     log.message("The configuration is right.")
     log.flush()
     return 0

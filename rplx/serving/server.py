@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import signal
 import time
 from collections.abc import Callable
@@ -14,24 +13,19 @@ import gevent
 from gevent.event import Event
 
 from rplx.access.gate import is_loopback
-from rplx.access.users import Users
-from rplx.engine.factory import make_engine, sweep
+from rplx.assembly import SWEEP_EVERY, Assembly, load
 from rplx.errors import ConfigError
-from rplx.hub.hub import Hub, Visibility
-from rplx.in_line.server import InServer
 from rplx.legacy.perl.config import perl_text
 from rplx.log import WARNING, Log
 from rplx.net.listening import Sockets, show_address, take_all, take_no_more
-from rplx.options.table import OPTIONS, Change, Config, changed
-from rplx.protocol.identifiers import IdentifierParser
+from rplx.options.table import Change, Config, changed
 from rplx.serving.supervisor import EXIT_RESTART, Loader
 from rplx.system.limits import trim_memory
 from rplx.system.service import notify, reloading
 from rplx.system.signals import TOO_LARGE_SIGNAL, release_signals
-from rplx.wait_line.application import Application
+from rplx.wait_line.demo import Demo
 from rplx.wait_line.server import WaitServer
 
-SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
 COLLECT_WHEN_BELOW = 1000  # listeners: with fewer, a full collection is short
 COLLECT_FROM = 10_000  # new objects that are worth a collection
 COLLECT_AT_LEAST_EVERY = 600.0  # seconds between full collections, whatever the crowd
@@ -56,28 +50,20 @@ class Server:
         self._leaving = False  # told to end, or to be started again
         self._ended = Event()
         self._status = EXIT_OK
-        self._users = load_users(config, log)
-        self.engine = make_engine(config, log)
-        self.hub = Hub(self.engine, log)
-        self.hub.configure(config.wait.out_max, load_hook(config.hooks.check_visibility))
-        log.counters = self.hub.counters
-        self.application = Application(self.hub, config, log)
-        application: Any = self.application
-        if config.demo.enabled:
-            from rplx.wait_line.demo import Demo
-
-            application = Demo(self.application, self.hub)
-        self.wait_server = WaitServer(application, self.hub, config.wait, log)
-        self.wait_server.configure(config.wait, _parser(config, "wait.max_ids"))
+        self.assembly = Assembly(config, log)
         # Ports alone: whoever polls is told, and need not know how the machine's other addresses are called.
         in_ports = ", ".join(f"port {sock.getsockname()[1]}" for sock in sockets.in_)
-        self.application.in_line = f"{in_ports} (in.listen)"
+        self._application = self.assembly.application(in_line=f"{in_ports} (in.listen)")
+        self.wait_server = WaitServer(self._outermost(), self.assembly.hub, config, log)
         wait_line = ", ".join(map(show_address, sockets.wait)) + " (wait.listen)"
-        parser = _parser(config, "in.max_ids")
-        self.in_server = InServer(self.hub, config, parser, self._users, log, wait_line=wait_line)
+        self.in_server = self.assembly.in_server(wait_line=wait_line)
         self._warm_up()
         self._collected = time.monotonic()
         self._crowd = 0
+
+    def _outermost(self) -> Any:
+        """The application that is served: with the sandbox page around it, if that is asked for."""
+        return Demo(self._application, self.assembly.hub) if self.config.demo.enabled else self._application
 
     def run(self, ready: Callable[[], None]) -> int:
         """Serves until a signal ends it; gives the exit status. `ready` is called when both lines accept."""
@@ -113,13 +99,13 @@ class Server:
     def _close_engine(self) -> None:
         try:
             with gevent.Timeout.start_new(END_TIMEOUT):
-                self.engine.close()
+                self.assembly.engine.close()
         except (Exception, gevent.Timeout) as error:  # it must not keep us from ending
             self.log.error(f"{type(error).__name__} while the engine was closed: {error}")
 
     def _warn_of_guests(self) -> None:
         everywhere = [sock for sock in self._sockets.in_ if not is_loopback(sock.getsockname()[0])]
-        if everywhere and not self._users.has_file:
+        if everywhere and not self.assembly.users.has_file:
             who = "the machine itself" if self.config.in_.guests_loopback_only else "EVERY machine that can connect"
             self.log.message(f"IN: there is no users file (users.file), so {who} may send without a password", WARNING)
 
@@ -127,8 +113,8 @@ class Server:
         """Loads what is otherwise loaded at the first request: the user that we become may not be able to."""
         for kind in ("IFRAME", "SCRIPT"):
             with contextlib.suppress(OSError):  # told when somebody asks for it
-                self.application.pages.get(kind)
-        self._users.warm_up()
+                self._application.pages.get(kind)
+        self.assembly.users.warm_up()
 
     # -- signals
 
@@ -137,7 +123,7 @@ class Server:
         self._ended.set()
 
     def _terminate(self) -> None:
-        self.log.message(f"SIGTERM received, answering {self.hub.listening} waiting polls and exiting")
+        self.log.message(f"SIGTERM received, answering {self.assembly.hub.listening} waiting polls and exiting")
         if not self._supervised:
             notify("STOPPING=1", self.log)
         self._leave(EXIT_OK, last=True)
@@ -196,8 +182,7 @@ class Server:
     def _reload(self) -> None:
         """Takes the options that may change while serving. Errors: ConfigError; then nothing has changed."""
         config, lines = self._load()
-        hook = load_hook(config.hooks.check_visibility)
-        users = load_users(config, self.log)
+        loaded = load(config, self.log)
         for line in lines:
             self.log.message(line)
         restart = []
@@ -207,13 +192,8 @@ class Server:
             if change.needs_restart:
                 restart.append(change.name)
         self.config = config
-        self._users = users
-        self.log.configure(config.log.verbosity, config.log.connections)
-        self.engine.reconfigure(config.history, config.presence)
-        self.hub.configure(config.wait.out_max, hook)
-        self.application.configure(config)
-        self.wait_server.configure(config.wait, _parser(config, "wait.max_ids"))
-        self.in_server.configure(config, _parser(config, "in.max_ids"), users)
+        self.assembly.configure(config, loaded)
+        self.wait_server.configure(config)
         if restart and self._supervised:
             self.log.message(f"Restarting, since {', '.join(restart)} cannot change while serving")
             self._leave(EXIT_RESTART)
@@ -225,22 +205,18 @@ class Server:
     def _sweep_forever(self) -> None:
         while True:
             gevent.sleep(SWEEP_EVERY)
+            self.assembly.sweep()
             try:
-                self._sweep()
-            except Exception as error:  # one bad sweep must not end presence and expiry
+                self._collect()
+                self._trim()
+            except Exception as error:  # it must not end presence and expiry
                 self.log.error(f"{type(error).__name__} in the sweep: {error}")
-
-    def _sweep(self) -> None:
-        self.log.sweep(time.monotonic())
-        sweep(self.engine, self.config, self.log)
-        self._collect()
-        self._trim()
 
     def _collect(self) -> None:
         now = time.monotonic()
         overdue = now - self._collected > COLLECT_AT_LEAST_EVERY
         # While long work is under way what it has made would be walked through.
-        few = self.wait_server.accepted < COLLECT_WHEN_BELOW and not self.hub.turns.is_somebody_resting()
+        few = self.wait_server.accepted < COLLECT_WHEN_BELOW and not self.assembly.hub.turns.is_somebody_resting()
         if overdue or (few and gc.get_count()[0] > COLLECT_FROM):
             if overdue:  # else what is new alone: a long history would hold up the loop for each look
                 gc.unfreeze()
@@ -255,35 +231,6 @@ class Server:
         if self._crowd - connections > max(TRIM_CROWD, self._crowd // 2):
             self._crowd = connections
             trim_memory()
-
-
-def load_users(config: Config, log: Log) -> Users:
-    """The users file's logins; its warnings go to the log. Errors: ConfigError."""
-    users = Users.load(config.users.file)
-    for warning in users.warnings:
-        log.message(warning, WARNING)
-    return users
-
-
-def load_hook(name: str) -> Visibility | None:
-    """The function `module:name` of hooks.check_visibility. Errors: ConfigError."""
-    if not name:
-        return None
-    module, _, attribute = name.partition(":")
-    try:
-        hook = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # what runs here is somebody's module
-        why = str(error) or type(error).__name__
-        raise ConfigError([f"hooks.check_visibility: cannot load {name}: {why}"]) from None
-    if not callable(hook):
-        raise ConfigError([f"hooks.check_visibility: {name} is not a function"])
-    found: Visibility = hook
-    return found
-
-
-def _parser(config: Config, max_ids: str) -> IdentifierParser:
-    """`max_ids` is the name of the option that bounds the line's lists."""
-    return IdentifierParser(config.pages.identifier, OPTIONS[max_ids].value(config), config.wait.id_max, max_ids)
 
 
 def _show(change: Change, value: Any) -> str:

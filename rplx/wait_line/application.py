@@ -1,8 +1,7 @@
 """The WAIT line as a WSGI application (PEP 3333; protocol page, part 2).
 
 The same application runs in the standalone server, in gunicorn's gevent workers and behind any gevent WSGI server.
-A server that puts `rplx.connection` into the environ (wait_server) finds a listener that has to wait there, too, as
-`rplx.listener`: it parks it and sends its answer, behind replies.PREFIX.
+Our own server parks listeners itself and says so by a `Direct`; under all others a `Parking` is where polls wait.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rplx.engine.factory import is_shared
 from rplx.errors import (
     BadRequest,
     EmptyIdentifier,
@@ -23,46 +21,62 @@ from rplx.errors import (
     NotFound,
     Refusal,
     TooLarge,
+    Unavailable,
 )
-from rplx.hosts.waiting_room import Poll, WaitingRoom, check_server
 from rplx.hub.hub import Entered, Hub
+from rplx.hub.sets import Listener
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options.table import NEVER, Config
 from rplx.protocol.identifiers import IdentifierParser, listened_to
 from rplx.protocol.replies import PREFIX
-from rplx.wait_line.cors import AllowedOrigins, is_of_one_site
+from rplx.wait_line.cors import Cors, Environ, Headers
+from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
-Environ = dict[str, Any]
-Headers = list[tuple[str, str]]
-
-ORIGINS_NAMED = 100  # origins that the log names; further ones are counted
-ORIGIN_SHOWN = 200  # characters of one
-
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
-_EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
 _NO_SNIFF = ("X-Content-Type-Options", "nosniff")
-_PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
+
+
+class Parking(Protocol):
+    """Where polls wait under a server that is not ours."""
+
+    def admit(self, environ: Environ) -> bool:
+        """Whether a poll may wait now. Raises Unavailable if none ever can in the server that made `environ`."""
+
+    def park(
+        self,
+        listener: Listener,
+        environ: Environ,
+        headers: Headers,
+        start_response: StartResponse,
+        *,
+        kept: bool,
+        timeout: float,
+    ) -> Iterable[bytes]:
+        """Returns the body of a poll, which waits for its listener's answer for `timeout` seconds at most.
+
+        `kept`: the answer comes in one piece with its length, else the head at once (part 7.2).
+        """
 
 
 class Application:
-    """The WSGI callable. `configure` may be called again with new options.
+    """The WSGI callable."""
 
-    `room` is where polls wait under a server that is not ours; made at the first such poll if there is none yet.
-    """
-
-    def __init__(self, hub: Hub, config: Config, log: Log, room: WaitingRoom | None = None) -> None:
+    def __init__(
+        self, hub: Hub, config: Config, log: Log, parking: Parking | None = None, in_line: str = "in.listen"
+    ) -> None:
+        """Without `parking` polls can wait in our own server alone. `in_line` says where those go who send."""
         self.hub = hub
         self.log = log
-        self._room = room
-        self.in_line = "in.listen"  # where who sends to this line finds the other
-        self._named_origins: set[str] = set()
+        self.cors = Cors(config.wait, log)
+        self._parking = parking
+        self._in_line = in_line
         self._may_hold_text = False  # messages that are no JSON
         self.configure(config)
 
@@ -75,8 +89,7 @@ class Application:
         self.body_max = max(wait.body_max, wait.maxlen)
         self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
-        self._origins = AllowedOrigins(wait.allowed_origins)
-        self._same_site = wait.same_site
+        self.cors.configure(wait)
         self._may_hold_text |= not config.in_.check_json  # what was stored without the check may be due for long
         self._position = ""  # of the last poll,
         self._at_position: Headers = []  # and its headers
@@ -109,9 +122,9 @@ class Application:
     # -- what is asked for
 
     def _identifiers(self, environ: Environ) -> Identifiers:
-        text: bytes | None = environ.get("rplx.text")
-        if text is not None:
-            return self.parser.in_text(text, complete=True) or Identifiers({})
+        direct: Direct | None = environ.get(KEY)
+        if direct is not None and direct.text is not None:
+            return self.parser.in_text(direct.text, complete=True) or Identifiers({})
         target = _target(environ).encode("latin-1", "replace")
         identifiers = self.parser.in_target(target)
         body = b""
@@ -121,7 +134,7 @@ class Application:
         if identifiers is None:
             if "HTTP_X_REALPLEXOR" in environ or _COMMAND.match(body):
                 raise BadRequest(
-                    f"this is the WAIT line of listeners: send, and ask by commands, on the IN line, {self.in_line}"
+                    f"this is the WAIT line of listeners: send, and ask by commands, on the IN line, {self._in_line}"
                 )
             if environ.get("PATH_INFO", "/") not in ("", "/"):
                 raise NotFound("nothing is served at this path")
@@ -161,13 +174,11 @@ class Application:
         if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
             # A foreign page's script, image or opaque fetch: it may read nothing, so not even when something came.
             raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
-        connection = environ.get("rplx.connection")
-        wait = "rplx.no_wait" not in environ
-        if "position" in environ["QUERY_STRING"] and _POSITION.search(_target(environ)):
+        direct: Direct | None = environ.get(KEY)
+        wait = self._admit(environ) if direct is None else direct.may_wait
+        if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(_target(environ)):
             wait = False
-        if connection is None:
-            room = self._waiting_room(environ)
-            wait = wait and room.open
+        connection = None if direct is None else direct.connection
         joined = None
         if self.log.connections and connection is not None:
             joined = partial(self._registered, connection, cursors, count)
@@ -181,12 +192,19 @@ class Application:
                 headers = [*headers, ("Content-Length", str(len(PREFIX) + len(entered.body)))]
             start_response("200 OK", headers)
             return [PREFIX, entered.body]  # a long one is shared by many, and not copied
-        if connection is not None:
+        if direct is not None:
             start_response("200 OK", headers)
-            environ["rplx.listener"] = listener
+            direct.listener = listener
             return []
+        assert self._parking is not None
         kept = _keeps_alive(environ)
-        return Poll(room, listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
+        return self._parking.park(listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
+
+    def _admit(self, environ: Environ) -> bool:
+        """Whether a poll may wait now. Raises Unavailable if none ever can."""
+        if self._parking is None:
+            raise Unavailable("polls wait in rplx serve alone here")
+        return self._parking.admit(environ)
 
     def _registered(self, connection: Any, cursors: dict[str, str | None], count: int, position: str) -> None:
         connection.name = _name(cursors, count, position)
@@ -198,17 +216,9 @@ class Application:
             return ""
         return self.config.wait.charset
 
-    def _waiting_room(self, environ: Environ) -> WaitingRoom:
-        """Errors: Unavailable if polls cannot wait in this server."""
-        check_server(environ, shared_engine=is_shared(self.config))
-        if self._room is None:
-            self._room = WaitingRoom(self.hub)
-        self._room.check_thread()
-        return self._room
-
     def _poll_headers(self, environ: Environ, entered: Entered) -> Headers:
         """Not to be changed: by getting the same list the server knows that polls have the same head."""
-        if "rplx.text" in environ:
+        if is_text(environ):
             return self._no_store
         if entered.position != self._position:
             self._position = entered.position
@@ -216,104 +226,56 @@ class Application:
         headers = self._at_position
         if entered.gaps:
             headers = [*headers, ("X-Realplexor-Gap", ",".join(entered.gaps))]
-        if self._has_cors(environ):
-            headers = headers + self._cors(environ)
+        if self.cors.concerns(environ):
+            headers = headers + self.cors.headers(environ)
         if "HTTP_ORIGIN" in environ:
-            self._check_origin(environ, headers)
+            self.cors.report(environ, headers)
         return headers
-
-    def _check_origin(self, environ: Environ, headers: Headers) -> None:
-        """Tells the operator of pages that may read nothing: they themselves are told by their browser alone."""
-        origin = environ["HTTP_ORIGIN"][:ORIGIN_SHOWN]
-        if not origin or any(name == "Access-Control-Allow-Origin" for name, _ in headers):
-            return
-        if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.endswith("://" + environ.get("HTTP_HOST", "")):
-            return
-        if origin in self._named_origins:
-            return
-        if len(self._named_origins) < ORIGINS_NAMED:
-            self._named_origins.add(origin)
-            self.log.message(f"WAIT: pages of {origin} can read nothing here, as it is not among wait.allowed_origins")
-            return
-        text = f"WAIT: pages of origins that are not among wait.allowed_origins ask for polls, {origin} for one"
-        self.log.counted("WAIT: origins", text)
-
-    def _has_cors(self, environ: Environ) -> bool:
-        return bool(self._origins) or (self._same_site and "HTTP_ORIGIN" in environ)
-
-    def _cors(self, environ: Environ) -> Headers:
-        """What lets a page of another origin read the answer (Fetch standard, 3.2)."""
-        origin = environ.get("HTTP_ORIGIN")
-        if origin is not None and origin in self._origins:
-            return [
-                ("Vary", "Origin"),
-                ("Access-Control-Allow-Origin", origin),
-                ("Access-Control-Allow-Credentials", "true"),
-                _EXPOSED,
-            ]
-        if self._origins.everybody:
-            return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
-        if self._same_site and origin is not None:
-            host, told = environ.get("HTTP_HOST", ""), environ.get("HTTP_SEC_FETCH_SITE")
-            if is_of_one_site(origin, host, told):
-                return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), _EXPOSED]
-        return [("Vary", "Origin")]
 
     def _preflight(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             raise MethodNotAllowed("OPTIONS is served for preflights alone; use GET or POST")
-        headers = self._cors(environ)
-        if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
-            if "HTTP_ORIGIN" in environ:
-                self._check_origin(environ, headers)
-            raise ForeignOrigin
-        headers += [
-            ("Access-Control-Allow-Methods", "GET, POST"),
-            ("Access-Control-Allow-Headers", "Content-Type"),
-            ("Access-Control-Max-Age", _PREFLIGHT_AGE),
-            ("Content-Length", "0"),
-        ]
-        start_response("204 No Content", headers[:-1])
+        start_response("204 No Content", self.cors.preflight(environ))
         return []
 
     def _page(self, id: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         kind = "IFRAME" if id == self.config.pages.iframe_id else "SCRIPT"
-        connection = environ.get("rplx.connection")
-        if self.log.connections and connection is not None:
-            self.log.connection(connection, f"{kind} marker received, sending content")
+        direct: Direct | None = environ.get(KEY)
+        if self.log.connections and direct is not None:
+            self.log.connection(direct.connection, f"{kind} marker received, sending content")
         try:
             page = self.pages.get(kind)
         except OSError as error:
             self.log.error(f"cannot read the {kind} page: {error}")
             raise NotFound(f"the {kind} page cannot be read") from None
         headers: Headers = [
-            ("Content-Type", f"{page.content_type}; charset={self.config.wait.charset}"),
             ("Last-Modified", page.last_modified),
             ("Expires", "Wed, 08 Jul 2037 22:53:52 GMT"),
             ("Cache-Control", "public"),
         ]
-        if "rplx.text" not in environ:
+        if not is_text(environ):
             headers.append(_NO_SNIFF)
             if kind == "IFRAME":
                 headers.append(("Origin-Agent-Cluster", "?0"))  # else document.domain cannot be set in today's browsers
-            if self._has_cors(environ):
-                headers += self._cors(environ)
+            if self.cors.concerns(environ):
+                headers += self.cors.headers(environ)
         if environ.get("HTTP_IF_MODIFIED_SINCE") == page.last_modified:
-            start_response("304 Not Modified", headers[1:])
+            start_response("304 Not Modified", headers)
             return []
+        headers = [("Content-Type", f"{page.content_type}; charset={self.config.wait.charset}"), *headers]
         if _keeps_alive(environ):
             headers.append(("Content-Length", str(len(page.content))))
         start_response("200 OK", headers)
         return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [page.content]
 
     def _refuse(self, error: Refusal, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        connection = environ.get("rplx.connection")
-        if connection is not None:
-            self.log.refused(connection, error.text, error.trouble)
+        direct: Direct | None = environ.get(KEY)
+        if direct is not None:
+            self.log.refused(direct.connection, error.text, error.trouble)
         if isinstance(error, Forbidden) and not isinstance(error, ForeignOrigin) and not self.log.connections:
             self.log.counted("WAIT: 403", f"WAIT: {environ.get('REMOTE_ADDR')}: refused, {error.text}")
         # Without them a page of another origin would be told "Failed to fetch" and never why.
-        return refuse(error, environ, start_response, self._cors(environ) if self._has_cors(environ) else ())
+        return refuse(error, environ, start_response, self.cors.headers(environ) if self.cors.concerns(environ) else ())
 
 
 def refuse(
@@ -346,11 +308,17 @@ def _target(environ: Environ) -> str:
     return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}?{environ.get('QUERY_STRING', '')}"
 
 
+def is_text(environ: Environ) -> bool:
+    """Whether this is a plain text request, which has no headers and knows none."""
+    direct: Direct | None = environ.get(KEY)
+    return direct is not None and direct.text is not None
+
+
 def _keeps_alive(environ: Environ) -> bool:
     """Whether the client keeps its connection, so gets its answer in one piece (part 7.2)."""
-    known = environ.get("rplx.keep_alive")
-    if known is not None:
-        return bool(known)
+    direct: Direct | None = environ.get(KEY)
+    if direct is not None:
+        return direct.keep_alive
     return environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "close" not in environ.get("HTTP_CONNECTION", "").lower()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gevent.event import Event
 from greenlet import GreenletExit
 
-from rplx.hub.hub import Listener
+from rplx.hub.sets import Listener
 from rplx.protocol.http_requests import RequestReader
 
 READING = 0  # a request is awaited or coming in

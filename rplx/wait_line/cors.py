@@ -1,14 +1,98 @@
-"""Which pages may poll across origins: those that wait.allowed_origins names, and those of the same site."""
+"""Which pages may read answers: those of wait.allowed_origins and of the same site, by CORS (Fetch standard, 3.2)."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import Any
+
+from rplx.errors import ForeignOrigin
+from rplx.log import Log
+from rplx.options.table import WaitOptions
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+ORIGINS_NAMED = 100  # origins that the log names; further ones are counted
+ORIGIN_SHOWN = 200  # characters of one
+
+_EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
+_PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
 
 _ORIGIN = re.compile(r"https?://([^/:?#@\[\]]+|\[[0-9a-f:.]+\])(?::\d+)?")
 _HOST = re.compile(r"([^/:?#@\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
 _NAMES = re.compile(r"[a-z0-9_.-]+")  # as browsers write them: in lower case, names of other alphabets as xn--
+
+
+class Cors:
+    """The headers by which a browser lets a page read an answer, and the log lines about pages that may read none."""
+
+    def __init__(self, options: WaitOptions, log: Log) -> None:
+        self._log = log
+        self._named: set[str] = set()
+        self.configure(options)
+
+    def configure(self, options: WaitOptions) -> None:
+        """Takes new options."""
+        self._origins = AllowedOrigins(options.allowed_origins)
+        self._same_site = options.same_site
+
+    def concerns(self, environ: Environ) -> bool:
+        """Whether the answer to this request depends on the origin of its page."""
+        return bool(self._origins) or (self._same_site and "HTTP_ORIGIN" in environ)
+
+    def headers(self, environ: Environ) -> Headers:
+        """Returns what an answer needs beside its own headers, `Vary` at least."""
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and origin in self._origins:
+            return [
+                ("Vary", "Origin"),
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Allow-Credentials", "true"),
+                _EXPOSED,
+            ]
+        if self._origins.everybody:
+            return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
+        if self._same_site and origin is not None:
+            host, told = environ.get("HTTP_HOST", ""), environ.get("HTTP_SEC_FETCH_SITE")
+            if is_of_one_site(origin, host, told):
+                return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), _EXPOSED]
+        return [("Vary", "Origin")]
+
+    def preflight(self, environ: Environ) -> Headers:
+        """Returns the headers of the answer to a preflight. Raises ForeignOrigin if the page may not poll."""
+        headers = self.headers(environ)
+        if not _allows(headers):
+            if "HTTP_ORIGIN" in environ:
+                self.report(environ, headers)
+            raise ForeignOrigin
+        return [
+            *headers,
+            ("Access-Control-Allow-Methods", "GET, POST"),
+            ("Access-Control-Allow-Headers", "Content-Type"),
+            ("Access-Control-Max-Age", _PREFLIGHT_AGE),
+        ]
+
+    def report(self, environ: Environ, headers: Headers) -> None:
+        """Tells the operator of a page that may read nothing: the page itself is told by its browser alone."""
+        origin = environ["HTTP_ORIGIN"][:ORIGIN_SHOWN]
+        if not origin or _allows(headers):
+            return
+        if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.endswith("://" + environ.get("HTTP_HOST", "")):
+            return
+        if origin in self._named:
+            return
+        if len(self._named) < ORIGINS_NAMED:
+            self._named.add(origin)
+            self._log.message(f"WAIT: pages of {origin} can read nothing here, as it is not among wait.allowed_origins")
+            return
+        text = f"WAIT: pages of origins that are not among wait.allowed_origins ask for polls, {origin} for one"
+        self._log.counted("WAIT: origins", text)
+
+
+def _allows(headers: Headers) -> bool:
+    return any(name == "Access-Control-Allow-Origin" for name, _ in headers)
 
 
 class AllowedOrigins:

@@ -14,7 +14,8 @@ import ujson
 from rplx.errors import BadRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
 from rplx.hub.hub import Hub
 from rplx.messages import Identifiers, Send
-from rplx.wait_line.application import Application, Environ
+from rplx.wait_line.application import Application, is_text
+from rplx.wait_line.cors import Environ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -42,7 +43,7 @@ class Demo:
                 return self._answer(start_response, self._send(environ))
             if path == "/demo/online":
                 return self._answer(start_response, self._hub.engine.online())
-            if path == "/" and "rplx.text" not in environ and environ["REQUEST_METHOD"] == "GET":
+            if path == "/" and not is_text(environ) and environ["REQUEST_METHOD"] == "GET":
                 identifier = self._application.config.pages.identifier
                 if f"{identifier}=" not in environ["QUERY_STRING"]:
                     return self._page(start_response)

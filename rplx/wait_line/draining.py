@@ -12,7 +12,7 @@ from gevent import get_hub
 from rplx.hub.hub import PollTimeout
 from rplx.log import Log
 from rplx.net.accepting import Acceptor
-from rplx.options.table import WaitOptions
+from rplx.options.table import Config
 from rplx.wait_line.connection import CLOSED, PARKED, READING, Connection
 from rplx.wait_line.reading import Requests
 
@@ -23,8 +23,8 @@ DRAIN_POLL = 0.5  # seconds that a poll waits which comes meanwhile
 class Draining(Requests):
     """`draining` says that the end has begun; `late` are those that have polled since."""
 
-    def __init__(self, options: WaitOptions, log: Log) -> None:
-        super().__init__(options, log)
+    def __init__(self, config: Config, log: Log) -> None:
+        super().__init__(config, log)
         self.loop: Any = get_hub().loop
         self.draining = False
         self.acceptors: list[Acceptor] = []

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from rplx.protocol.http_requests import HttpRequest
 from rplx.wait_line.connection import Connection
+from rplx.wait_line.direct import KEY, Direct
 
 NAMES_MAX = 1000  # header names whose CGI names are remembered
 
@@ -32,16 +33,14 @@ _PLAIN_TEXT = {
 }
 
 
-def environ_of(connection: Connection, request: HttpRequest | bytes) -> dict[str, Any]:
-    """The environ of a request; `bytes` is a plain text one, which the application finds as `rplx.text`."""
+def environ_of(connection: Connection, request: HttpRequest | bytes, direct: Direct) -> dict[str, Any]:
+    """Returns the environ of a request; `bytes` is a plain text one."""
     environ = _BASE.copy()
     environ["REMOTE_ADDR"] = connection.host
     environ["REMOTE_PORT"] = str(connection.port)
-    environ["rplx.connection"] = connection
-    environ["rplx.keep_alive"] = connection.keep_alive
+    environ[KEY] = direct
     if isinstance(request, bytes):
         environ.update(_PLAIN_TEXT)
-        environ["rplx.text"] = request
         environ["wsgi.input"] = io.BytesIO()
         return environ
     target = request.target.decode("latin-1")

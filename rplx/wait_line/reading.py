@@ -8,7 +8,7 @@ from collections import deque
 
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TlsHandshake
 from rplx.log import Log
-from rplx.options.table import WaitOptions
+from rplx.options.table import Config
 from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
 from rplx.protocol.identifiers import IdentifierParser
 from rplx.wait_line.connection import READING, WORKING, Connection
@@ -25,16 +25,16 @@ _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 class Requests(Connections):
     """Reads connections. `requests` are those that are whole, each with its connection; `bytes` are plain text."""
 
-    def __init__(self, options: WaitOptions, log: Log) -> None:
-        super().__init__(options, log)
+    def __init__(self, config: Config, log: Log) -> None:
+        super().__init__(config.wait, log)
         self.requests: deque[tuple[Connection, HttpRequest | bytes]] = deque()
-        self.configure(options, IdentifierParser())
+        self.configure(config)
 
-    def configure(self, options: WaitOptions, parser: IdentifierParser) -> None:
+    def configure(self, config: Config) -> None:
         """Takes new options; what is parked keeps its deadline."""
-        self.options = options
+        options = self.options = config.wait
         self.count_addresses()
-        self._parser = parser
+        self._parser = IdentifierParser(config.pages.identifier, options.max_ids, options.id_max)
         self._body_max = max(options.body_max, options.maxlen)
         self._spare: RequestReader | None = None  # holds nothing of any connection, and nobody else has it
 

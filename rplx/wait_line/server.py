@@ -1,8 +1,8 @@
 """The standalone WAIT line: a lean WSGI server on gevent, built for connections that wait.
 
 One greenlet a connection that waits. Work is done in phases over a batch of ready connections (accept all, read all,
-parse and call the application for all, send all, watch all, park all), so that each phase's code stays in the cache:
-51 -> 35 µs of CPU to enter. It serves applications that answer with a list, or leave a listener in the environ.
+parse and call the application for all, send all, watch all, park all), so that each phase's code stays in the cache.
+It serves applications that answer with a list, or leave a listener in the request's `Direct`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from rplx.errors import LengthRequired, Refusal, RequestTimeout, Unavailable
-from rplx.hub.hub import Hub, Listener, PollTimeout
+from rplx.hub.hub import Hub, PollTimeout
+from rplx.hub.sets import Listener
 from rplx.log import Log
 from rplx.net.accepting import BATCH, Acceptor
 from rplx.net.listening import unsent
-from rplx.options.table import NEVER, WaitOptions
+from rplx.options.table import NEVER, Config
 from rplx.protocol.http_requests import HttpRequest, RequestReader, State
 from rplx.protocol.replies import PREFIX
 from rplx.wait_line.backlog import HUNG_UP_MAX, Backlog
@@ -38,6 +39,7 @@ from rplx.wait_line.connection import (
     Connection,
 )
 from rplx.wait_line.connections import GROWTH
+from rplx.wait_line.direct import Direct
 from rplx.wait_line.draining import DRAIN_POLL, Draining
 from rplx.wait_line.environ import Response, environ_of
 from rplx.wait_line.unsent import Unsent, left_of
@@ -69,12 +71,12 @@ class WaitServer(Draining):
         self,
         application: Callable[..., Iterable[bytes]],
         hub: Hub,
-        options: WaitOptions,
+        config: Config,
         log: Log,
         *,
         sweep_every: float = SWEEP_EVERY,
     ) -> None:
-        super().__init__(options, log)
+        super().__init__(config, log)
         self.application = application
         self._hub = hub
         hub.sender = self.send
@@ -178,19 +180,18 @@ class WaitServer(Draining):
             to_hub()
 
     def _call(self, connection: Connection, request: HttpRequest | bytes, response: Response) -> None:
-        is_text = isinstance(request, bytes)
-        keep_alive = not is_text and request.keep_alive and not self.draining  # type: ignore[union-attr]
+        text = request if isinstance(request, bytes) else None
+        keep_alive = not isinstance(request, bytes) and request.keep_alive and not self.draining
         connection.keep_alive = keep_alive
-        environ = environ_of(connection, request)
-        if connection.half_closed:
-            environ["rplx.no_wait"] = True
+        direct = Direct(connection, keep_alive, text, may_wait=not connection.half_closed)
+        environ = environ_of(connection, request, direct)
         try:
             body = self.application(environ, response.start)
         except Exception as error:
             self.log.error(f"{type(error).__name__} in the application: {error}")
             response.start("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", "15")])
             body = [b"internal error\n"]
-        listener = environ.get("rplx.listener")
+        listener = direct.listener
         if response.headers is not self._last_headers or keep_alive is not self._last_kept:
             self._last_headers, self._last_kept = response.headers, keep_alive
             self._last_head = response.head(keep_alive)
@@ -198,7 +199,9 @@ class WaitServer(Draining):
         linger = False
         tail = b""
         if listener is None:
-            silent = is_text and not response.is_success()  # plain text has no refusals: the connection is closed
+            silent = (
+                text is not None and not response.is_success()
+            )  # plain text has no refusals: the connection is closed
             if isinstance(body, list) and len(body) > 1 and len(body[-1]) > LONG:
                 tail = body.pop()
             out = b"" if silent else b"%b\r\n%b" % (head, b"".join(body))

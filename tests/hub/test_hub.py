@@ -15,7 +15,8 @@ import pytest
 from rplx.engine import selection
 from rplx.engine.memory import MemoryEngine
 from rplx.hub import delivery
-from rplx.hub.hub import ChannelSet, Hub, Listener
+from rplx.hub.hub import Hub
+from rplx.hub.sets import ChannelSet, Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import HistoryOptions, PresenceOptions

@@ -585,7 +585,7 @@ def test_command_line(argv: list[str], config: str | None, pidfile: str | None) 
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    script = "import sys; from rplx.legacy.old_config import main; sys.exit(main())"
+    script = "import sys; from rplx.cli.old_command import main; sys.exit(main())"
     return subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, timeout=30)
 
 

@@ -21,7 +21,7 @@ from tests.lines.wire import CLOSED, Wire, blocks, http, in_order
 from tests.live import LiveServer
 from tests.waiting import eventually
 
-PROGRAM = ("-c", "import sys; from rplx.legacy.old_config import main; sys.exit(main())")
+PROGRAM = ("-c", "import sys; from rplx.cli.old_command import main; sys.exit(main())")
 TIME = r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\] "
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="drops privileges, so it has to have some")

@@ -67,7 +67,7 @@ def test_shipped_files_are_what_the_table_says(file: str, text: str) -> None:
 
 
 def test_the_command_rewrites_both_files(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "rplx.options.reading", tmp_path], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "rplx.options.writing", tmp_path], cwd=ROOT, check=True)
     for file in ("conf/rplx.toml", "docs/configuration.md"):
         assert (tmp_path / file).read_bytes() == (ROOT / file).read_bytes()
 
@@ -84,7 +84,7 @@ def test_the_example_as_shipped_changes_nothing_and_has_every_option_with_its_de
 
 def test_reading_the_configuration_needs_no_gevent() -> None:
     script = (
-        "import sys, rplx.options.reading, rplx.legacy.old_config, rplx.access.users; sys.exit('gevent' in sys.modules)"
+        "import sys, rplx.options.reading, rplx.cli.old_command, rplx.access.users; sys.exit('gevent' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 

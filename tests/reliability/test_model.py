@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rplx.engine.cursors import STEP
 from rplx.engine.memory import MemoryEngine
 from rplx.errors import InsufficientStorage
-from rplx.hub.hub import Hub, Listener
+from rplx.hub.hub import Hub
+from rplx.hub.sets import Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import HistoryOptions, PresenceOptions

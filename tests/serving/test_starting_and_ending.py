@@ -23,7 +23,7 @@ from tests.system.test_privileges import as_root
 from tests.waiting import accepts, eventually
 
 PATIENCE = 20.0  # seconds until something that has to come is missed
-OLD = ("-c", "import sys; from rplx.legacy.old_config import main; sys.exit(main())")
+OLD = ("-c", "import sys; from rplx.cli.old_command import main; sys.exit(main())")
 
 needs_redis = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
 KINDS = ["serve", "demo", pytest.param("workers", marks=needs_redis), "old"]

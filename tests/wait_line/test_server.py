@@ -37,7 +37,7 @@ class Server:
         config = Config()
         engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
         self.hub = Hub(engine, log)
-        self.lines = WaitServer(Application(self.hub, config, log), self.hub, config.wait, log)
+        self.lines = WaitServer(Application(self.hub, config, log), self.hub, config, log)
         self._listening = gevent_socket()
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self._listening.bind(("127.0.0.1", 0))

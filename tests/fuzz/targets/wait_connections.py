@@ -16,7 +16,6 @@ from rplx.hub.hub import Hub
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import Config
-from rplx.protocol.identifiers import IdentifierParser
 from rplx.wait_line.application import Application
 from rplx.wait_line.server import WaitServer
 from tests.fuzz.inputs import plain, repeated
@@ -64,7 +63,7 @@ def server() -> WaitServer:
     hub = Hub(MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic), log)
     for name in (*(f"h{number}" for number in range(HONEST)), "evil"):
         hub.publish(Send(Identifiers({name: "5"}), f'"{name}"'.encode()))
-    lines = WaitServer(Application(hub, config, log), hub, config.wait, log)
+    lines = WaitServer(Application(hub, config, log), hub, config, log)
     lines.start([])
     return lines
 
@@ -154,7 +153,7 @@ def check(data: bytes) -> None:
     chance = random.Random(data[:2])
     data = data[2:]
     lines = server()
-    lines.configure(lines.options, IdentifierParser())  # nothing is left of another input
+    lines.configure(Config())  # nothing is left of another input
     honest = [Honest(number) for number in range(HONEST)]
     hostile: list[Client] = []
     size = max(1, len(data) // chance.choice(PIECES))

@@ -1,0 +1,102 @@
+"""What the lines of one process share: engine, hub and users, joined once, configured and swept together."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import dataclass
+
+from rplx.access.users import Users
+from rplx.engine.factory import make_engine, sweep
+from rplx.errors import ConfigError
+from rplx.hub.hub import Hub
+from rplx.hub.visibility import Visibility
+from rplx.in_line.server import InServer
+from rplx.log import WARNING, Log
+from rplx.options.table import Config
+from rplx.wait_line.application import Application, Parking
+
+SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What options name and is read from outside: the users file and the operator's hook."""
+
+    users: Users
+    visibility: Visibility | None
+
+
+def load(config: Config, log: Log) -> Loaded:
+    """Reads what `config` names; warnings about the users file go to `log`. Raises ConfigError."""
+    hook = _load_hook(config.hooks.check_visibility)
+    users = Users.load(config.users.file)
+    for warning in users.warnings:
+        log.message(warning, WARNING)
+    return Loaded(users, hook)
+
+
+class Assembly:
+    """One to a process. It makes the lines and keeps them, so that a reload reaches all of them."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        """Makes the engine, which may connect. Raises ConfigError, Unavailable."""
+        self.config = config
+        self.log = log
+        loaded = load(config, log)
+        self.users = loaded.users
+        self.engine = make_engine(config, log)
+        self.hub = Hub(self.engine, log, config.wait.out_max, loaded.visibility)
+        self._applications: list[Application] = []
+        self._in_servers: list[InServer] = []
+        log.show_counters(self.hub.counters)
+
+    def application(
+        self, config: Config | None = None, parking: Parking | None = None, *, in_line: str = "in.listen"
+    ) -> Application:
+        """Makes a WAIT line, of options of its own if `config` is given."""
+        made = Application(self.hub, config or self.config, self.log, parking, in_line)
+        self._applications.append(made)
+        return made
+
+    def in_server(self, *, wait_line: str = "where the application is served") -> InServer:
+        """Makes an IN line. `wait_line` says where listeners go who are lost there."""
+        made = InServer(self.hub, self.config, self.users, self.log, wait_line=wait_line)
+        self._in_servers.append(made)
+        return made
+
+    def configure(self, config: Config, loaded: Loaded) -> None:
+        """Takes new options and what they name; what is under way keeps the old ones."""
+        self.config = config
+        self.users = loaded.users
+        self.log.configure(config.log.verbosity, config.log.connections)
+        self.engine.reconfigure(config.history, config.presence)
+        self.hub.configure(config.wait.out_max, loaded.visibility)
+        for application in self._applications:
+            application.configure(config)
+        for server in self._in_servers:
+            server.configure(config, loaded.users)
+
+    def sweep(self) -> None:
+        """Does what time has brought; called once in SWEEP_EVERY. Whatever goes wrong is logged, not raised."""
+        try:
+            self.log.sweep(time.monotonic())
+            sweep(self.engine, self.config, self.log)
+        except Exception as error:  # one bad sweep must not end presence and expiry
+            self.log.error(f"{type(error).__name__} in the sweep: {error}")
+
+
+def _load_hook(name: str) -> Visibility | None:
+    """Returns the function `module:name` of hooks.check_visibility. Raises ConfigError."""
+    if not name:
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        hook = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # what runs here is somebody's module
+        why = str(error) or type(error).__name__
+        raise ConfigError([f"hooks.check_visibility: cannot load {name}: {why}"]) from None
+    if not callable(hook):
+        raise ConfigError([f"hooks.check_visibility: {name} is not a function"])
+    found: Visibility = hook
+    return found

@@ -1,0 +1,26 @@
+"""What our own server and the application tell each other beside WSGI, in `environ["rplx.direct"]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rplx.hub.sets import Listener
+
+KEY = "rplx.direct"
+
+
+@dataclass(slots=True)
+class Direct:
+    """One request of a connection that our own server holds.
+
+    `text` is a plain text request whole, None for HTTP. Without `may_wait` the poll is answered at once. The
+    application sets `listener` where the poll has to wait: the server parks it and sends its answer, which the
+    application does not begin.
+    """
+
+    connection: Any
+    keep_alive: bool
+    text: bytes | None = None
+    may_wait: bool = True
+    listener: Listener | None = None
