@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from rplx.messages import Due, Event, Message, Send
 from rplx.options.table import HistoryOptions, PresenceOptions
 
-Announce = Callable[[Message], None]
-"""Called with each message once it is stored, in the order in which they were stored."""
-
-
-Recall = Callable[[Sequence[str]], None]
-"""Called with ids whose history was lost, or whose messages were missed: their listeners have to ask again."""
-
-
 Listeners = list[tuple[int, Sequence[str], Sequence[str]]]
 """The parked listeners of a process: a number of its own, ids, the cursors there."""
+
+
+class Observer(Protocol):
+    """What an engine reports to, and asks: the listeners of its process. It raises nothing."""
+
+    def wake(self, message: Message, /) -> None:
+        """Takes a message that has been stored. Messages of a channel come in the order in which they were stored."""
+
+    def recall(self, ids: Sequence[str], /) -> None:
+        """Makes the listeners of `ids` ask again: history was lost there, or messages were missed."""
+
+    def listeners(self) -> Listeners:
+        """Returns this process's listeners, for other processes' STATS."""
+
+    def rest(self) -> None:
+        """Lets others go on between two pieces of long work; returns when the next piece's turn has come."""
 
 
 class Engine(Protocol):
@@ -27,12 +35,8 @@ class Engine(Protocol):
     Methods may switch greenlets where an engine lives elsewhere; Unavailable is raised when it cannot be reached.
     """
 
-    announce: Announce
-    recall: Recall
-    listeners: Callable[[], Listeners]
-    """Asked for this process's listeners."""
-    rest: Callable[[], None]
-    """Called between two pieces of long work, so that others go on; comes back when the next piece's turn has come."""
+    def attach(self, observer: Observer) -> None:
+        """Reports to `observer` from now on, and to nobody else. Called before anybody joins or sends."""
 
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller limits apply to a channel with its next message."""

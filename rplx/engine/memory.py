@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from rplx.engine import Listeners
+from rplx.engine import Listeners, Observer
 from rplx.engine.cursors import CursorClock, behind
 from rplx.engine.grace import UNKNOWN
 from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
+from rplx.engine.observing import Observed
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import EventLog, Presence
 from rplx.engine.selection import Stream, collect
@@ -34,10 +35,7 @@ class MemoryEngine:
     ) -> None:
         self.history_options = history
         self.presence_options = presence
-        self.announce: Callable[[Message], None] = lambda message: None
-        self.recall: Callable[[Sequence[str]], None] = lambda ids: None  # never called: nothing is lost in here
-        self.listeners: Callable[[], Listeners] = list  # never called: nobody else is there
-        self.rest: Callable[[], None] = lambda: None
+        self._observer = Observed()
         self._wall = wall
         self._monotonic = monotonic
         self._clock = CursorClock()
@@ -47,6 +45,9 @@ class MemoryEngine:
         self._size = 0
         self._presence = Presence(EventLog(presence.event_chain_len + 1))
         self._presence.grace.share = presence.max_in_grace_per_address
+
+    def attach(self, observer: Observer) -> None:
+        self._observer.attach(observer)
 
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller ones apply to a channel with its next message."""
@@ -81,7 +82,7 @@ class MemoryEngine:
             self._size += channel.size - before
         if send.stored is not None:
             send.stored()
-        self.announce(message)
+        self._observer.wake(message)
         return cursors
 
     def _check_room(self, ids: dict[str, str | None], size: int) -> None:
@@ -128,7 +129,7 @@ class MemoryEngine:
             channel = self._channels.get(id)
             if channel is not None and channel.newest > cursor_value(cursor):
                 streams.append((id, *channel.since(cursor_value(cursor))))
-        return collect(streams, names, _key, limit, self.rest) if streams else []
+        return collect(streams, names, _key, limit, self._observer.rest) if streams else []
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         if len(names) == 1:
@@ -155,10 +156,10 @@ class MemoryEngine:
         self._presence.leave(names, count, self._monotonic(), address)
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
-        return self._presence.online(prefixes, self.rest)
+        return self._presence.online(prefixes, self._observer.rest)
 
     def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
-        return self._presence.log.after(after, Prefixes(prefixes, self.rest))
+        return self._presence.log.after(after, Prefixes(prefixes, self._observer.rest))
 
     def position(self) -> int:
         return self._presence.log.position
@@ -166,7 +167,7 @@ class MemoryEngine:
     def sweep(self) -> tuple[list[str], list[str]]:
         now = self._monotonic()
         presence = self.presence_options
-        offline = self._presence.sweep(now, presence.offline_timeout, presence.max_in_grace, self.rest)
+        offline = self._presence.sweep(now, presence.offline_timeout, presence.max_in_grace, self._observer.rest)
         return offline, self._clean(now)
 
     def _clean(self, now: float) -> list[str]:
@@ -181,7 +182,7 @@ class MemoryEngine:
             self._remember_floor(id, channel.reached)
             cleaned.append(id)
             if len(cleaned) % STEPS == 0:
-                self.rest()
+                self._observer.rest()
         return cleaned
 
     def _remember_floor(self, id: str, floor: Decimal) -> None:
@@ -199,7 +200,7 @@ class MemoryEngine:
                 channel = self._channels.get(id)
                 if channel is not None:
                     found[id] = channel.newest_first()
-            self.rest()
+            self._observer.rest()
         return found
 
     def elsewhere(self) -> list[Listeners]:

@@ -45,6 +45,11 @@ class Sender(Protocol):
     def __call__(self, listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool: ...
 
 
+def _wake_all(listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool:
+    """Sends nothing: each listener's greenlet has to be woken."""
+    return False
+
+
 class Delivery:
     """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
 
@@ -115,7 +120,7 @@ class Delivery:
             room.take_out(
                 channel_set
             )  # not sooner: with a crowd of 10,000 sets nobody would have the message for 20 ms
-        done = room.sender is not None and room.sender(channel_set.listeners, body, crowd=self.listeners > CROWD)
+        done = room.send(channel_set.listeners, body, crowd=self.listeners > CROWD)
         if room.log.connections and body:
             for _ in channel_set.listeners:
                 room.log_sending(1, len(body), self.message.cursors)
@@ -132,7 +137,8 @@ class Deliveries(ChannelSets):
         super().__init__(engine)
         self.log = log
         self.turns = Turns()
-        self.sender: Sender | None = None
+        self.rest = self.turns.rest  # as an engine calls it
+        self.send: Sender = _wake_all
         self.visibility: Visibility | None = None
         self.quiet = Event()  # set while no delivery has sockets left to send to
         self.quiet.set()
@@ -141,6 +147,12 @@ class Deliveries(ChannelSets):
         self._deliveries: deque[Delivery] = deque()
         self._sending = 0  # deliveries that have sockets left to send to
         self._turn: Any = get_hub().loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
+
+    def attach(self, sender: Sender) -> None:
+        """Has `sender` send answers before greenlets are woken. Raises ValueError if there is a sender already."""
+        if self.send is not _wake_all:
+            raise ValueError("a sender is attached already")
+        self.send = sender
 
     def wake(self, message: Message) -> None:
         """Answers every listener to whom `message` is due: the first few sets now, the rest in turns."""

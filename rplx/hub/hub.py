@@ -60,10 +60,7 @@ class Hub(Deliveries):
         self._loop = get_hub().loop
         self._position: str | None = None  # of those who enter in this turn of the loop
         self._position_turn = 0.0
-        engine.announce = self.wake
-        engine.recall = self.recall
-        engine.listeners = self.listeners
-        engine.rest = self.turns.rest
+        engine.attach(self)
 
     def configure(self, answer_max: int, visibility: Visibility | None) -> None:
         """`answer_max`: bytes of one answer from history, or one message; `visibility`: the operator's hook."""

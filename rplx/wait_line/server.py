@@ -79,7 +79,7 @@ class WaitServer(Draining):
         super().__init__(config, log)
         self.application = application
         self._hub = hub
-        hub.sender = self.send
+        hub.attach(self.send)
         self._gevent_hub = get_hub()
         # What goes out now, what parks, and whether to linger.
         self._answers: list[tuple[Connection, bytes, bytes, Listener | None, bool]] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rplx.engine.memory import MemoryEngine
-from rplx.messages import Identifiers, Message, Send
+from rplx.messages import Identifiers, Send
 from rplx.options.table import HistoryOptions, PresenceOptions
+from tests.engine.observer import Recorder
 
 START = 1_795_346_940.5
 
@@ -36,8 +37,9 @@ class Engine(MemoryEngine):
             wall=lambda: clock.wall,
             monotonic=lambda: clock.monotonic,
         )
-        self.sent: list[Message] = []
-        self.announce = self.sent.append
+        observer = Recorder()
+        self.sent = observer.sent
+        self.attach(observer)
 
     def send(self, data: str, limiters: tuple[str, ...] = (), **cursors: str | None) -> dict[str, str]:
         """Sends to the channels named by keyword, at the cursors given there."""

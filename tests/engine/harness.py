@@ -11,9 +11,10 @@ from typing import Any
 from rplx.engine.memory import MemoryEngine
 from rplx.engine.redis import RedisEngine
 from rplx.log import INFO, Log
-from rplx.messages import Identifiers, Message, Send
+from rplx.messages import Identifiers, Send
 from rplx.options.table import Config, replace
 from tests import waiting
+from tests.engine.observer import Recorder
 
 # A cluster, or a Redis that comes back, may take longer than a server of ours.
 eventually = functools.partial(waiting.eventually, timeout=20.0)
@@ -45,10 +46,10 @@ class Tested:
         else:
             self.engine = RedisEngine(config, log=Lines(self.log))
             self.engine.start()
-        self.sent: list[Message] = []
-        self.recalled: list[str] = []
-        self.engine.announce = self.sent.append
-        self.engine.recall = self.recalled.extend
+        self.observer = Recorder()
+        self.sent = self.observer.sent
+        self.recalled = self.observer.recalled
+        self.engine.attach(self.observer)
 
     def close(self) -> None:
         close = getattr(self.engine, "close", None)

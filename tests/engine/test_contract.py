@@ -290,7 +290,7 @@ class TestAnnounce:
         tested = make(history__max_messages=2000)
         got: list[str] = []
         woken = gevent.event.Event()
-        tested.engine.announce = lambda message: woken.set()
+        tested.observer.woken = woken.set
 
         def listen() -> None:
             cursor = start

@@ -24,7 +24,7 @@ class Rests:
 
     def __init__(self, tested: Tested) -> None:
         self.count = 0
-        tested.engine.rest = self._rest
+        tested.observer.rested = self._rest
 
     def _rest(self) -> None:
         self.count += 1
@@ -108,7 +108,7 @@ def test_channels_that_go_while_a_loss_is_told(pair: tuple[Tested, Tested]) -> N
         kept._channels.pop(MANY[-1], None)
         kept._at.pop(MANY[-1], None)
 
-    tested.engine.rest = let_go
+    tested.observer.rested = let_go
     kept._lost(at[MANY[0]])
     assert not any(kept._channels[id].live for id in MANY[:-1])
 

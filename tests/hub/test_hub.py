@@ -6,7 +6,7 @@ import gc
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 import gevent
@@ -71,6 +71,21 @@ def test_listeners_that_left(hub: Hub) -> None:
     assert left() == []
 
 
+def test_one_sender_at_most(hub: Hub) -> None:
+    sent: list[bytes] = []
+
+    def send(listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool:
+        sent.append(body)
+        return True
+
+    hub.attach(send)
+    with pytest.raises(ValueError, match="attached already"):
+        hub.attach(send)
+    hub.enter({"a": None})
+    hub.publish(Send(Identifiers({"a": None}), b"1"))
+    assert len(sent) == 1
+
+
 def made(**history: int) -> Hub:
     engine = MemoryEngine(HistoryOptions(**history), PresenceOptions(), wall=time.time, monotonic=time.monotonic)
     return Hub(engine, Log(0))
@@ -120,8 +135,9 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
     monkeypatch.setattr(replies, "CHUNK", 1)
     hub = made(max_messages=10_000)
     monkeypatch.setattr(hub.turns, "is_over", lambda: True)
-    hub.engine.rest = hub.turns.pause
     monkeypatch.setattr(hub.turns, "rest", hub.turns.pause)
+    monkeypatch.setattr(hub, "rest", hub.turns.pause)
+    hub.engine.attach(hub)
     chance = random.Random(seed)
     channels = [f"c{number}" for number in range(6)]
     clients = [Client(hub, chance.sample(channels, chance.randint(1, 4)), chance) for _ in range(30)]

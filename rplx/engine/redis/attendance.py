@@ -12,7 +12,7 @@ import gevent
 import ujson
 from gevent.event import AsyncResult, Event
 
-from rplx.engine import Listeners
+from rplx.engine import Listeners, Observer
 from rplx.engine.grace import Grace
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import FIRST_POSITION, missed_before
@@ -47,7 +47,7 @@ Submit = Callable[[str, str, tuple[Any, ...]], Call]
 class Attendance:
     """The presence of Engine, for many processes."""
 
-    def __init__(self, names: Names, submit: Submit, options: PresenceOptions) -> None:
+    def __init__(self, names: Names, submit: Submit, options: PresenceOptions, observer: Observer) -> None:
         self.options = options
         self.process = secrets.token_hex(8)
         self.crowd = Crowd()
@@ -55,8 +55,7 @@ class Attendance:
         self.grace.share = options.max_in_grace_per_address
         self.known_online = 0  # ids online and events kept, over all processes, as of the last sweep
         self.known_events = 0
-        self.listeners: Callable[[], Listeners] = list
-        self.rest: Callable[[], None] = lambda: None
+        self._observer = observer
         self._questions = itertools.count(1)
         self._answered: set[bytes] = set()
         self._names = names
@@ -187,7 +186,7 @@ class Attendance:
         self._answered.intersection_update(asked)
         for question in new:
             key = self._names.presence(f"told:{question.decode()}")
-            self._ask(int, "RPUSH", key, self._written(self.listeners()))
+            self._ask(int, "RPUSH", key, self._written(self._observer.listeners()))
             self._ask(int, "EXPIRE", key, TOLD_KEPT)
             self._answered.add(question)
 
@@ -218,14 +217,14 @@ class Attendance:
         lines = []
         for at in range(0, len(listeners) or 1, TOLD_CHUNK):
             lines.append(ujson.dumps(listeners[at : at + TOLD_CHUNK]).encode())
-            self.rest()
+            self._observer.rest()
         return b"\n".join(lines)
 
     def _read(self, answer: bytes) -> Listeners:
         found: Listeners = []
         for line in answer.split(b"\n"):
             found += ujson.loads(line)
-            self.rest()
+            self._observer.rest()
         return found
 
     # -- what time brings
@@ -267,7 +266,7 @@ class Attendance:
             grace.remove(grace.oldest()[0])
             count += 1
             if count % CHUNK == 0:
-                self.rest()
+                self._observer.rest()
 
     def _bury(self, process: str, *, ending: bool) -> bool:
         """Takes a process's listeners out, some at a time; whether all are."""
@@ -300,7 +299,7 @@ class Attendance:
         self._check_known()
         self._tell_now()
         match = f"{prefixes[0]}*" if len(prefixes) == 1 and prefixes[0].isidentifier() else "*"
-        begins = Prefixes(prefixes, self.rest)
+        begins = Prefixes(prefixes, self._observer.rest)
         found: dict[str, int] = {}
         cursor = b"0"
         while True:
@@ -309,7 +308,7 @@ class Attendance:
             for name, count in counts:
                 if begins.match(name):
                     found[name] = count
-            self.rest()
+            self._observer.rest()
             if cursor == b"0":
                 return found
 
@@ -318,11 +317,11 @@ class Attendance:
         self._tell_now()
         keys = (self._names.presence("events"), self._names.presence("position"))
         first, texts = self._submit(TAG, "watch", (2, *keys, after)).get(_watched)
-        begins = Prefixes(prefixes, self.rest)
+        begins = Prefixes(prefixes, self._observer.rest)
         latest: dict[str, PresenceEvent] = {}
         for position, text in zip(range(first + len(texts) - 1, first - 1, -1), reversed(texts), strict=True):
             if position % CHUNK == 0:
-                self.rest()
+                self._observer.rest()
             id = text[1:]
             if id not in latest and begins.match(id):
                 latest[id] = PresenceEvent(position, "online" if text[0] == "+" else "offline", id)

@@ -9,7 +9,8 @@ from typing import Any
 
 import gevent
 
-from rplx.engine import Listeners
+from rplx.engine import Listeners, Observer
+from rplx.engine.observing import Observed
 from rplx.engine.redis import address, wire
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.attendance import Attendance
@@ -56,6 +57,7 @@ class RedisEngine:
         self._log = log
         self._evicted: dict[Node, bytes] = {}
         self._health = Health(self._address.shown, log)
+        self._observer = Observed()
         self._follower = Follower(
             self._servers,
             self._names,
@@ -65,41 +67,13 @@ class RedisEngine:
             config.history,
             self._health,
             log,
+            self._observer,
         )
-        self._attendance = Attendance(self._names, self._submit, config.presence)
+        self._attendance = Attendance(self._names, self._submit, config.presence, self._observer)
         self._clock_greenlet: gevent.Greenlet[..., None] | None = None
 
-    @property
-    def announce(self) -> Callable[[Message], None]:
-        return self._follower.announce
-
-    @announce.setter
-    def announce(self, announce: Callable[[Message], None]) -> None:
-        self._follower.announce = announce
-
-    @property
-    def recall(self) -> Callable[[Sequence[str]], None]:
-        return self._follower.recall
-
-    @recall.setter
-    def recall(self, recall: Callable[[Sequence[str]], None]) -> None:
-        self._follower.recall = recall
-
-    @property
-    def listeners(self) -> Callable[[], Listeners]:
-        return self._attendance.listeners
-
-    @listeners.setter
-    def listeners(self, listeners: Callable[[], Listeners]) -> None:
-        self._attendance.listeners = listeners
-
-    @property
-    def rest(self) -> Callable[[], None]:
-        return self._follower.rest
-
-    @rest.setter
-    def rest(self, rest: Callable[[], None]) -> None:
-        self._follower.rest = self._attendance.rest = rest
+    def attach(self, observer: Observer) -> None:
+        self._observer.attach(observer)
 
     def start(self) -> None:
         """Connects, and waits for Redis a moment; one that is away is no error. Does nothing if it has been started."""
@@ -137,7 +111,7 @@ class RedisEngine:
         link = self._links.get(node)
         if link is None:
             link = self._links[node] = Link(
-                self._servers, node, self._scripts, self._resubmit, self._health, lambda: self.rest()
+                self._servers, node, self._scripts, self._resubmit, self._health, self._observer
             )
         return link
 
@@ -227,7 +201,7 @@ class RedisEngine:
         for tag, ids in by_tag.items():  # one, but for a cluster
             announced = self._append(tag, {id: given[id] for id in ids}, message_id, body, deadline)
             receipt.update({part.channel: part.cursor for part in announced.parts})
-            self.rest()
+            self._observer.rest()
             if self._follower.is_next(announced.parts):
                 self._follower.take(announced)  # else what comes before it is on its way here, and so is this
         return {id: receipt[id] for id in given}
@@ -241,7 +215,7 @@ class RedisEngine:
         ids: list[Any] = []
         for number, (id, cursor) in enumerate(given.items()):
             if number % STEPS == 0:
-                self.rest()
+                self._observer.rest()
             keys += (names.history(id), names.facts(id))
             ids += (id, cursor or "", names.topic(id))
         arguments = (
@@ -259,11 +233,11 @@ class RedisEngine:
             *ids,
         )
         left = deadline - time.monotonic()
-        self.rest()
+        self._observer.rest()
         call = Call(self._health, tag, self._scripts["append"], arguments, left, len(keys) + 6)
-        self.rest()
+        self._observer.rest()
         self._link(self._servers.node(tag)).submit(call)
-        drawn, parts = call.get(lambda answer: _receipt(given, answer, self.rest))
+        drawn, parts = call.get(lambda answer: _receipt(given, answer, self._observer.rest))
         if not all(part.cursor for part in parts):
             raise Unavailable("it is not known whether the message was stored", closes=False)
         self._clock.saw(drawn)
@@ -286,7 +260,7 @@ class RedisEngine:
                 for id, call in zip(chunk, calls, strict=True):
                     if messages := call.get(lambda answer, id=id: _messages(id, answer)):  # type: ignore[misc]
                         found[id] = messages
-                    self.rest()
+                    self._observer.rest()
         return found
 
     def _reading(self, id: str) -> tuple[str, str, tuple[Any, ...]]:

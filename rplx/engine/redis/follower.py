@@ -1,8 +1,8 @@
 """The channels that have listeners in this process: followed, read, and kept up with Redis.
 
-Subscribed first, read afterwards, and what is announced meanwhile waits: nothing slips between. Every message comes to
-`announce` once, in the order of its channel, whether by pub/sub, by this process's own receipt, or by a look at Redis
-after a loss.
+Subscribed first, read afterwards, and what is announced meanwhile waits: nothing slips between. The observer is told
+of every message once, in the order of its channel, whether it came by pub/sub, by this process's own receipt, or by a
+look at Redis after a loss.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import gevent
 
+from rplx.engine import Observer
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, StoredMessage, unpack_announced, unpack_body
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 
 class Follower:
-    """Answers polls from the followed channels' copies. `announce` and `recall` as in Engine.
+    """Answers polls from the followed channels' copies. What it learns it reports to `observer`.
 
     `answers` tells whether the server that has a tag answers calls, as far as is known. What is wrong is told to
     `health`, and to `log` what was announced and is no message.
@@ -54,10 +55,9 @@ class Follower:
         options: HistoryOptions,
         health: Health,
         log: HealthLog,
+        observer: Observer,
     ) -> None:
-        self.announce: Callable[[Message], None] = lambda message: None
-        self.recall: Callable[[Sequence[str]], None] = lambda ids: None
-        self.rest: Callable[[], None] = lambda: None
+        self._observer = observer
         self.options = options
         self._servers = servers
         self._names = names
@@ -71,11 +71,8 @@ class Follower:
         self.holding = 0  # followed channels with messages, as of the last sweep
         self._holding = 0
         self._unswept: list[str] = []
-        self._reader = Reader(servers, names, clock, submit, self._channels, self.facts_ttl, self._took, self._rest)
+        self._reader = Reader(servers, names, clock, submit, self._channels, self.facts_ttl, self._took, observer)
         self._reread = self._reader.reread
-
-    def _rest(self) -> None:
-        self.rest()
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -98,7 +95,7 @@ class Follower:
             history = channel.history
             if history.newest > value:
                 streams.append((id, *history.since(value)))
-        return collect(streams, names, _key, limit, self.rest) if streams else []
+        return collect(streams, names, _key, limit, self._observer.rest) if streams else []
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
         missing = []
@@ -129,7 +126,7 @@ class Follower:
                     self._channels[id].leave_open(at[id])
                 return
             self._reader.read.wait(left)
-            self.rest()  # all who wait are woken at once
+            self._observer.rest()  # all who wait are woken at once
 
     def _ask(self, id: str, value: Decimal) -> bool:
         """Whether channel `id`'s copy covers `value`; if not, it is on its way."""
@@ -175,7 +172,7 @@ class Follower:
         subscriber = self._subscribers.get(node)
         if subscriber is None:
             reports = (self._subscribed, self._announced, self._lost, self._refreshed, self._moved)
-            subscriber = Subscriber(self._servers, node, *reports, self._health, self._rest)
+            subscriber = Subscriber(self._servers, node, *reports, self._health, self._observer)
             self._subscribers[node] = subscriber
             if not self._servers.sharded:
                 subscriber.follow(self._names.topic_of_all)  # first: then nothing is heard of a channel without it
@@ -206,7 +203,7 @@ class Follower:
         """A copy of `items`. Others may go on meanwhile, so some may be gone when their turn comes."""
         for number, item in enumerate(list(items)):
             if number % STEPS == 0:
-                self.rest()
+                self._observer.rest()
             yield item
 
     def _next_to_sweep(self) -> list[str]:
@@ -272,11 +269,11 @@ class Follower:
 
     def _announced(self, text: bytes) -> None:
         try:
-            announced = unpack_announced(text, self.rest)
+            announced = unpack_announced(text, self._observer.rest)
         except ValueError:
             self._tell_false("what was announced is no message of rplx")
             return
-        self.rest()
+        self._observer.rest()
         self.take(announced)
 
     def _tell_false(self, what: str) -> None:
@@ -316,7 +313,7 @@ class Follower:
         now = time.monotonic()
         for channel, part in news:
             channel.take(part, message, self.options.max_messages, now)
-        self.announce(message)
+        self._observer.wake(message)
 
     def _keep_for_later(self, channel: Followed, part: Part, announced: Announced) -> None:
         if len(channel.pending) >= PENDING_MAX:
@@ -348,7 +345,7 @@ class Follower:
                 later.append(answer)
             else:
                 self._take_together([answer])
-                self.rest()
+                self._observer.rest()
         self._take_together(later)  # a message that came to several of them is told once
 
     def _take_together(self, answers: list[Answer]) -> None:
@@ -359,9 +356,9 @@ class Follower:
             if channel is not None:
                 caught[id] = self._absorb(id, channel, question, held)
         for message in in_order(caught.values()):
-            self.announce(message)
+            self._observer.wake(message)
         if recalled := [id for id, one in caught.items() if one.lost]:
-            self.recall(recalled)
+            self._observer.recall(recalled)
         for id in caught:
             self._take_pending(id)
 

@@ -16,6 +16,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 from redis import exceptions
 
+from rplx.engine import Observer
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.health import Health
@@ -124,11 +125,11 @@ class Link:
         scripts: dict[str, Script],
         resubmit: Callable[[Call], None],
         health: Health,
-        rest: Callable[[], None],
+        observer: Observer,
     ) -> None:
         self.up = True  # False from a loss until the next answer
         self._health = health
-        self._rest = rest
+        self._observer = observer
         self._servers = servers
         self._node = node
         self._scripts = scripts
@@ -179,7 +180,7 @@ class Link:
 
     def _connect(self) -> Wire:
         wire = self._servers.connect(self._node)
-        wire.rest_while_reading(self._rest)
+        wire.rest_while_reading(self._observer)
         try:
             self._load_scripts(wire)
         except BaseException:
@@ -209,7 +210,7 @@ class Link:
                 call.asked = asked
                 self._hand_out(wire, call, moved, unknown)
                 batch.pop(0)
-                self._rest()  # what has come already is read without a wait
+                self._observer.rest()  # what has come already is read without a wait
         finally:
             self._queue.extendleft(reversed(unknown + moved))
         self.up = not moved

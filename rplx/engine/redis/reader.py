@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from rplx.engine import Observer
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.followed import Followed, Held
@@ -31,7 +32,7 @@ _Asked = tuple[list[str], list[Question], Call]  # ids, what is asked about each
 class Reader:
     """`read` is set and cleared whenever something was read, or could not be; `took` is given what was.
 
-    `facts_ttl` gives the milliseconds that Redis remembers a channel's facts; `rest` lets others go on.
+    `facts_ttl` gives the milliseconds that Redis remembers a channel's facts; `observer` lets others go on.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Reader:
         channels: Mapping[str, Followed],
         facts_ttl: Callable[[], int],
         took: Callable[[list[Answer]], None],
-        rest: Callable[[], None],
+        observer: Observer,
     ) -> None:
         self.read = Event()
         self._servers = servers
@@ -53,7 +54,7 @@ class Reader:
         self._channels = channels
         self._facts_ttl = facts_ttl
         self._took = took
-        self._rest = rest
+        self._observer = observer
         self._unread: dict[str, None] = {}
         self._odd: set[str] = set()  # channels whose last answer could not be used: each is asked for alone
         self._reading = Event()
@@ -97,7 +98,7 @@ class Reader:
         chunks: list[tuple[str, list[str]]] = []
         for number, id in enumerate(ids):
             if number % READ_MAX == 0:
-                self._rest()
+                self._observer.rest()
             if id not in self._channels:
                 continue
             tag = self._servers.tag(id)
@@ -142,7 +143,7 @@ class Reader:
 
     def _ask_for(self, tag: str, ids: list[str]) -> _Asked:
         """Others may go on first. Errors: Unavailable."""
-        self._rest()
+        self._observer.rest()
         ids = [id for id in ids if id in self._channels]  # some may have been let go meanwhile
         keys: list[Any] = [self._names.order(tag)]
         arguments: list[Any] = [self._clock.seen, self._facts_ttl()]
@@ -159,5 +160,5 @@ class Reader:
         found = []
         for id, one in zip(ids, answer, strict=True):
             found.append(Held.of(id, one))
-            self._rest()
+            self._observer.rest()
         return found

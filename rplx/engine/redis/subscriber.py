@@ -9,6 +9,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
+from rplx.engine import Observer
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.health import ODD, Health, kind_of, text_of
@@ -38,7 +39,7 @@ class Subscriber:
         refreshed: Callable[[Node], None],
         moved: Callable[[bytes], None],
         health: Health,
-        rest: Callable[[], None],
+        observer: Observer,
     ) -> None:
         self.up = False
         self.lost_before = False  # since it was up last
@@ -50,7 +51,7 @@ class Subscriber:
         self._refreshed = refreshed
         self._moved = moved
         self._health = health
-        self._rest = rest
+        self._observer = observer
         self._topics: dict[bytes, None] = {}
         self._changed: dict[bytes, bool] = {}  # topic -> whether to follow it
         self._wire: Wire | None = None
@@ -95,7 +96,7 @@ class Subscriber:
                     with understood():
                         self._take(self._wire.read())
                     delay = 0.0
-                    self._rest()  # what has come already is read without a wait
+                    self._observer.rest()  # what has come already is read without a wait
             except Exception as error:  # whatever it is: what comes is missed from here on
                 self._tell_problem(error)
                 news = self.up or not self.lost_before
@@ -155,7 +156,7 @@ class Subscriber:
         for first in range(0, len(listed), CHUNK):
             some = listed[first : first + CHUNK]
             self._send([(name, *some[at : at + step]) for at in range(0, len(some), step)])
-            self._rest()
+            self._observer.rest()
 
     def _ping_forever(self) -> None:
         while True:

@@ -6,7 +6,7 @@ They are given to redis-py as they are, so nothing needs to be monkey-patched, a
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from redis import connection, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from rplx.engine import Observer
 from rplx.engine.redis.address import Address, Node
 from rplx.errors import ConfigError
 
@@ -112,15 +113,15 @@ class _Unix(connection.UnixDomainSocketConnection):
 class _Resting:
     """A socket with a rest before each look for what has come."""
 
-    def __init__(self, sock: Any, rest: Callable[[], None]) -> None:
+    def __init__(self, sock: Any, observer: Observer) -> None:
         self._sock = sock
-        self._rest = rest
+        self._observer = observer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def recv_into(self, buffer: Any) -> int:
-        self._rest()
+        self._observer.rest()
         received: int = self._sock.recv_into(buffer)
         return received
 
@@ -154,10 +155,10 @@ class Wire:
             self.close()  # what else it says has no meaning
             raise _no_server(error) from error
 
-    def rest_while_reading(self, rest: Callable[[], None]) -> None:
-        """`rest` is called now and then while an answer is read, however fast it comes."""
+    def rest_while_reading(self, observer: Observer) -> None:
+        """`observer.rest` is called now and then while an answer is read, however fast it comes."""
         parser = self._connection._parser
-        parser._sock = _Resting(parser._sock, rest)
+        parser._sock = _Resting(parser._sock, observer)
 
     def ask(self, *command: Any) -> Any:
         """One command's answer."""
