@@ -116,7 +116,7 @@ class Runtime:
     def end_polls(self, seconds: float) -> None:
         """Answers the waiting polls with an empty body, spread over `seconds`; sends are taken until `stop`."""
         if self._in_server is not None:
-            self._in_server.draining = True
+            self._in_server.begin_to_drain()
         self._room.close(seconds)
 
     def stop(self, seconds: float) -> None:

@@ -83,9 +83,13 @@ class InServer:
         for server in self._servers:
             server.end()
 
+    def begin_to_drain(self) -> None:
+        """Has each connection end with its next answer from now on; goes on to accept."""
+        self.draining = True
+
     def drain(self, timeout: float) -> None:
         """Ends the connections of now when their requests are done, within `timeout` seconds; goes on to accept."""
-        self.draining = True
+        self.begin_to_drain()
         for connection in self._connections:
             connection.end_if_idle()
         left = set(self._connections)

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any
 
+import gevent
 from gevent import get_hub
 
 from rplx.log import Log
+from rplx.net.listening import take_no_more
 
 BATCH = 256  # connections accepted at once
 PAUSE = 0.2  # seconds without accepting when descriptors have run out
+LAST_COMERS = 0.2  # seconds in which connections that have begun come to be accepted when a server ends
 RESERVE = 32  # descriptors that are left to back-ends, or an eighth where there are few
 _OUT_OF_DESCRIPTORS = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 
@@ -35,6 +39,16 @@ def browsers_end() -> int:
     """The first descriptor that no browser gets. The lowest free one is always given, so those below are all in use."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit - min(RESERVE, limit // 8)
+
+
+def accept_last(sockets: Sequence[socket.socket]) -> None:
+    """Waits until connections that have begun are accepted, by whoever accepts from these listening sockets.
+
+    To be called before the sockets are closed for good, which would reset those connections. Nobody new can connect
+    meanwhile. Returns at once where the system has no means for it.
+    """
+    if take_no_more(sockets):
+        gevent.sleep(LAST_COMERS)
 
 
 class Acceptor:

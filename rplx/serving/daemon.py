@@ -1,20 +1,24 @@
-"""Starts the server: reads options, binds, writes the pid file, drops privileges. gevent comes only where it serves."""
+"""Starts the server: reads options, binds, writes the pid file, drops privileges.
+
+gevent's loop is made only in processes that serve, as children of a process that has one could not share it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 from rplx.engine.factory import check_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.net.listening import Sockets, listen, show_address
 from rplx.options.table import Config
+from rplx.serving.collecting import set_aside
 from rplx.serving.supervisor import Loader, Supervisor
 from rplx.system import pidfile
 from rplx.system.limits import starting
@@ -22,20 +26,26 @@ from rplx.system.privileges import check_user, drop_capabilities, drop_privilege
 from rplx.system.service import notify, set_title
 from rplx.system.signals import hold_signals
 
-# Most of what rplx.serving.server loads.
+# Most of what rplx.serving.server loads, without the modules that make gevent's loop.
 BEFORE_FORKS = ("rplx.assembly", "rplx.legacy.perl.config", "rplx.wait_line.draining")
 
 
-def serve(load: Callable[[], Config]) -> int:
-    """`rplx serve`: runs until a signal ends it; gives the exit status. Errors: ConfigError before anything serves."""
+def serve(load: Callable[[], Config]) -> NoReturn:
+    """`rplx serve`: serves until a signal ends it, and ends the process. Raises ConfigError before anything serves.
+
+    `load` reads the options; it is called again at each reload.
+    """
     status = _run(lambda: (load(), []), None, supervised=False)
-    with contextlib.suppress(OSError):  # a hook may have printed to somebody who has gone
+    with contextlib.suppress(OSError):  # a hook may have printed to a pipe that nobody reads any more
         sys.stdout.flush()
     os._exit(status)  # the interpreter's own end would walk through every listener that is still parked
 
 
 def check(load: Callable[[], Config]) -> int:
-    """`rplx serve --check-config`: all that a start or a reload reads. Gives the exit status. Errors: ConfigError."""
+    """`rplx serve --check-config`: reads all that a start or a reload reads; returns the exit status.
+
+    Raises ConfigError.
+    """
     from rplx import assembly
 
     config = load()
@@ -49,12 +59,15 @@ def check(load: Callable[[], Config]) -> int:
 
 
 def run_legacy(load: Loader, path: str | None) -> int:
-    """`dklab_realplexor`: a supervised server, its process id in the file at `path`. Errors: ConfigError."""
+    """`dklab_realplexor`: runs a supervised server, with its process id in the file at `path` if one is given.
+
+    Returns the exit status. Raises ConfigError before anything serves.
+    """
     return _run(load, path, supervised=True)
 
 
 def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
-    hold_signals()  # until there is somebody to handle them
+    hold_signals()  # until there are handlers for them
     config, lines = load()
     set_title(config.server.title)
     log = Log(config.log.verbosity, config.log.connections)
@@ -78,47 +91,54 @@ def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
 
 
 def _load_server(*, forks: bool) -> None:
-    """Before the sockets are bound: who connects then would wait until all is loaded.
+    """Loads the server's modules before the sockets are bound, as clients that connected would wait meanwhile.
 
-    What `forks` loads no module that makes gevent's loop, which children cannot share.
+    `forks`: this process is going to fork, so no module is loaded that makes gevent's loop.
     """
     for name in BEFORE_FORKS if forks else ("rplx.serving.server",):
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # so that the collection before the first request, in a child too, does not walk through all of it
+    set_aside()  # so that the collection when serving begins, in a child too, does not walk through all of it
 
 
 def bind(config: Config, log: Log) -> list[Sockets]:
-    """The listening sockets of each worker. Errors: ConfigError that names every address that cannot be had.
+    """Returns the listening sockets of each worker. Raises ConfigError that names every address that cannot be had.
 
-    Each worker has WAIT sockets of its own on the same ports, so that one that dies resets nobody's connection but its
-    own; they share those of IN.
+    Each worker has WAIT sockets of its own on the same ports, so that a worker that dies resets only its own
+    connections. The IN sockets are shared by all workers.
     """
-    workers = config.server.workers
+    all_sockets = [Sockets([], []) for _ in range(config.server.workers)]
     problems: list[str] = []
-    all_sockets = [Sockets([], []) for _ in range(workers)]
-    try:
-        for sock in listen(config.wait.listen, "wait.listen (--wait)", browsers=True, shared=workers > 1):
-            log.message(f"WAIT: listening {show_address(sock)}")
-            all_sockets[0].wait.append(sock)
-        for sockets in all_sockets[1:]:
-            bound = [show_address(sock) for sock in all_sockets[0].wait]
-            sockets.wait.extend(listen(bound, "wait.listen (--wait)", browsers=True, shared=True))
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        in_ = listen(config.in_.listen, "in.listen (--in)", browsers=False)
-        for sock in in_:
-            log.message(f"IN: listening {show_address(sock)}")
-        for sockets in all_sockets:
-            sockets.in_.extend(in_)
-    except ConfigError as error:
-        problems += error.problems
+    for bind_line in (_bind_wait, _bind_in):
+        try:
+            bind_line(config, log, all_sockets)
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         for sockets in all_sockets:
             sockets.close()
         raise ConfigError(problems)
     return all_sockets
+
+
+def _bind_wait(config: Config, log: Log, all_sockets: list[Sockets]) -> None:
+    """Binds the WAIT sockets of each worker; those of the others get the ports of the first. Raises ConfigError."""
+    listen_on = partial(listen, option="wait.listen (--wait)", browsers=True, shared=len(all_sockets) > 1)
+    first, *others = all_sockets
+    first.wait.extend(listen_on(config.wait.listen))
+    bound = list(map(show_address, first.wait))
+    for address in bound:
+        log.message(f"WAIT: listening {address}")
+    for sockets in others:
+        sockets.wait.extend(listen_on(bound))
+
+
+def _bind_in(config: Config, log: Log, all_sockets: list[Sockets]) -> None:
+    """Binds the IN sockets, which all workers share. Raises ConfigError."""
+    shared = listen(config.in_.listen, "in.listen (--in)", browsers=False)
+    for sock in shared:
+        log.message(f"IN: listening {show_address(sock)}")
+    for sockets in all_sockets:
+        sockets.in_.extend(shared)
 
 
 def serve_in_this_process(
@@ -130,8 +150,8 @@ def serve_in_this_process(
     ready: Callable[[], None],
     supervised: bool,
 ) -> int:
-    """Drops privileges and serves; gives the exit status. Errors: ConfigError."""
-    # Brings gevent's loop with it, which must not be there before a fork.
+    """Drops privileges and serves; returns the exit status. Raises ConfigError, Unavailable."""
+    # Imported late, as it makes gevent's loop, which must not be there before a fork.
     from rplx.serving.server import Server
 
     server = Server(config, load, sockets, log, supervised=supervised)

@@ -1,4 +1,4 @@
-"""Keeps serving processes alive: starts them, starts them again when they die, ask for it or grow too large."""
+"""Keeps serving processes alive: starts them, and starts them again when they die, ask for it or grow too large."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.net.listening import Sockets, show_address
 from rplx.options.table import Config
+from rplx.serving.worker import Worker
 from rplx.system.limits import resident_mb, starting
 from rplx.system.service import notify, reloading
 from rplx.system.signals import HANDLED_SIGNALS, TOO_LARGE_SIGNAL, die_with_parent
@@ -22,9 +23,7 @@ from rplx.system.signals import HANDLED_SIGNALS, TOO_LARGE_SIGNAL, die_with_pare
 Loader = Callable[[], tuple[Config, list[str]]]
 
 LOOK_EVERY = 1.0  # seconds between two looks at the workers' memory
-READY_LOOK_EVERY = 0.02  # seconds between two looks at whether all serve, at the start
-DELAY_MAX = 30.0  # seconds before a worker that keeps dying is started again; the delay doubles from one second on
-YOUNG = 10.0  # seconds: a worker that dies younger is started again with a delay
+READY_LOOK_EVERY = 0.02  # seconds between two looks at whether all workers serve, at the start
 END_TIMEOUT = 5.0  # seconds beyond the drain that a worker may take to end
 
 EXIT_RESTART = 64  # a worker's exit status that asks to be started again
@@ -33,7 +32,7 @@ _HANDLED = {*HANDLED_SIGNALS, signal.SIGCHLD}
 
 
 class Serve(Protocol):
-    """Serves in the process that calls it and gives the exit status; `ready` is called once it serves."""
+    """Serves in the process that calls it and returns the exit status; it calls `ready` once it serves."""
 
     def __call__(
         self,
@@ -50,19 +49,6 @@ class Serve(Protocol):
 Bind = Callable[[Config, Log], list[Sockets]]
 
 
-class Worker:
-    """One serving process, or the place of one that has died. `sockets` outlive it."""
-
-    def __init__(self, sockets: Sockets) -> None:
-        self.sockets = sockets
-        self.pid = 0  # 0: none runs
-        self.started = 0.0
-        self.delay = 0.0  # seconds that were waited, or are, before it is started again
-        self.start_at = 0.0
-        self.has_died = False
-        self.kill_at = 0.0  # 0: it has not been told to end
-
-
 class Supervisor:
     """Holds the listening sockets of every worker, so that nobody is refused while one is replaced."""
 
@@ -75,23 +61,23 @@ class Supervisor:
         self._workers = [Worker(sockets) for sockets in bind(config, log)]
         self._ready_from, self._ready_to = os.pipe()
         os.set_blocking(self._ready_from, False)
-        os.set_blocking(self._ready_to, False)  # nobody reads what later workers tell
-        self._awaited = len(self._workers)  # workers that have not told yet that they serve
+        os.set_blocking(self._ready_to, False)  # nobody reads what later workers write
+        self._awaited = len(self._workers)  # workers that have not reported yet that they serve
         self._look_at = 0.0  # when memory is looked at next
         self._ending = False
-        self._renewing = False  # workers end, to begin anew together with options that cannot change while serving
+        self._renewing = False  # all workers end, so that new ones take options that cannot change while serving
         self._status = 0
 
     def run(self) -> int:
-        """Supervises until a signal ends it; gives the exit status."""
+        """Supervises until a signal ends it; returns the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         for worker in self._workers:
             self._start(worker)
-        while not self._ending or any(worker.pid for worker in self._workers):
+        while not self._ending or self._any_runs():
             caught = signal.sigtimedwait(_HANDLED, READY_LOOK_EVERY if self._awaited else LOOK_EVERY)
             try:
                 self._look_around(caught.si_signo if caught is not None else signal.SIGCHLD)
-            except Exception as error:  # who supervises outlives what goes wrong, above all to end others when told
+            except Exception as error:  # the supervisor must live on, above all to end its workers when it is told to
                 self._log.rarely(f"ERROR: {type(error).__name__} in the supervisor: {error}")
         return self._status
 
@@ -104,26 +90,34 @@ class Supervisor:
             self._look_after(worker)
         self._look_at_memory()
 
+    def _any_runs(self) -> bool:
+        return any(worker.is_running for worker in self._workers)
+
     def _start(self, worker: Worker) -> None:
         self._log.flush()
-        worker.started = time.monotonic()
-        worker.kill_at = 0.0
         parent = os.getpid()
+        now = time.monotonic()
         try:
-            worker.pid = os.fork()
+            pid = os.fork()
         except OSError as error:
             self._log.error(f"cannot start a worker: {error.strerror}")
+            worker.runs(0, now)
             self._died(worker, 1)
             return
-        if worker.pid:
-            return
+        if pid:
+            worker.runs(pid, now)
+        else:
+            self._be_worker(worker, parent)
+
+    def _be_worker(self, worker: Worker, parent: int) -> NoReturn:
+        """Serves in a forked process, and ends it."""
         status = 1
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             die_with_parent(parent)
             status = self._work(worker)
             if status != ConfigError.exit_status:
-                self._tell_ready()  # if it did not get so far, nobody must wait for it
+                self._tell_ready()  # a worker that never came to serve must not be waited for
             sys.stdout.flush()
         finally:
             os._exit(status)
@@ -152,7 +146,7 @@ class Supervisor:
         return 1
 
     def _look_for_ready(self) -> None:
-        """Tells systemd once all serve; one that was killed before it did is awaited in who comes in its place."""
+        """Reports READY to systemd once every worker serves; one killed before that is replaced, and waited for."""
         if not self._awaited:
             return
         with contextlib.suppress(BlockingIOError):
@@ -162,9 +156,9 @@ class Supervisor:
             notify("READY=1", self._log)
 
     def _print_start(self, worker: Worker, log: Log) -> None:
-        """The lines of the start again, as the old server printed them when it was started again."""
+        """Logs the lines of a start, as the old server printed them whenever it was started again."""
         log.message(starting())
-        with contextlib.suppress(Exception):  # a wrong file was told of; what serves goes on with what it had
+        with contextlib.suppress(Exception):  # a wrong file was reported when it was loaded; the old options stay
             for line in self._load()[1]:
                 log.message(line)
         for name, sockets in (("WAIT", worker.sockets.wait), ("IN", worker.sockets.in_)):
@@ -172,117 +166,123 @@ class Supervisor:
                 log.message(f"{name}: listening {show_address(sock)}")
 
     def _tell_ready(self) -> None:
+        """In a worker: reports to the supervisor that it serves."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._ready_to, b"x")
 
     def _pass_on(self, caught: signal.Signals) -> None:
+        """Does what a signal to the supervisor asks for: all workers end or reload."""
         if caught in (signal.SIGINT, signal.SIGTERM):
             self._end(caught)
             return
         notify(reloading(), self._log)
         for worker in self._workers:
-            if worker.pid:
-                os.kill(worker.pid, caught)
+            worker.signal(caught)
         notify("READY=1", self._log)
 
     def _end(self, how: signal.Signals) -> None:
-        """All workers end, and none begins any more."""
+        """Has all workers end, and starts none any more."""
         self._ending = True
         notify("STOPPING=1", self._log)
         for worker in self._workers:
-            if worker.pid:
-                worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
-                os.kill(worker.pid, how)
+            worker.end_by(self._deadline())
+            worker.signal(how)
+
+    def _deadline(self) -> float:
+        """When a worker that is told to end now is killed."""
+        return time.monotonic() + self._config.server.drain + END_TIMEOUT
 
     def _reap(self) -> None:
         """Takes note of the workers that have ended."""
         for worker in self._workers:
-            if not worker.pid:
-                continue
-            pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            if not pid:
-                continue
-            worker.pid = 0
-            code = os.waitstatus_to_exitcode(status)
-            if self._ending:
-                self._status = self._status or max(code, 0)
-            elif code == EXIT_RESTART:
-                self._renew()
-            elif code == ConfigError.exit_status and self._awaited:
-                self._status = code  # it has said what is wrong, and would be again with every start
-                self._end(signal.SIGTERM)
-            else:
-                self._died(worker, code)
-        if self._renewing and not any(worker.pid for worker in self._workers):
+            status = worker.reap()
+            if status is not None:
+                self._ended(worker, status)
+        if self._renewing and not self._any_runs():
             self._take_new_config()
             self._renewing = False  # where not even the old addresses can be had, this is tried again
 
+    def _ended(self, worker: Worker, status: int) -> None:
+        """Decides what follows the end of a worker."""
+        if self._ending:
+            self._status = self._status or max(status, 0)
+        elif status == EXIT_RESTART:
+            self._renew()
+        elif status == ConfigError.exit_status and self._awaited:
+            self._status = status  # the worker has logged what is wrong, and so would each that is started after it
+            self._end(signal.SIGTERM)
+        else:
+            self._died(worker, status)
+
     def _renew(self) -> None:
-        """A worker has ended for the sake of new options: those that drain still follow it, and none begins before."""
+        """Waits for all workers to end, as each will for the same new options, before any is started again."""
         self._renewing = True
         for worker in self._workers:
-            if worker.pid and not worker.kill_at:
-                worker.kill_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
+            if worker.is_running and not worker.is_ending:
+                worker.end_by(self._deadline())
 
-    def _died(self, worker: Worker, code: int) -> None:
-        self._log.message("Normally terminated." if code == 0 else f"The server ended with status {code}.")
-        worker.has_died = True
-        now = time.monotonic()
-        young = now - worker.started < YOUNG
-        worker.delay = min(max(1.0, worker.delay * 2), DELAY_MAX) if young and code else 0.0
-        worker.start_at = now + worker.delay
-        if worker.delay:
-            self._log.message(f"Starting it again in {worker.delay:g} s")
+    def _died(self, worker: Worker, status: int) -> None:
+        self._log.message("Normally terminated." if status == 0 else f"The server ended with status {status}.")
+        delay = worker.died(status != 0, time.monotonic())
+        if delay:
+            self._log.message(f"Starting it again in {delay:g} s")
 
     def _take_new_config(self) -> None:
-        """The options that cannot change while serving; sockets are bound anew where addresses differ."""
-        old = self._config
+        """Loads the options that cannot change while serving, and binds sockets anew where addresses differ."""
         try:
             config, _ = self._load()
         except ConfigError as error:
-            for problem in error.problems:
-                self._log.error(problem)
-            return
+            self._log_problems(error)
         except Exception as error:
             self._log.error(f"{type(error).__name__} while the configuration was loaded: {error}")
-            return
-        where = (config.wait.listen, config.in_.listen, config.server.workers)
-        if where != (old.wait.listen, old.in_.listen, old.server.workers):
-            for worker in self._workers:
-                worker.sockets.close()
-            try:
-                self._workers = [Worker(sockets) for sockets in self._bind(config, self._log)]
-            except ConfigError as error:
-                for problem in error.problems:
-                    self._log.error(problem)
-                self._log.error("the old addresses stay in force")
-                self._workers = [Worker(sockets) for sockets in self._bind(old, self._log)]
-                return
-        self._config = config
+        else:
+            if _addresses(config) == _addresses(self._config) or self._bind_anew(config):
+                self._config = config
+
+    def _bind_anew(self, config: Config) -> bool:
+        """Binds the sockets of `config`; if they cannot be had, the old ones again, and returns False."""
+        for worker in self._workers:
+            worker.sockets.close()
+        try:
+            self._workers = [Worker(sockets) for sockets in self._bind(config, self._log)]
+        except ConfigError as error:
+            self._log_problems(error)
+            self._log.error("the old addresses stay in force")
+            self._workers = [Worker(sockets) for sockets in self._bind(self._config, self._log)]
+            return False
+        return True
+
+    def _log_problems(self, error: ConfigError) -> None:
+        for problem in error.problems:
+            self._log.error(problem)
 
     def _look_after(self, worker: Worker) -> None:
-        """Starts a worker that has died, and ends for good one that does not end."""
+        """Starts a worker that has died, and kills one that does not end in time."""
         now = time.monotonic()
-        if not worker.pid:
-            if not self._ending and not self._renewing and now >= worker.start_at:
-                self._start(worker)
-        elif worker.kill_at and now > worker.kill_at:
-            os.kill(worker.pid, signal.SIGKILL)
+        if worker.is_running:
+            worker.kill_if_overdue(now)
+        elif worker.is_due(now) and not self._ending and not self._renewing:
+            self._start(worker)
 
     def _look_at_memory(self) -> None:
-        """Ends workers that are too large."""
+        """Has workers that are too large end."""
         limit = self._config.server.max_mem_mb
         now = time.monotonic()
         if not limit or self._awaited or now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
         for worker in self._workers:
-            if not worker.pid or worker.kill_at:
+            if not worker.is_running or worker.is_ending:
                 continue
             used = resident_mb(worker.pid)
             if used > limit:
                 text = f"Daemon process uses {used} MB of memory which is larger than {limit:g} MB. Killing..."
                 self._log.message(text)
                 self._log.flush()  # before the worker's own lines about its end
-                os.kill(worker.pid, TOO_LARGE_SIGNAL)
-                worker.kill_at = now + self._config.server.drain + END_TIMEOUT
+                worker.signal(TOO_LARGE_SIGNAL)
+                worker.end_by(self._deadline())
+
+
+def _addresses(config: Config) -> tuple[object, ...]:
+    """What the listening sockets are made of."""
+    return config.wait.listen, config.in_.listen, config.server.workers
