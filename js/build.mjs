@@ -1,6 +1,6 @@
 /**
- * Builds dist/ (what npm publishes) and served/ (what the server sends) from realplexor.js, and fails when the client
- * outgrows its limit. With --check nothing in served/ is written: it fails when that folder is stale.
+ * Builds dist/ (what npm publishes) and rplx/served/ (what the server sends), and fails if the client outgrows its limit.
+ * With --check nothing is written: it fails if a built file that the repository keeps is stale.
  */
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
@@ -11,6 +11,7 @@ import { parse } from 'acorn';
 import ts from 'typescript';
 
 const LIMIT = 5 * 1024; // bytes, minified and gzipped
+const SERVED = '../rplx/served/';
 const here = new URL('./', import.meta.url);
 const text = (path) => readFileSync(new URL(path, here), 'utf8');
 const banner = { js: `/* rplx ${JSON.parse(text('package.json')).version}, MIT licence */` };
@@ -60,12 +61,14 @@ const loader = await es5(`import './src/loader.js';`);
 const iframe = text('iframe.html').replace('<script src="src/loader.js"></script>', () => `<script>${loader}</script>`);
 if (!iframe.includes(loader)) throw new Error('iframe.html has no place for the loader');
 
-// Browsers may keep the script until 2037 (the server's Expires), so a new one needs a new address.
+// The sandbox page is written by hand; only the version of the script in it is built. Browsers may keep the script until
+// 2037 (the server's Expires), so a new script needs a new address.
 const version = createHash('sha256').update(classic).digest('hex').slice(0, 8);
-const sandbox = text('sandbox.html').replace('"?identifier=SCRIPT"', `"?identifier=SCRIPT&amp;${version}"`);
+const sandbox = text(SERVED + 'sandbox.html').replace(/(?<="\?identifier=SCRIPT&amp;)[0-9a-f]*(?=")/, version);
 if (!sandbox.includes(version)) throw new Error('sandbox.html does not load the script');
 
-const served = { 'script.js': classic, 'iframe.html': iframe, 'sandbox.html': sandbox };
+/** The built files that the repository keeps, by their paths from here. */
+const kept = { [SERVED + 'script.js']: classic, [SERVED + 'iframe.html']: iframe, [SERVED + 'sandbox.html']: sandbox };
 
 for (const [name, code] of Object.entries({ 'ES module': module_, 'classic script': classic })) {
   const size = gzipSync(code, { level: 9 }).length;
@@ -74,14 +77,11 @@ for (const [name, code] of Object.entries({ 'ES module': module_, 'classic scrip
 }
 
 if (process.argv.includes('--check')) {
-  const stale = Object.keys(served).filter((name) => {
-    const url = new URL(`served/${name}`, here);
-    return !existsSync(url) || readFileSync(url, 'utf8') !== served[name];
-  });
-  if (stale.length) throw new Error(`served/ is stale: ${stale.join(', ')}; run: npm run build`);
+  const stale = Object.keys(kept).filter((path) => !existsSync(new URL(path, here)) || text(path) !== kept[path]);
+  if (stale.length) throw new Error(`stale: ${stale.join(', ')}; run: npm run build`);
 } else {
-  for (const folder of ['dist/', 'served/']) mkdirSync(new URL(folder, here), { recursive: true });
-  for (const [name, code] of Object.entries(served)) writeFileSync(new URL(`served/${name}`, here), code);
+  mkdirSync(new URL('dist/', here), { recursive: true });
+  for (const [path, code] of Object.entries(kept)) writeFileSync(new URL(path, here), code);
   writeFileSync(new URL('dist/realplexor.min.js', here), classic);
   writeFileSync(new URL('dist/realplexor.min.mjs', here), module_);
   const licence = new URL('../LICENSE', here);

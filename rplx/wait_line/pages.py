@@ -1,8 +1,7 @@
-"""The page and the script that the WAIT line serves, with the options' values put in (protocol page, part 2)."""
+"""Reads the pages and the script that the WAIT line serves, and puts the options' values in (protocol page, part 2)."""
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -12,12 +11,13 @@ from rplx.legacy.keys import legacy_value
 from rplx.options.table import Config
 
 _OPTION = re.compile(rb"\$([A-Z][A-Z0-9_]*)")
+_SERVED = Path(__file__).parents[1] / "served"  # the build of js/ writes them
 _SHIPPED = {"IFRAME": "iframe.html", "SCRIPT": "script.js", "SANDBOX": "sandbox.html"}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as it goes out. `last_modified` is an HTTP date (RFC 9110, 5.6.7)."""
+    """A page as it is sent. `last_modified` is an HTTP date (RFC 9110, 5.6.7)."""
 
     content: bytes
     content_type: str
@@ -25,7 +25,7 @@ class Page:
 
 
 class Pages:
-    """The IFRAME and SCRIPT pages of a configuration, read again when their files change."""
+    """Keeps the pages of one configuration, and reads a page again if its file has changed."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -33,9 +33,9 @@ class Pages:
         self._cache: dict[str, tuple[float, Page]] = {}
 
     def get(self, kind: str) -> Page:
-        """The page IFRAME, SCRIPT or SANDBOX. Errors: OSError if its file cannot be read."""
+        """Returns the page of `kind`, which is IFRAME, SCRIPT or SANDBOX. Raises OSError if its file cannot be read."""
         given = self._files.get(kind)
-        path = Path(given) if given else shipped_file(_SHIPPED[kind])
+        path = Path(given) if given else _SERVED / _SHIPPED[kind]
         changed = path.stat().st_mtime
         cached = self._cache.get(kind)
         if cached is not None and cached[0] == changed:
@@ -55,11 +55,3 @@ class Pages:
         name = match[1].decode()
         value = legacy_value(self._config, name)
         return (f"undefined-{name}" if value is None else value).encode()
-
-
-def shipped_file(name: str) -> Path:
-    """A file that comes with rplx: installed beside the package, in a checkout below js/served."""
-    installed = Path(str(importlib.resources.files("rplx"))) / "served" / name
-    if installed.exists():
-        return installed
-    return Path(__file__).resolve().parents[2] / "js" / "served" / name

@@ -13,3 +13,12 @@ def test_a_wheel_says_that_it_is_typed() -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["rplx"]
     assert "py.typed" in data
     assert (ROOT / "rplx" / "py.typed").read_text() == ""
+
+
+def test_a_wheel_has_every_file_that_lies_among_the_modules() -> None:
+    """Also the pages that the server sends: the WAIT line reads them from rplx/served, installed or in a checkout."""
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["rplx"]
+    packed = {path for pattern in data for path in (ROOT / "rplx").glob(pattern)}
+    there = {path for path in (ROOT / "rplx").rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert ROOT / "rplx" / "served" / "script.js" in there
+    assert there <= packed

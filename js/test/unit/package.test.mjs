@@ -9,6 +9,7 @@ import { Realplexor } from '../../realplexor.js';
 
 const js = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path) => readFileSync(js + path, 'utf8');
+const SERVED = '../rplx/served/';
 const OPTIONS = ['IDENTIFIER', 'JS_DEBUG', 'JS_MAX_BOUNCES', 'JS_WAIT_RECONNECT_DELAY', 'JS_WAIT_URI', 'WAIT_TIMEOUT'];
 
 /** The file as the server sends it with these options. */
@@ -34,26 +35,26 @@ async function firstRequest(script, url) {
 
 test('served files name the known options and nothing else that the server would replace', () => {
   for (const name of ['script.js', 'iframe.html']) {
-    const names = new Set([...read(`served/${name}`).matchAll(/\$([A-Z][A-Z0-9_]*)/g)].map((match) => match[1]));
+    const names = new Set([...read(SERVED + name).matchAll(/\$([A-Z][A-Z0-9_]*)/g)].map((match) => match[1]));
     assert.deepEqual([...names].sort(), OPTIONS, name);
   }
 });
 
 test('the classic script takes the options of the server that served it', async () => {
   const options = { JS_WAIT_URI: '/rpl/', IDENTIFIER: 'marker', WAIT_TIMEOUT: '300.0', JS_MAX_BOUNCES: '10', JS_WAIT_RECONNECT_DELAY: '0.01', JS_DEBUG: '1' };
-  assert.match(await firstRequest(filled(read('served/script.js'), options), 'http://rpl.example:8088/'), /^http:\/\/rpl\.example:8088\/rpl\/\?marker=ns_a&ncrnd=\d+&json&position$/);
+  assert.match(await firstRequest(filled(read(SERVED + 'script.js'), options), 'http://rpl.example:8088/'), /^http:\/\/rpl\.example:8088\/rpl\/\?marker=ns_a&ncrnd=\d+&json&position$/);
 });
 
 test('a copy that no server has filled in has the defaults, and so has one with options unknown', async () => {
-  for (const script of [read('served/script.js'), filled(read('served/script.js'), {})]) {
+  for (const script of [read(SERVED + 'script.js'), filled(read(SERVED + 'script.js'), {})]) {
     assert.match(await firstRequest(script, 'http://rpl.example:8088/?0'), /^http:\/\/rpl\.example:8088\/\?0&identifier=ns_a&ncrnd=\d+&json&position$/);
     assert.match(await firstRequest(script, null), /^http:\/\/site\.example\/\?identifier=ns_a&/);
   }
 });
 
 test('what the server sends has no syntax beyond ES5', () => {
-  const [, inline] = read('served/iframe.html').match(/<script>([^]*)<\/script>/);
-  for (const [name, code] of Object.entries({ 'script.js': read('served/script.js'), 'iframe.html': inline })) {
+  const [, inline] = read(SERVED + 'iframe.html').match(/<script>([^]*)<\/script>/);
+  for (const [name, code] of Object.entries({ 'script.js': read(SERVED + 'script.js'), 'iframe.html': inline })) {
     assert.doesNotThrow(() => parse(code, { ecmaVersion: 5 }), name);
     assert.doesNotThrow(() => parse(filled(code, {}), { ecmaVersion: 5 }), name);
   }
@@ -74,11 +75,11 @@ test('npm packs what its package.json promises', () => {
   const promised = [main, types, unpkg, exports['.'].default, exports['.'].types, exports['./classic']];
   for (const path of promised) assert.ok(paths.includes(path.replace('./', '')), `${path} is not among ${paths}`);
   assert.ok(existsSync(js + 'dist/realplexor.min.mjs'));
-  assert.deepEqual(paths.filter((path) => /^(test|node_modules|src|served)\//.test(path)), []);
+  assert.deepEqual(paths.filter((path) => /^(test|node_modules|src)\//.test(path)), []);
 });
 
 test('the page for old clients starts whatever its address names as the host', () => {
-  const [, script] = read('served/iframe.html').match(/<script>(.*?)<\/script>/s);
+  const [, script] = read(SERVED + 'iframe.html').match(/<script>(.*?)<\/script>/s);
   for (const host of ['%E0%A4%A', '%', '%zz', '%FF', 'a%20b', '']) {
     const page = { location: { href: 'http://rpl.example/', search: `?identifier=IFRAME&HOST=${host}&version=1.32` }, URL, setTimeout, setInterval: () => 0, console };
     Object.assign(page, { window: page, document: {}, parent: {} }); // a host page that the frame may not look into
