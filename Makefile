@@ -38,7 +38,7 @@ bench: $(VENV)/.test
 
 # Over an hour, with a core and a half of the machine.
 soak: $(VENV)/.test
-	$(BIN)/python -m bench.soak
+	$(BIN)/python -m tests.soak
 
 # Rewrites what is made from the option table.
 docs: $(VENV)/.run

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import calm, document, multitude, redis, speed
+from bench import capacity, document, isolation, redis, speed
 from bench.scale import FULL, QUICK
 from rplx.bench.session import machine
 from rplx.bench.tools import build
@@ -23,11 +23,11 @@ EXPERIMENTS = {
     "growth": speed.growth,
     "sets": speed.sets,
     "waiting": speed.waiting,
-    "isolation": calm.isolation,
-    "pauses": calm.pauses,
-    "memory": calm.memory,
+    "isolation": isolation.isolation,
+    "pauses": isolation.pauses,
+    "memory": isolation.memory,
     "redis": redis.engines,
-    "multitude": multitude.multitude,
+    "capacity": capacity.capacity,
 }
 
 

@@ -16,7 +16,7 @@ class Scale:
     pause_seconds: float = 20.0  # that pauses are looked for
     send_seconds: float = 2.0  # of one round of sends
     leave_seconds: tuple[int, ...] = (1, 10, 40)  # after a crowd has left; presence forgets after 30
-    multitude: int = 200_000  # listeners of several workers
+    capacity: int = 200_000  # listeners of several workers
 
 
 FULL = Scale()

@@ -152,7 +152,7 @@ def test_logins_own_what_begins_with_their_name() -> None:
 
 
 def test_each_refusal_costs_a_hash_of_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: bench/soak/logins.py times it."""
+    """Counted, not timed: tests/soak/logins.py times it."""
     bcrypt = CryptContext(["bcrypt"]).handler("bcrypt")
     lines = [
         line_of("sha", "right", "ldap_sha1"),

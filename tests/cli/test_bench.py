@@ -201,9 +201,9 @@ def test_a_section_takes_its_place_in_the_page(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
-def test_a_small_multitude() -> None:
+def test_the_capacity_of_a_machine_in_small() -> None:
     """Two workers, one Redis: everybody is counted and reached, or the experiment ends with an error."""
-    command = [sys.executable, "-m", "bench.measure", "--quick", "multitude"]
+    command = [sys.executable, "-m", "bench.measure", "--quick", "capacity"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=document.ROOT)
     assert done.returncode == 0, done.stderr
     assert "| 2,000 listeners of one channel | closed answers | kept connections |" in done.stdout

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from bench.soak.clients import BackEnd, Listener
-from bench.soak.crowd import Crowd, http, is_answer
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd, Listener
+from tests.soak.crowd import Crowd, http, is_answer
 
 LISTENERS = 3000  # more than one turn of a delivery serves
 ROUNDS = 5

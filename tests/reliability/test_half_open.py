@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.soak import half_open
+from tests.soak import half_open
 
 
 def test_the_server_finds_out() -> None:

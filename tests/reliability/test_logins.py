@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.soak import logins
+from tests.soak import logins
 
 
 def test_a_difference_would_be_seen() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench import document
-from bench.soak import __main__ as command
-from bench.soak import delivery, kills
-from bench.soak.scenarios import SCENARIOS
+from tests.soak import __main__ as command
+from tests.soak import delivery, kills
+from tests.soak.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -16,7 +16,7 @@ import gevent
 from gevent import socket
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1
 
-from bench.soak.clients import Address, Listener, connect
+from tests.soak.clients import Address, Listener, connect
 
 LOGINS = ("apr", "sha", "slow", "nobody", "stranger")  # the last two are in no users file
 KNOWN = LOGINS[:3]

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import gevent
 
-from bench.soak.clients import FORMS, Address, BackEnd, Dropped, Listener, connect, eventually
 from rplx.bench.servers import started_rplx
 from rplx.options.checks import parse_address
+from tests.soak.clients import FORMS, Address, BackEnd, Dropped, Listener, connect
+from tests.waiting import eventually
 
 LISTENERS = 300
 CHANNELS = 40  # that are sent to: bounded, so that history is full when the warm-up ends
@@ -112,7 +113,7 @@ def run(*, seconds: float = 3600.0, listeners: int = LISTENERS, seed: int = 1) -
             return not count.left_listening and count.left_open <= 0
 
         with contextlib.suppress(AssertionError):
-            eventually(settled, SETTLE, "everybody has left")
+            eventually(settled, timeout=SETTLE, told=lambda: "everybody has left")
     return count
 
 

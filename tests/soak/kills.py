@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import gevent
 
-from bench.soak.clients import Address, BackEnd, Listener, eventually
+from tests.soak.clients import Address, BackEnd, Listener
+from tests.waiting import eventually
 
 CHANNELS = 10
 BACK_WITHIN = 30.0  # seconds for all listeners to be there again
@@ -55,11 +56,19 @@ def run(*, kills: int, listeners: int) -> Count:
             server.process.wait()
             publishing.join()
             # Until then answers of the killed server are still being read.
-            eventually(lambda: all(resumer.away for resumer in crowd), BACK_WITHIN, "the server's end is noticed")
+            eventually(
+                lambda: all(resumer.away for resumer in crowd),
+                timeout=BACK_WITHIN,
+                told=lambda: "the server's end is noticed",
+            )
             for resumer in crowd:
                 resumer.told = None
             server = LiveServer("--wait", "%s:%d" % wait, "--in", "%s:%d" % in_, addresses=False)
-            eventually(lambda: all(resumer.told is not None for resumer in crowd), BACK_WITHIN, "all have come back")
+            eventually(
+                lambda: all(resumer.told is not None for resumer in crowd),
+                timeout=BACK_WITHIN,
+                told=lambda: "all have come back",
+            )
             count.listeners += listeners
             count.told += sum(resumer.told == resumer.names for resumer in crowd)
         count.lost_after = _lost_after(in_, crowd)

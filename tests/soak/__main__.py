@@ -1,4 +1,4 @@
-"""`python -m bench.soak [--quick] [--write] [--seconds S] [NAME ...]`: the scenarios behind docs/reliability.md.
+"""`python -m tests.soak [--quick] [--write] [--seconds S] [NAME ...]`: the scenarios behind docs/reliability.md.
 
 Prints each scenario's figures when they are there; --write also puts them into the page. Exit status 1 if one is not
 flawless. The long forms take over an hour in all, nearly all of it `steady`.
@@ -13,10 +13,10 @@ import sys
 import time
 
 from bench import document
-from bench.soak import steady
-from bench.soak.scenarios import SCENARIOS, Count
 from rplx.bench.report import number
 from rplx.system.limits import raise_descriptor_limit
+from tests.soak import steady
+from tests.soak.scenarios import SCENARIOS, Count
 
 PAGE = document.ROOT / "docs" / "reliability.md"
 SECTION = "soak"
@@ -34,7 +34,8 @@ def commit() -> str:
     """The short hash of what is checked out, with `+` if something was changed since."""
     git = ["git", "-C", str(document.ROOT)]
     hash = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", "rplx", "bench"], capture_output=True, text=True).stdout
+    status = [*git, "status", "--porcelain", "rplx", "tests/soak"]
+    changed = subprocess.run(status, capture_output=True, text=True).stdout
     return f"{hash}{'+' if changed else ''}" or "-"
 
 
@@ -52,7 +53,7 @@ def write(name: str, count: Count) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.soak", description="Shows what docs/reliability.md promises."
+        prog="python -m tests.soak", description="Shows what docs/reliability.md promises."
     )
     parser.add_argument("--quick", action="store_true", help="the short forms, as the tests run them")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")

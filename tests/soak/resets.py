@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.soak.clients import BackEnd
-from bench.soak.crowd import Crowd, http
-from bench.soak.vitals import COUNTED, descriptors, greenlets
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd
+from tests.soak.crowd import Crowd, http
+from tests.soak.vitals import COUNTED, descriptors, greenlets
 
 CHANNELS = 8
 PATIENCE = 60.0

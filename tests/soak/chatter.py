@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.soak.clients import BackEnd
-from bench.soak.crowd import Crowd, http
 from rplx.options.table import WaitOptions
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd
+from tests.soak.crowd import Crowd, http
 
 EXTRA_MAX = WaitOptions().extra_max
 PIECE = 256  # bytes sent at once

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import gevent
 
-from bench.soak.clients import Address, BackEnd
-from bench.soak.crowd import HEAD_END, Crowd, Member, http, is_answer
 from tests.live import LiveServer
+from tests.soak.clients import Address, BackEnd
+from tests.soak.crowd import HEAD_END, Crowd, Member, http, is_answer
 
 LATE = 2.0  # seconds beyond server.drain, on a machine that is busy with the clients too
 PATIENCE = 60.0

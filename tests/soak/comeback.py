@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from bench.soak.crowd import Crowd, http, is_parked
 from tests.live import LiveServer
+from tests.soak.crowd import Crowd, http, is_parked
 
 WITHIN = 15.0  # seconds until all are parked again
 

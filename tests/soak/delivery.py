@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import gevent
 
-from bench.soak.clients import FORMS, Address, BackEnd, Dropped, Listener
+from tests.soak.clients import FORMS, Address, BackEnd, Dropped, Listener
 
 PUBLISHERS = 4
 BATCH = 250  # sends of a publisher that are under way at once: answers hold one message or a dozen

@@ -95,15 +95,15 @@ class Step:
     counters: dict[str, int] = field(default_factory=dict)  # how often the kernel met a bound of its own
 
 
-def multitude(tools: Tools, scale: Scale) -> Section:
+def capacity(tools: Tools, scale: Scale) -> Section:
     """Everybody parks on one channel, is counted, and gets one message; then what that means for more of them."""
-    steps = {mode: _one(tools, scale.multitude, keep) for mode, keep in MODES.items()}
+    steps = {mode: _one(tools, scale.capacity, keep) for mode, keep in MODES.items()}
     parts = [
-        _table(scale.multitude, steps),
-        _bounds(scale.multitude, steps["kept"], steps["closed"]),
+        _table(scale.capacity, steps),
+        _bounds(scale.capacity, steps["kept"], steps["closed"]),
         _more(steps["kept"]),
     ]
-    return Section("multitude", "\n\n".join(parts))
+    return Section("capacity", "\n\n".join(parts))
 
 
 def workers_for(listeners: int) -> int:

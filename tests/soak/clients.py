@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import gevent
 from gevent import socket
 from gevent.socket import timeout as SocketTimeout
 
@@ -225,11 +224,3 @@ class BackEnd:
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise ConnectionError(f"refused: {answer!r}")
         return body.decode()
-
-
-def eventually(check: object, timeout: float, what: str) -> None:
-    """Waits, with the other greenlets at work, until `check()` is true. Errors: AssertionError that names `what`."""
-    assert callable(check)
-    with gevent.Timeout(timeout, AssertionError(f"not within {timeout:g} s: {what}")):
-        while not check():
-            gevent.sleep(0.02)

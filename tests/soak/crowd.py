@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from bench.soak.clients import RESET, Address
+from tests.soak.clients import RESET, Address
 
 WINDOW = 256  # connections under way at once, where they come one after another
 PER_SOURCE = 10_000  # connections from one address of loopback

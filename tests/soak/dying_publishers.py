@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import gevent
 
-from bench.soak.clients import Address, Listener, connect, eventually, reset
-from bench.soak.vitals import descriptors
 from tests.live import LiveServer
+from tests.soak.clients import Address, Listener, connect, reset
+from tests.soak.vitals import descriptors
+from tests.waiting import eventually
 
 TEXT = b'{"half": "a message", "of": [1, 2, 3]}'
 _HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nX-Realplexor: identifier=5:%b\r\n"
@@ -52,7 +53,7 @@ def run(*, step: int = 1) -> Count:
             for way in ("reset", "close") if form in CLOSES_EARLY else ("reset",):
                 channels += _deaths(server.in_, f"{form}_{way}", request, way, step)
         count.deaths = len(channels)
-        eventually(lambda: descriptors(server.process.pid) <= alone, 30, "the dead are noticed")
+        eventually(lambda: descriptors(server.process.pid) <= alone, timeout=30, told=lambda: "the dead are noticed")
         for start in range(0, len(channels), BATCH):
             answer = listener.poll(dict.fromkeys(channels[start : start + BATCH], "1"), query=NOW)
             count.stored += len(answer.blocks)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from bench.soak.clients import BackEnd
-from bench.soak.crowd import Crowd, Member, http, is_answer
-from bench.soak.vitals import descriptors
 from rplx.net.listening import DEFER_ACCEPT
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd
+from tests.soak.crowd import Crowd, Member, http, is_answer
+from tests.soak.vitals import descriptors
 
 SWEEP = 1.0  # seconds between two looks of the server at its deadlines
 LATE = 1.5  # seconds that may pass until we notice

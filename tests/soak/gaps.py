@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import gevent
 
-from bench.soak.clients import Address, BackEnd, Listener
+from tests.soak.clients import Address, BackEnd, Listener
 
 WORKERS = 8  # each with channels of its own, so that it knows all that was sent there
 CHANNELS_EACH = 6

@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.soak.clients import BackEnd, eventually
-from bench.soak.crowd import Crowd, http
-from bench.soak.vitals import command, connections
 from rplx.net.listening import KEEPALIVE, USER_TIMEOUT
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd
+from tests.soak.crowd import Crowd, http
+from tests.soak.vitals import command, connections
+from tests.waiting import eventually
 
 # Of RFC 2544's addresses for tests of network devices; four for each process, so that two may run at once.
 HERE, THERE = (f"198.18.{os.getpid() >> 6 & 255}.{(os.getpid() & 63) * 4 + host}" for host in (1, 2))
@@ -139,7 +140,7 @@ def _vanish(namespace: str, server: LiveServer, listeners: int, count: Count, te
             back_end.send("gone", text)
             back_end.close()
         with contextlib.suppress(AssertionError):
-            eventually(lambda: not _theirs(server), count.within, "all who vanished are gone")
+            eventually(lambda: not _theirs(server), timeout=count.within, told=lambda: "all who vanished are gone")
         return time.monotonic() - begin
     finally:
         there.kill()

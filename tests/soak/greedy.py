@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import gevent
 
-from bench.soak.clients import Listener
+from tests.soak.clients import Listener
 
 REQUEST = b"POST /?identifier=greedy HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1"
 ANSWER = b"HTTP/1.1 200 OK"
@@ -37,7 +37,7 @@ def run(*, seconds: float, promised_ms: float) -> Count:
 
     found = []
     with LiveServer() as server:
-        command = [sys.executable, "-m", "bench.soak.greedy", server.in_[0], str(server.in_[1])]
+        command = [sys.executable, "-m", "tests.soak.greedy", server.in_[0], str(server.in_[1])]
         back_end = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert back_end.stdout is not None
         back_end.stdout.readline()  # it has its first answer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from bench.soak import (
+from tests.soak import (
     chatter,
     comeback,
     delivery,

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import gevent
 
-from bench.soak.clients import BackEnd, Listener, connect, eventually
-from bench.soak.crowd import Crowd, http
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd, Listener, connect
+from tests.soak.crowd import Crowd, http
+from tests.waiting import eventually
 
 BASE = 20  # wait.max_ids of the first good file; each further one allows one more
 BAD = (
@@ -73,7 +74,11 @@ def run(*, times: int, listeners: int) -> Count:
                 count.bad, count.kept = count.bad + bool(bad), count.kept + (in_force and bool(bad))
             ended = True
             publishing.join()
-            eventually(lambda: all(follower.texts == texts for follower in followers), PATIENCE, "all is delivered")
+            eventually(
+                lambda: all(follower.texts == texts for follower in followers),
+                timeout=PATIENCE,
+                told=lambda: "all is delivered",
+            )
             gevent.killall(following)
             count.lost = sum(len(set(texts) - set(follower.texts)) for follower in followers)
             crowd.look()
@@ -89,7 +94,7 @@ def _reload(server: LiveServer, count: Count, *, bad: bool) -> None:
     seen = len(server.log)
     server.process.send_signal(signal.SIGHUP)
     last = "the old configuration stays in force" if bad else "Option wait.max_ids is changed"
-    eventually(lambda: any(last in line for line in server.log[seen:]), PATIENCE, last)
+    eventually(lambda: any(last in line for line in server.log[seen:]), timeout=PATIENCE, told=lambda: last)
     count.explained += bad and any("ERROR: " in line and last not in line for line in server.log[seen:])
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import gevent
 
-from bench.soak.clients import Address, BackEnd, Listener
-from bench.soak.vitals import listening
+from tests.soak.clients import Address, BackEnd, Listener
+from tests.soak.vitals import listening
 
 TARGETS = ("full", "stuck", "closed")
 LATE = 1.0  # seconds that a message may take to its listener

@@ -6,10 +6,10 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from bench.soak.clients import BackEnd
-from bench.soak.crowd import Crowd, Member, http, is_answer
-from bench.soak.vitals import descriptors
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd
+from tests.soak.crowd import Crowd, Member, http, is_answer
+from tests.soak.vitals import descriptors
 
 RATIO = 2.0  # of the 99th percentile with slow readers to that without
 NOISE_MS = 50.0  # below this, a percentile says nothing of the server

@@ -7,11 +7,11 @@ import socket
 import time
 from dataclasses import dataclass
 
-from bench.soak.clients import BackEnd, connect
-from bench.soak.crowd import Crowd, http, is_answer, is_parked
-from bench.soak.vitals import cpu_seconds
 from rplx.net.accepting import RESERVE
 from tests.live import LiveServer
+from tests.soak.clients import BackEnd, connect
+from tests.soak.crowd import Crowd, http, is_answer, is_parked
+from tests.soak.vitals import cpu_seconds
 
 CPU_MAX = 0.05  # of a core while accepting is paused and nobody is served
 LINES_PER_SECOND = 1.0

@@ -11,7 +11,8 @@ import gevent
 from gevent import socket
 from gevent.event import Event
 
-from bench.soak.clients import Address, BackEnd, connect, eventually, marker, reset
+from tests.soak.clients import Address, BackEnd, connect, marker, reset
+from tests.waiting import eventually
 
 OPTIONS = ("--set", "presence.offline_timeout=0.3", "--set", "presence.event_chain_len=20000")
 ACTORS = 60
@@ -161,7 +162,7 @@ def run(*, actions: int, seed: int = 1) -> Count:
         for actor in actors:
             actor.leave()
         with contextlib.suppress(AssertionError):
-            eventually(lambda: not watcher.look(), SETTLE, "the grace time")
+            eventually(lambda: not watcher.look(), timeout=SETTLE, told=lambda: "the grace time")
         count.left_over = len(watcher.look())
     return count
 
@@ -177,7 +178,7 @@ def _settle(watcher: Watcher, actors: Sequence[Actor], count: Count) -> None:
         return {id: number for id, number in watcher.look().items() if number} == expected
 
     try:
-        eventually(right, SETTLE, "the counts of those who listen")
+        eventually(right, timeout=SETTLE, told=lambda: "the counts of those who listen")
     except AssertionError:
         found = watcher.look()
         count.wrong_counts = sum(found.get(id, 0) != expected.get(id, 0) for id in set(found) | set(expected))
