@@ -52,21 +52,28 @@ GOAL = 0.9  # of the memory engine's rate, for one message to a crowd of one pro
 
 def engines(tools: Tools, scale: Scale) -> Section:
     """A process with the memory engine and one with Redis in turn: what the second costs a crowd. Raises Missing."""
-    rows = []
+    head = [f"{scale.listeners:,} listeners of one process", "memory", "Redis", "ratio", "at least"]
+    rows = [*_rows(tools, scale, keep=False), *_rows(tools, scale, keep=True)]
+    return Section("redis", markdown_table(head, rows))
+
+
+def _rows(tools: Tools, scale: Scale, *, keep: bool) -> list[list[str]]:
+    """One mode's rows, of servers of its own: one that had a crowd before has memory at hand for the next."""
+    mode, second = ("kept", "cycles_per_s") if keep else ("closed", "entered_per_s")
+    crowd = Crowd(scale.listeners, keep=keep, messages=KEPT_MESSAGES if keep else 1)
     with started_rplx() as memory, started_redis() as redis, started_rplx("--set", f"engine.url={redis.url}") as shared:
         targets = [replace(memory, name="memory"), replace(shared, name="Redis")]
-        for mode, keep in (("closed", False), ("kept", True)):
-            crowd = Crowd(scale.listeners, keep=keep, messages=KEPT_MESSAGES if keep else 1)
-            results = alternate(targets, listening(tools, crowd), scale.rounds)
-            check_complete(results)
-            for metric, title, least in (
-                ("deliveries_per_s", "deliveries /s", GOAL),
-                ("cycles_per_s" if keep else "entered_per_s", "full cycles /s" if keep else "entered /s", None),
-            ):
-                rates = [number(results[target.name].median(metric)) for target in targets]
-                ratio = f"{median_ratio(results, metric, 'Redis', 'memory'):.2f}"
-                rows.append([f"{mode}: {title}", *rates, ratio, f"{least:.2f}" if least else "-"])
-            parked = [number(results[target.name].median("bytes_a_listener")) for target in targets]
-            rows.append([f"{mode}: bytes a parked listener", *parked, "-", "-"])
-    head = [f"{scale.listeners:,} listeners of one process", "memory", "Redis", "ratio", "at least"]
-    return Section("redis", markdown_table(head, rows))
+        results = alternate(targets, listening(tools, crowd), scale.rounds)
+    check_complete(results)
+
+    def row(title: str, metric: str, ratio: str = "-", least: str = "-") -> list[str]:
+        return [f"{mode}: {title}", *(number(results[name].median(metric)) for name in results), ratio, least]
+
+    def ratio(metric: str) -> str:
+        return f"{median_ratio(results, metric, 'Redis', 'memory'):.2f}"
+
+    return [
+        row("deliveries /s", "deliveries_per_s", ratio("deliveries_per_s"), f"{GOAL:.2f}"),
+        row("full cycles /s" if keep else "entered /s", second, ratio(second)),
+        row("bytes a parked listener", "bytes_a_listener"),
+    ]

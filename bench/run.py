@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> int:
     arguments = sys.argv[1:] or ["--write"]
-    for command in (["-m", "bench.measure"], ["bench/compare"]):
+    for command in (["-m", "bench.measure"], ["-m", "bench.compare"]):
         subprocess.run([sys.executable, *command, *arguments], cwd=ROOT, check=True)
     return 0
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench import document, svg
+from bench import document, redis, svg
+from bench.scale import Scale
 from rplx.bench import rounds
 from rplx.bench.tools import COMPILERS, PROGRAMS, ToolFailed, build
 from tests.live import LiveServer
@@ -211,3 +212,12 @@ def test_the_capacity_of_a_machine_in_small() -> None:
     for bound in ("ulimit -n", "ip_local_port_range", "file-max", "tcp_mem", "tcp_max_orphans", "nf_conntrack_max"):
         assert bound in done.stdout
     assert "| ten machines, each | 100,000 |" in done.stdout
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
+def test_bytes_a_listener_are_those_of_a_server_that_had_no_crowd_before(tmp_path: Path) -> None:
+    """One that had has memory at hand: its next crowd seems to cost next to nothing."""
+    table = redis.engines(build(tmp_path), Scale(listeners=1000, rounds=1)).text
+    closed, kept = re.findall(r"bytes a parked listener \| ([\d,]+) \| ([\d,]+) ", table)
+    for before, after in zip(closed, kept, strict=True):
+        assert int(after.replace(",", "")) > 0.6 * int(before.replace(",", "")), table

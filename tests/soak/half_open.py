@@ -32,9 +32,9 @@ SHORT = (
     "-c",
     """
 import socket, sys
-from rplx.net.listening import KEEPALIVE, USER_TIMEOUT
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2))
-USER_TIMEOUT = 2000
+from rplx.net import listening
+listening.KEEPALIVE = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2))
+listening.USER_TIMEOUT = 2000
 from rplx.cli.command import main
 sys.exit(main())
 """,

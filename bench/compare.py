@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""bench/compare [--quick] [--write]: rplx beside what a user would pick instead, in turn, in one run.
+"""`python -m bench.compare [--quick] [--write]`: rplx beside what a user would pick instead, in turn, in one run.
 
 Prints the tables; --write also puts them and the plots into docs/performance.md. Needs nginx with nchan and Tornado;
 what is not installed is left out, and said.
@@ -15,17 +14,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from bench import document, peers
 from bench.scale import FULL, QUICK, Scale
 from bench.speed import check_complete
 from bench.svg import bar_chart
-from rplx import process
 from rplx.bench.report import number
 from rplx.bench.rounds import KEPT_MESSAGES, Result, alternate, listening, ratios
 from rplx.bench.servers import Target, started_floor, started_rplx
 from rplx.bench.tools import Crowd, Tools, build
+from rplx.system.limits import raise_descriptor_limit
 
 COLUMNS = {
     "entered_per_s": "entered /s",
@@ -93,13 +90,13 @@ def _plot(title: str, results: dict[str, Result], columns: Sequence[str]) -> str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/compare", description="Measures rplx beside other servers.")
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Measures rplx beside other servers.")
     parser.add_argument("--quick", action="store_true", help="small and short, only to see that it runs")
     parser.add_argument("--write", action="store_true", help="put tables and plots into docs/performance.md")
     args = parser.parse_args()
     if args.quick and args.write:
         parser.error("--quick figures are not for the page")
-    process.raise_descriptor_limit()
+    raise_descriptor_limit()
     with tempfile.TemporaryDirectory(prefix="rplx-bench-") as directory:
         tools = build(Path(directory))
         for mode in ("closed", "kept"):
