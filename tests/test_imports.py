@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "legacy": GROUND | {"options"},
     "access": GROUND | {"options"},
     "engine": GROUND | {"options"},
-    "hub": GROUND | {"engine", "protocol"},
+    "hub": GROUND | {"engine"},
     "wait_line": GROUND | {"hub", "legacy", "net", "options", "protocol"},
     "in_line": GROUND | {"access", "hub", "net", "options", "protocol"},
     "assembly": GROUND | {"access", "engine", "hub", "in_line", "options", "wait_line"},

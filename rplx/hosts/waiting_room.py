@@ -20,7 +20,7 @@ from gevent.monkey import get_original
 from rplx.errors import Unavailable
 from rplx.hub.hub import Hub, PollTimeout
 from rplx.hub.sets import Listener
-from rplx.protocol.replies import PREFIX
+from rplx.protocol.long_poll import PREFIX
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]

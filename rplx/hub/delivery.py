@@ -18,12 +18,12 @@ from gevent import get_hub
 from gevent.event import Event
 
 from rplx.engine import Engine
+from rplx.hub import stats
+from rplx.hub.encoding import Encoding, Written
 from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
 from rplx.hub.visibility import Visibility, is_shown
 from rplx.log import Log
 from rplx.messages import Due, Message, cursor_value
-from rplx.protocol.json_texts import as_json
-from rplx.protocol.replies import Pairs, encode_one
 from rplx.turns import Turns
 
 SLICE = 0.008
@@ -53,7 +53,7 @@ def _wake_all(listeners: Collection[Listener], body: bytes, *, crowd: bool) -> b
 class Delivery:
     """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
 
-    __slots__ = ("_bodies", "_pairs", "_room", "_served", "_texts", "found", "listeners", "message", "sets")
+    __slots__ = ("_room", "_served", "_written", "found", "listeners", "message", "sets")
 
     def __init__(self, room: Deliveries, message: Message) -> None:
         self._room = room
@@ -62,33 +62,21 @@ class Delivery:
         self.listeners = 0  # that it has, or had
         self.found = False  # all its sets are
         self._served: deque[ChannelSet] = deque()
-        self._bodies: dict[tuple[str, ...], bytes] = {}
-        self._pairs = Pairs(message.cursors)
-        self._texts: dict[str, bytes] = {}  # by charset, for those whose answers have to be JSON
+        self._written: dict[Encoding, Written] = {}
 
     def add(self, channel_set: ChannelSet, matched: tuple[str, ...]) -> None:
         """Retires a set; `matched` are the ids, sorted, by which the message is due to it: none for an empty answer."""
-        charset = channel_set.charset
-        key = ("", charset, *matched) if charset else matched
-        body = self._bodies.get(key)
-        if body is None:  # encoded once for each combination of ids
-            if len(self._bodies) >= BODIES_MAX:
-                self._bodies.clear()
-            data = self._as_json(charset) if charset else self.message.data
-            body = encode_one(data, self._pairs, matched) if matched else b""
-            self._bodies[key] = body
+        encoding = channel_set.encoding
+        written = self._written.get(encoding)
+        if written is None:
+            written = self._written[encoding] = Written(encoding.writer(self.message), BODIES_MAX)
+        body = written[matched]
         self.listeners += len(channel_set.listeners)
         channel_set.retired = True
         channel_set.room = 0  # who comes from now on waits in another
         for listener in channel_set.listeners:
             listener.answer = body
         self.sets.append((channel_set, body, matched))
-
-    def _as_json(self, charset: str) -> bytes:
-        text = self._texts.get(charset)
-        if text is None:
-            text = self._texts[charset] = as_json(self.message.data, charset)
-        return text
 
     def send(self) -> bool:
         """Sends to sets for a while; True when all have it."""
@@ -123,7 +111,7 @@ class Delivery:
         done = room.send(channel_set.listeners, body, crowd=self.listeners > CROWD)
         if room.log.connections and body:
             for _ in channel_set.listeners:
-                room.log_sending(1, len(body), self.message.cursors)
+                room.log.message(stats.sending(1, len(body), self.message.cursors))
         if done and not channel_set.was_split:
             channel_set.listeners.clear()  # they know their set: only the collector, which is off, would free them
         else:
@@ -167,12 +155,6 @@ class Deliveries(ChannelSets):
         """Answers all listeners of `ids` with an empty body: they ask again, and are told what they may have missed."""
         delivery = Delivery(self, NO_MESSAGE)
         self._find(delivery, self._all_sets(delivery, list(ids)))
-
-    def log_sending(self, count: int, size: int, ids: Iterable[str]) -> None:
-        """The log's line for an answer of `count` messages (part 4)."""
-        self.log.message(
-            f"<- sending {count} responses ({size} bytes) from [{', '.join(sorted(ids))}] (print=1, shutdown=1)"
-        )
 
     # -- finding
 
@@ -285,7 +267,7 @@ class Deliveries(ChannelSets):
         moved = self.move(staying, channel_set)
         channel_set.listeners.clear()  # else both would keep each other
         for ids, listeners in reached.items():
-            part = ChannelSet(names, channel_set.charset)
+            part = ChannelSet(names, channel_set.encoding)
             part.event = channel_set.event  # wakes the staying ones too: they see no answer and park in their new set
             part.was_split = True
             part.listeners = dict.fromkeys(listeners)

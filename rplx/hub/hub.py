@@ -17,13 +17,12 @@ from rplx.engine.selection import first
 from rplx.errors import BadRequest
 from rplx.hub import stats
 from rplx.hub.delivery import Deliveries
+from rplx.hub.encoding import Encoding
 from rplx.hub.sets import ChannelSet, Listener
 from rplx.hub.shared_bodies import SharedBodies
 from rplx.hub.visibility import Visibility, is_shown
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
-from rplx.protocol.json_texts import as_json
-from rplx.protocol.replies import PREFIX, encode_blocks
 
 DIGITS_MAX = 40
 """Digits before the point of a cursor that a back-end gives. Those drawn behind it (part 7.12) have to stay within
@@ -76,15 +75,15 @@ class Hub(Deliveries):
         *,
         wait: bool = True,
         address: str = "",
-        charset: str = "",
+        encoding: Encoding,
         joined: Callable[[str], None] | None = None,
     ) -> Entered:
         """A poll of `cursors` (id -> cursor, or None for now). Without `wait` it is answered even if nothing is due.
 
-        `address`: the client's, "" where it is not known. `joined` is called with the position, before it is known what
-        is due. With a `charset` the answer has to be JSON (part 7.5): messages that are none are taken for text of it.
+        `address` is the client's, "" where it is not known. What is due is written in `encoding`. `joined` is called
+        with the position, before it is known what is due.
 
-        Errors: Unavailable.
+        Raises Unavailable.
         """
         engine = self.engine
         position = self._draw_position()
@@ -96,13 +95,13 @@ class Hub(Deliveries):
         if gaps:
             at = _from_the_present(names, at, gaps, position)
         # Joined first, looked for history afterwards: nothing slips between the two.
-        listener = self.place(names, at, position, connection, address, charset)
+        listener = self.place(names, at, position, connection, address, encoding)
         engine.join(names)
         self.listening += 1
         if joined is not None:
             joined(position)
         try:
-            body = self._due(names, at, charset)
+            body = self._due(names, at, encoding)
         except BaseException:
             self.leave(listener)
             raise
@@ -123,35 +122,29 @@ class Hub(Deliveries):
             self._position_turn = turn
         return self._position
 
-    def _due(self, names: tuple[str, ...], at: tuple[str, ...], charset: str) -> bytes:
-        """The body of what is due, b"" if nothing is. Others may go on meanwhile. Errors: Unavailable."""
-        limit = self.answer_max - len(PREFIX)
+    def _due(self, names: tuple[str, ...], at: tuple[str, ...], encoding: Encoding) -> bytes:
+        """Returns what is due, written, or b"" if nothing is. Others may go on meanwhile. Raises Unavailable."""
+        limit = self.answer_max - encoding.reserved
         if self.visibility is None:
             dues = self.engine.due(names, at, limit)
         else:
             dues = first(self._visible(self.engine.due(names, at), names), limit)
         if not dues:
             return b""
-        key = self._shared.key(dues, charset)
+        key = self._shared.key(dues, encoding)
         self.turns.rest()
         body = self._shared.find(key) if key is not None else b""
         if not body:
             self.turns.rest()
-            body = encode_blocks(self._as_json(dues, charset, limit) if charset else dues, self.turns.rest)
+            converted = encoding.convert(dues, self.turns.rest)
+            if converted is not dues:  # they may have become longer
+                converted = first(converted, limit)
+            body = encoding.encode(converted, self.turns.rest)
             if key is not None:
                 self._shared.keep(key, dues, body)
         if self.log.connections:
-            self.log_sending(len(dues), len(body), {id for due in dues for id in due.ids})
+            self.log.message(stats.sending(len(dues), len(body), {id for due in dues for id in due.ids}))
         return body
-
-    def _as_json(self, dues: list[Due], charset: str, limit: int) -> list[Due]:
-        """`dues` with messages that are JSON; as many as `limit` holds, since text grows by that."""
-        found = []
-        for due in dues:
-            data = as_json(due.message.data, charset)
-            found.append(Due(Message(data, due.message.cursors), due.ids, due.value))
-            self.turns.rest()
-        return first(found, limit)
 
     def _visible(self, dues: list[Due], names: tuple[str, ...]) -> list[Due]:
         assert self.visibility is not None
@@ -199,11 +192,8 @@ class Hub(Deliveries):
         return stats.stats(self.engine, self.listeners, self.turns.rest)
 
     def counters(self) -> str:
-        """The second line of the log's third form (part 4)."""
-        known = self.engine.counters()
-        counts = {"pairs_by_fhs": self.listening, "connected_fhs": len(self.channels), **known}
-        names = ("pairs_by_fhs", "data_to_send", "connected_fhs", "online_timers", "cleanup_timers", "events")
-        return f"[{' '.join([f'{name}={counts[name]}' for name in names])}]"
+        """Returns the second line of the log's third form (part 4)."""
+        return stats.counters(self.listening, len(self.channels), self.engine.counters())
 
 
 def _from_the_present(names: tuple[str, ...], at: tuple[str, ...], gaps: list[str], position: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from gevent.event import Event
 
 from rplx.engine import Engine
+from rplx.hub.encoding import Encoding
 from rplx.messages import cursor_value
 
 SET_MAX = 64
@@ -38,14 +39,14 @@ class Listener:
 class ChannelSet:
     """Up to SET_MAX listeners of the same ids, and the Event on which their greenlets are parked.
 
-    `charset`, if not "": their answers have to be JSON, also where messages in that charset are not (part 7.5).
+    What they get is written in one encoding.
     """
 
-    __slots__ = ("charset", "drawn", "event", "listeners", "names", "newest", "retired", "room", "was_split")
+    __slots__ = ("drawn", "encoding", "event", "listeners", "names", "newest", "retired", "room", "was_split")
 
-    def __init__(self, names: tuple[str, ...], charset: str = "") -> None:
+    def __init__(self, names: tuple[str, ...], encoding: Encoding) -> None:
         self.names = names
-        self.charset = charset
+        self.encoding = encoding
         self.event = Event()
         self.listeners: dict[Listener, None] = {}  # a dict keeps their order and lets one leave at once
         self.newest = NOTHING  # the greatest cursor that any listener named
@@ -69,7 +70,7 @@ class ChannelSets:
         self.engine = engine
         self.listening = 0  # listeners parked now
         self.channels: dict[str, dict[ChannelSet, None]] = {}
-        self._filling: dict[tuple[str, ...], ChannelSet] = {}
+        self._filling: dict[Encoding, dict[tuple[str, ...], ChannelSet]] = {}  # a new listener's set, if it has room
 
     def place(
         self,
@@ -78,16 +79,18 @@ class ChannelSets:
         position: str,
         connection: Any,
         address: str,
-        charset: str,
+        encoding: Encoding,
     ) -> Listener:
         """Makes a listener of `names` at the cursors `at` and puts it into a set.
 
         Cursors that are the very text `position` were drawn for it.
         """
-        alike = _alike(names, charset)
-        channel_set = self._filling.get(alike)
+        filling = self._filling.get(encoding)
+        if filling is None:
+            filling = self._filling[encoding] = {}
+        channel_set = filling.get(names)
         if channel_set is None or not channel_set.room:
-            channel_set = self._filling[alike] = ChannelSet(names, charset)
+            channel_set = filling[names] = ChannelSet(names, encoding)
             for id in names:
                 sets = self.channels.get(id)
                 if sets is None:
@@ -122,9 +125,9 @@ class ChannelSets:
     def forget(self, channel_set: ChannelSet) -> None:
         """Nobody waits in it from now on."""
         names = channel_set.names
-        alike = _alike(names, channel_set.charset)
-        if self._filling.get(alike) is channel_set:
-            del self._filling[alike]
+        filling = self._filling.get(channel_set.encoding, {})
+        if filling.get(names) is channel_set:
+            del filling[names]
         for id in names:
             sets = self.channels.get(id)
             if sets is not None and sets.pop(channel_set, True) is None and not sets:
@@ -141,14 +144,9 @@ class ChannelSets:
         """Puts listeners whose set is gone into others like it; gives these."""
         found = set()
         for listener in staying:
-            moved = self.place(gone.names, listener.cursors, "", listener.connection, listener.address, gone.charset)
+            moved = self.place(gone.names, listener.cursors, "", listener.connection, listener.address, gone.encoding)
             listener.channel_set = moved.channel_set
             del moved.channel_set.listeners[moved]
             listener.channel_set.listeners[listener] = None
             found.add(listener.channel_set)
         return found
-
-
-def _alike(names: tuple[str, ...], charset: str) -> tuple[str, ...]:
-    """What listeners have in common that may share a set."""
-    return ("", charset, *names) if charset else names

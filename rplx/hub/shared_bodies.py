@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 
+from rplx.hub.encoding import Encoding
 from rplx.messages import Due
 
 LONG = 4096  # bytes of messages from which on an answer is kept for the next who gets the same
@@ -18,18 +19,19 @@ class SharedBodies:
         self._kept: OrderedDict[Hashable, tuple[list[Due], bytes]] = OrderedDict()  # the messages are kept alive
         self._size = 0
 
-    def key(self, dues: list[Due], charset: str) -> Hashable:
-        """Tells an answer, of messages as they came or in a form that `charset` tells; None if it is a short one."""
+    def key(self, dues: list[Due], encoding: Encoding) -> Hashable:
+        """Returns the key of the answer of `dues` in `encoding`; None for a short answer, which is not kept."""
         if sum([len(due.message.data) for due in dues]) < LONG:
             return None
-        return (charset, *[(id(due.message), *due.ids) for due in dues])
+        return (encoding, *[(id(due.message), *due.ids) for due in dues])
 
     def find(self, key: Hashable) -> bytes:
-        """The answer, b"" if there is none."""
+        """Returns the answer, b"" if it is not kept."""
         found = self._kept.get(key)
         return found[1] if found is not None else b""
 
     def keep(self, key: Hashable, dues: list[Due], body: bytes) -> None:
+        """Keeps an answer, and lets go of the oldest beyond KEPT_MAX."""
         if key in self._kept:  # another has encoded it meanwhile
             return
         self._kept[key] = (dues, body)

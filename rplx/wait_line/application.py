@@ -29,7 +29,7 @@ from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options.table import NEVER, Config
 from rplx.protocol.identifiers import IdentifierParser, listened_to
-from rplx.protocol.replies import PREFIX
+from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
@@ -183,8 +183,8 @@ class Application:
         if self.log.connections and connection is not None:
             joined = partial(self._registered, connection, cursors, count)
         address = environ.get("REMOTE_ADDR", "")
-        charset = self._charset_of_json(environ) if self._may_hold_text else ""
-        entered = self.hub.enter(cursors, connection, wait=wait, address=address, charset=charset, joined=joined)
+        encoding = self._encoding(environ) if self._may_hold_text else AS_IT_CAME
+        entered = self.hub.enter(cursors, connection, wait=wait, address=address, encoding=encoding, joined=joined)
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:
@@ -210,11 +210,11 @@ class Application:
         connection.name = _name(cursors, count, position)
         self.log.connection(connection, f"{connection.name} registered")
 
-    def _charset_of_json(self, environ: Environ) -> str:
-        """What messages that are no JSON are taken for, if the client needs an answer that is; else ""."""
+    def _encoding(self, environ: Environ) -> LongPoll:
+        """Returns how the answer is written: as JSON where the client asks for that (part 7.5)."""
         if "json" not in environ["QUERY_STRING"] or not _JSON.search(_target(environ)):
-            return ""
-        return self.config.wait.charset
+            return AS_IT_CAME
+        return json_of(self.config.wait.charset)
 
     def _poll_headers(self, environ: Environ, entered: Entered) -> Headers:
         """Not to be changed: by getting the same list the server knows that polls have the same head."""

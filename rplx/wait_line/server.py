@@ -26,7 +26,7 @@ from rplx.net.accepting import BATCH, Acceptor
 from rplx.net.listening import unsent
 from rplx.options.table import NEVER, Config
 from rplx.protocol.http_requests import HttpRequest, RequestReader, State
-from rplx.protocol.replies import PREFIX
+from rplx.protocol.long_poll import PREFIX
 from rplx.wait_line.backlog import HUNG_UP_MAX, Backlog
 from rplx.wait_line.connection import (
     COMES_BACK,

@@ -20,7 +20,7 @@ from rplx.client.answers import poll
 from rplx.client.blocks import read_one_by_one
 from rplx.messages import Due
 from rplx.messages import Message as Stored
-from rplx.protocol import replies
+from rplx.protocol import long_poll
 from tests.clients.stub import StubServer, answering
 from tests.live import LiveServer
 
@@ -41,7 +41,7 @@ def answer(*messages: str | bytes) -> bytes:
         data = message if isinstance(message, bytes) else message.encode()
         ids = {"a": str(number)}
         dues.append(Due.of(Stored(data, ids, frozenset()), ids))
-    return replies.PREFIX + replies.encode_blocks(dues)
+    return long_poll.PREFIX + long_poll.encode_blocks(dues)
 
 
 class TestPoll:

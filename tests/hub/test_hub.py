@@ -20,7 +20,8 @@ from rplx.hub.sets import ChannelSet, Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import HistoryOptions, PresenceOptions
-from rplx.protocol import replies
+from rplx.protocol import long_poll
+from rplx.protocol.long_poll import AS_IT_CAME
 
 
 @pytest.fixture
@@ -41,15 +42,15 @@ def left() -> list[object]:
 def test_listeners_that_were_served(hub: Hub) -> None:
     for number in range(1, 4):
         for _ in range(100):
-            hub.enter({"a": str(number), "b": str(number)})
+            hub.enter({"a": str(number), "b": str(number)}, encoding=AS_IT_CAME)
         hub.publish(Send(Identifiers({"a": str(number + 1)}), b"1"))
         assert hub.listening == 0
         assert left() == []
 
 
 def test_listeners_that_a_message_parts(hub: Hub) -> None:
-    behind = hub.enter({"a": "1"}).listener
-    ahead = hub.enter({"a": "9"}).listener
+    behind = hub.enter({"a": "1"}, encoding=AS_IT_CAME).listener
+    ahead = hub.enter({"a": "9"}, encoding=AS_IT_CAME).listener
     hub.publish(Send(Identifiers({"a": "5"}), b"1"))
     assert behind is not None
     assert ahead is not None
@@ -64,7 +65,7 @@ def test_listeners_that_a_message_parts(hub: Hub) -> None:
 
 def test_listeners_that_left(hub: Hub) -> None:
     for _ in range(100):
-        entered = hub.enter({"a": None, "b": None})
+        entered = hub.enter({"a": None, "b": None}, encoding=AS_IT_CAME)
         assert entered.listener is not None
         hub.leave(entered.listener)
     del entered
@@ -81,7 +82,7 @@ def test_one_sender_at_most(hub: Hub) -> None:
     hub.attach(send)
     with pytest.raises(ValueError, match="attached already"):
         hub.attach(send)
-    hub.enter({"a": None})
+    hub.enter({"a": None}, encoding=AS_IT_CAME)
     hub.publish(Send(Identifiers({"a": None}), b"1"))
     assert len(sent) == 1
 
@@ -100,7 +101,7 @@ class Client:
         self.cursors: dict[str, str | None] = dict.fromkeys(names)
         self.got: list[str] = []
         self.done = False
-        self.start = hub.enter(self.cursors, wait=False).position
+        self.start = hub.enter(self.cursors, wait=False, encoding=AS_IT_CAME).position
         self.cursors = dict.fromkeys(names, self.start)
 
     def run(self) -> None:
@@ -110,7 +111,7 @@ class Client:
                 gevent.sleep(self.chance.random() * 0.003)
 
     def poll(self) -> None:
-        entered = self.hub.enter(self.cursors)
+        entered = self.hub.enter(self.cursors, encoding=AS_IT_CAME)
         body, listener = entered.body, entered.listener
         if listener is not None:
             with gevent.Timeout(self.chance.random() * 0.01, False):
@@ -132,7 +133,7 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
     monkeypatch.setattr(delivery, "STEPS", 1)
     monkeypatch.setattr(delivery, "SLICE", 0.0)
     monkeypatch.setattr(selection, "STEPS", 1)
-    monkeypatch.setattr(replies, "CHUNK", 1)
+    monkeypatch.setattr(long_poll, "CHUNK", 1)
     hub = made(max_messages=10_000)
     monkeypatch.setattr(hub.turns, "is_over", lambda: True)
     monkeypatch.setattr(hub.turns, "rest", hub.turns.pause)
@@ -170,7 +171,7 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
 def test_a_cursor_that_nobody_was_given_waits_from_the_present() -> None:
     hub = made()
     hub.publish(Send(Identifiers({"b": "9999999999"}), b"0"))
-    entered = hub.enter({"a": "9999999998", "b": "9999999999"})
+    entered = hub.enter({"a": "9999999998", "b": "9999999999"}, encoding=AS_IT_CAME)
     assert entered.gaps == ["a"]
     assert entered.listener is not None
     hub.publish(Send(Identifiers({"a": None}), b"1"))
@@ -185,7 +186,7 @@ def steps_to_send(ids: int, listeners: int, channels: int) -> float:
     names = [f"c{number:05}" for number in range(ids)]
     for number in range(listeners):
         some = names[number : number + channels]
-        hub.enter(dict.fromkeys(some))
+        hub.enter(dict.fromkeys(some), encoding=AS_IT_CAME)
     begin = time.thread_time()
     hub.publish(Send(Identifiers(dict.fromkeys(names)), b"1"))
     while hub.listening:
@@ -227,14 +228,14 @@ def test_an_answer_is_cut_as_if_all_were_looked_at(common: bool) -> None:
         hub.publish(Send(Identifiers(cursors), b"%d" % number))
     dues = hub.engine.due(names, ["0"] * len(names))
     assert len(dues) == 600
-    limit = hub.answer_max - len(replies.PREFIX)
+    limit = hub.answer_max - len(long_poll.PREFIX)
     expected = sorted(due.message.data for due in selection.first(dues, limit))
     found = hub.engine.due(names, ["0"] * len(names), limit)
     assert sorted(due.message.data for due in found) == expected
     assert 20 < len(found) < 100
     got = [due.message.data for due in found]
     at: dict[str, str | None] = dict.fromkeys(names, "0")
-    while body := hub.enter(at, wait=False).body:
+    while body := hub.enter(at, wait=False, encoding=AS_IT_CAME).body:
         assert len(body) <= limit
         for block in json.loads(body):
             got.append(b"%d" % block["data"])

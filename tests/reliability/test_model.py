@@ -18,6 +18,7 @@ from rplx.hub.sets import Listener
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import HistoryOptions, PresenceOptions
+from rplx.protocol.long_poll import AS_IT_CAME
 from tests.engine.clock import Clock
 from tests.reliability.model import Block, Model, Told, block, in_order
 
@@ -214,7 +215,7 @@ class Conversation(RuleBasedStateMachine):
 
     def _poll(self, client: Client, cursors: dict[str, str | None], *, wait: bool = True, torn: bool = False) -> None:
         client.torn = torn
-        entered = self.hub.enter(cursors, wait=wait)
+        entered = self.hub.enter(cursors, wait=wait, encoding=AS_IT_CAME)
         client.cursors = {id: cursor or entered.position for id, cursor in cursors.items()}
         ahead = self.model.ahead(client.cursors, self._present(Decimal(entered.position)))
         missing = self.model.gaps(client.cursors) if any(cursors.values()) else set()
@@ -242,7 +243,7 @@ class Conversation(RuleBasedStateMachine):
         elif due:  # a part, and the next polls have the rest
             assert found
             while len(found) < len(due):
-                entered = self.hub.enter(dict(client.cursors), wait=False)
+                entered = self.hub.enter(dict(client.cursors), wait=False, encoding=AS_IT_CAME)
                 more = self._take(client, entered.body)
                 assert more
                 found += more

@@ -1,0 +1,53 @@
+"""How a transport writes messages: the hub knows no text, and keeps what an encoding made for the next listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rplx.messages import Due, Message
+
+Write = Callable[[tuple[str, ...]], bytes]
+"""Returns one message for those to whom it is due by these ids, which are sorted."""
+
+Rest = Callable[[], None]
+
+
+class Encoding(Protocol):
+    """One way to write messages. A transport makes few of them, once: they are told apart by identity.
+
+    Listeners share a set, and what is written for them is shared, where their encoding is the same. So what is written
+    depends on the messages and on the ids by which they are due, and on nothing else of a listener. What a transport
+    has to say of the listener itself, such as the composite cursor in an event stream's id line, stands before or
+    behind that: the transport writes it for each set as it sends.
+    """
+
+    reserved: int
+    """Bytes of each answer that the transport needs beside the messages."""
+
+    def convert(self, dues: list[Due], rest: Rest) -> list[Due]:
+        """Returns `dues` itself, or as many, in their order, whose messages have the bytes that will be written.
+
+        `rest` is called now and then.
+        """
+
+    def encode(self, dues: list[Due], rest: Rest) -> bytes:
+        """Returns messages from history, as `convert` returned them, as one answer. `rest` is called now and then."""
+
+    def writer(self, message: Message) -> Write:
+        """Returns what writes a message that was just sent. It is called once for each combination of ids."""
+
+
+class Written(dict[tuple[str, ...], bytes]):
+    """A message in one encoding, by the ids by which it is due; b"" by none of them, for an empty answer."""
+
+    def __init__(self, write: Write, most: int) -> None:
+        """Keeps up to `most` combinations of ids."""
+        self._write = write
+        self._most = most
+
+    def __missing__(self, ids: tuple[str, ...]) -> bytes:
+        if len(self) >= self._most:
+            self.clear()
+        body = self[ids] = self._write(ids) if ids else b""
+        return body
