@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rplx.version import __version__
+
 if TYPE_CHECKING:
     from rplx.client.names import Ids
 
-__version__ = "1.0.0"
+__all__ = ["__version__", "publish"]
 
 
 def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:

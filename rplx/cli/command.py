@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rplx import __version__
 from rplx.bench import command as bench
 from rplx.cli import client
 from rplx.cli.client import CLIENT_VARIABLES
 from rplx.errors import ConfigError, RplxError, UsageError
 from rplx.journal import complain
 from rplx.system import standard_streams
+from rplx.version import __version__
 
 if TYPE_CHECKING:
     from rplx.options.table import Config

@@ -6,11 +6,11 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from rplx import __version__
 from rplx.errors import ConfigError
 from rplx.journal import complain
 from rplx.legacy.old_config import TITLE, config_loader
 from rplx.system import standard_streams
+from rplx.version import __version__
 
 
 @dataclass(frozen=True)

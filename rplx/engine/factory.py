@@ -41,7 +41,7 @@ def make_engine(config: Config, log: Log) -> Engine:
     if not is_shared(config):
         return MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
     check_engine(config)
-    from rplx.engine.redis import RedisEngine
+    from rplx.engine.redis.engine import RedisEngine
 
     engine = RedisEngine(config, log=log)
     engine.start()

@@ -6,11 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from rplx.engine import Listeners, Observer
 from rplx.engine.cursors import CursorClock, behind
 from rplx.engine.grace import UNKNOWN
 from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
-from rplx.engine.observing import Observed
+from rplx.engine.observing import Listeners, Observed, Observer
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import EventLog, Presence
 from rplx.engine.selection import Stream, collect

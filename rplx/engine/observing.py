@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from rplx.engine import Listeners, Observer
 from rplx.messages import Message
+
+Listeners = list[tuple[int, Sequence[str], Sequence[str]]]
+"""The parked listeners of a process: a number of its own, ids, the cursors there."""
+
+
+class Observer(Protocol):
+    """What an engine reports to, and asks: the listeners of its process. It raises nothing."""
+
+    def wake(self, message: Message, /) -> None:
+        """Takes a message that has been stored. Messages of a channel come in the order in which they were stored."""
+
+    def recall(self, ids: Sequence[str], /) -> None:
+        """Makes the listeners of `ids` ask again: history was lost there, or messages were missed."""
+
+    def listeners(self) -> Listeners:
+        """Returns this process's listeners, for other processes' STATS."""
+
+    def rest(self) -> None:
+        """Lets others go on between two pieces of long work; returns when the next piece's turn has come."""
 
 
 class Observed:

@@ -12,7 +12,8 @@ from typing import Any
 
 from gevent import get_hub
 
-from rplx.engine import Engine, Listeners
+from rplx.engine import Engine
+from rplx.engine.observing import Listeners
 from rplx.engine.selection import first
 from rplx.errors import BadRequest
 from rplx.hub import stats

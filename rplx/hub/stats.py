@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import islice
 
-from rplx.engine import Engine, Listeners
+from rplx.engine import Engine
+from rplx.engine.observing import Listeners
 from rplx.messages import Message
 
 STEPS = 200  # lines between two rests

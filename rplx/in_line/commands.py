@@ -14,6 +14,7 @@ from rplx.log import Log
 from rplx.messages import Command, Online, Send, Stats, Watch
 from rplx.options.table import InOptions
 from rplx.protocol import commands, replies
+from rplx.protocol.json_texts import check_json
 
 
 class Executor:
@@ -56,7 +57,7 @@ class Executor:
             text = "the message is not JSON: it is empty" if self.options.check_json else commands.EMPTY_BODY
             raise commands.EmptyBody(text, closes=False)
         if self.options.check_json:
-            commands.check_json(command.data)
+            check_json(command.data)
             self._hub.turns.rest()
         if credentials is not None:
             users = self._logins.users

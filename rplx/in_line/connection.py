@@ -12,7 +12,7 @@ from typing import Any
 from gevent.socket import wait_read, wait_write
 
 from rplx.messages import Identifiers
-from rplx.protocol.http_requests import RequestReader, State
+from rplx.protocol.request_reader import RequestReader, State
 
 READ_SIZE = 65536  # bytes read at once
 

@@ -9,8 +9,10 @@ from rplx.errors import TooLarge
 from rplx.in_line.connection import Connection
 from rplx.messages import Command, Identifiers, Send
 from rplx.protocol import commands
-from rplx.protocol.http_requests import HttpRequest, State, is_next, may_be_next
+from rplx.protocol.first_lines import is_next, may_be_next
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
+from rplx.protocol.request_reader import State
 
 GRACE = 0.25  # seconds in which more of a body may come that its length says is whole
 

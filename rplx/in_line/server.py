@@ -25,8 +25,10 @@ from rplx.net.listening import show_address
 from rplx.options.table import Config
 from rplx.protocol import commands, replies
 from rplx.protocol.door import Door
-from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
+from rplx.protocol.replies import CONTINUE
+from rplx.protocol.request_reader import RequestReader, State
 
 ANSWERS_MAX = 65536  # bytes of answers to requests that came together after which they are sent; one may be longer
 DRAIN_STEP = 0.02  # seconds between two looks at what is left when the server ends
@@ -239,14 +241,14 @@ class InServer:
 
     def _judge_head(self, connection: Connection, reader: RequestReader) -> None:
         """Looks at the head of a request, once, in whatever pieces its body comes in. Errors: Refusal."""
-        reader.judged = True
+        reader.mark_judged()
         head = reader.head()
         connection.identifiers = None
         if reader.state is State.UNTIL_END or head.method != "POST":
             has_length = reader.state is State.BODY
             connection.identifiers = commands.check_head(head, self.parser, self._door, has_length=has_length)
         if reader.expects_continue:  # curl waits a second for it before a longer body (RFC 9110, 10.1.1)
-            reader.expects_continue = False
+            reader.continue_sent()
             connection.send(CONTINUE)
 
     def _talk_open_body(self, connection: Connection, reader: RequestReader) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import NoReturn
 
 from rplx.errors import BadRequest, Refusal
 from rplx.messages import Command, Credentials, Identifiers, Online, Send, Stats, Watch
 from rplx.protocol.door import MARKER, OPEN, Door
-from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
 
 # ++ and *+ give nothing back: otherwise a line of n spaces would be tried in n * n ways.
@@ -172,39 +170,3 @@ def _make(match: re.Match[bytes], credentials: Credentials | None) -> Command:
     if name == b"WATCH":
         return Watch(arguments[0] if arguments else None, tuple(arguments[1:]), credentials, text)
     return Stats(credentials)
-
-
-def check_json(data: bytes) -> None:
-    """Errors: BadRequest if `data` is not one strict JSON text (RFC 8259; part 7.5).
-
-    One bad message would spoil the answer of every listener that gets it.
-    """
-    try:
-        text = data.decode()
-        if not _is_json(text):
-            _decoder.decode(text)  # there is space around it, or this says what is wrong
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the message is not UTF-8: byte {error.start} is wrong", closes=False) from None
-    except RecursionError:
-        raise BadRequest("the message is nested too deeply", closes=False) from None
-    except ValueError as error:
-        raise BadRequest(f"the message is not JSON: {error}", closes=False) from None
-
-
-def _is_json(text: str) -> bool:
-    """Whether `text` is a JSON value, with nothing around it. Half the time of decode()."""
-    try:
-        return _decoder.raw_decode(text)[1] == len(text)
-    except json.JSONDecodeError:
-        return False
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _number(text: str) -> None:
-    """Numbers are checked by their form alone: a very long one is valid JSON."""
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_number, parse_float=_number)

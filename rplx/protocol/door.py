@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from rplx.errors import Forbidden, MethodNotAllowed
-from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.http_request import HttpRequest
 
 MARKER = b"x-realplexor"
 _BROWSERS_OWN = frozenset((b"origin", b"sec-fetch-site"))  # Sec-Fetch-Mode is no sign: Node's fetch sends it, too

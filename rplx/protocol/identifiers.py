@@ -6,12 +6,12 @@ import re
 
 from rplx.errors import BadRequest, TooLarge
 from rplx.messages import Credentials, Identifiers, cursor_value
+from rplx.protocol.escapes import unescaped
 
 CURSOR_MAX = 64  # characters of a cursor: of the latest 4096 the numbers are remembered
 _LONG_CURSOR = f"a cursor is longer than {CURSOR_MAX} characters"
 
 _ITEM = re.compile(rb"(\*?)(?:(\d+(?:\.\d+)?):)?([A-Za-z0-9_]+)")
-_ESCAPED = re.compile(rb"%(2[CcAa]|3[Aa])")  # the only characters that are percent-decoded: , * :
 _OPEN_ENDS = (b"", b"%", b"%2", b"%3")  # behind a list that may go on
 _REFERER = re.compile(rb"(?im)^referer:[^\n]*(?:\n|\Z)")
 
@@ -113,11 +113,6 @@ class IdentifierParser:
             None if login is None else Credentials(login.decode(), password.decode("utf-8", "surrogateescape"))
         )
         return Identifiers(cursors, limiters, credentials, count)
-
-
-def unescaped(data: bytes) -> bytes:
-    """`data` with `%2C`, `%2A` and `%3A` decoded, and nothing else (part 7.6)."""
-    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), data) if b"%" in data else data
 
 
 def _keep_smaller(cursors: dict[str, str | None], id: str, cursor: str | None) -> None:

@@ -1,15 +1,51 @@
-"""Messages for an answer that has to be JSON, on a server that does not check what it stores (part 7.5)."""
+"""JSON texts: the strict check of messages, and JSON for answers made of messages that were not checked (part 7.5)."""
 
 from __future__ import annotations
 
 import json
 import re
+from typing import NoReturn
 
 from rplx.errors import BadRequest
-from rplx.protocol.commands import check_json
 
 UTF_8 = ("utf-8", "utf8")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+def check_json(data: bytes) -> None:
+    """Raises BadRequest if `data` is not one strict JSON text (RFC 8259; part 7.5).
+
+    One bad message would spoil the answer of every listener that gets it.
+    """
+    try:
+        text = data.decode()
+        if not _is_value(text):
+            _decoder.decode(text)  # there is space around it, or this says what is wrong
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the message is not UTF-8: byte {error.start} is wrong", closes=False) from None
+    except RecursionError:
+        raise BadRequest("the message is nested too deeply", closes=False) from None
+    except ValueError as error:
+        raise BadRequest(f"the message is not JSON: {error}", closes=False) from None
+
+
+def _is_value(text: str) -> bool:
+    """Returns whether `text` is a JSON value with nothing around it; faster than `decode`."""
+    try:
+        return _decoder.raw_decode(text)[1] == len(text)
+    except json.JSONDecodeError:
+        return False
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _number(text: str) -> None:
+    """Numbers are checked by their form alone: a very long one is valid JSON."""
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_number, parse_float=_number)
 
 
 def as_json(data: bytes, charset: str) -> bytes:
@@ -37,6 +73,7 @@ def _in_ascii(text: str) -> bytes:
 
 
 def _is_json(data: bytes) -> bool:
+    """Returns whether `check_json` takes `data`."""
     try:
         check_json(data)
     except BadRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rplx.protocol.identifiers import unescaped
+from rplx.protocol.escapes import unescaped
 
 _REFERER = re.compile(rb"(?im)^referer:[^\n]*(?:\n|\Z)")
 _REFERER_INSIDE = re.compile(rb"(?i)(?<=\n)referer:[^\n]*(?:\n|\Z)")  # not in what goes on with a line

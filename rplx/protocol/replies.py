@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from rplx.errors import Refusal
 from rplx.messages import Event
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # for a client that waits for it before it sends its body
+
 
 def answer(text: bytes | Sequence[bytes], *, keep_alive: bool) -> Sequence[bytes]:
     """A command's answer or a send's receipt (parts 3 and 7.1, 7.2), in as many parts as its text.

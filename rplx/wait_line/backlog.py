@@ -11,7 +11,7 @@ import _socket
 from collections import deque
 from collections.abc import Callable
 
-from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.http_request import HttpRequest
 from rplx.wait_line.connection import Connection
 
 SHORT = 1024  # bytes of a target and a body, or of plain text, up to which a request takes little time

@@ -10,7 +10,7 @@ from gevent.event import Event
 from greenlet import GreenletExit
 
 from rplx.hub.sets import Listener
-from rplx.protocol.http_requests import RequestReader
+from rplx.protocol.request_reader import RequestReader
 
 READING = 0  # a request is awaited or coming in
 WORKING = 1  # the application has its request, or its answer is on its way

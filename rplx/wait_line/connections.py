@@ -14,7 +14,7 @@ from rplx.errors import Refusal, Unavailable
 from rplx.log import Log
 from rplx.net.lingering import Lingering
 from rplx.options.table import WaitOptions
-from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.http_request import HttpRequest
 from rplx.wait_line.connection import CLOSED, WORKING, Connection
 
 COUNTED = (408, 431)  # refusals that the log counts where it does not tell each: slow and long heads may be attacks

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 from urllib.parse import unquote
 
-from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.http_request import HttpRequest
 from rplx.wait_line.connection import Connection
 from rplx.wait_line.direct import KEY, Direct
 

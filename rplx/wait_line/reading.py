@@ -9,8 +9,10 @@ from collections import deque
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TlsHandshake
 from rplx.log import Log
 from rplx.options.table import Config
-from rplx.protocol.http_requests import CONTINUE, HttpRequest, RequestReader, State
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
+from rplx.protocol.replies import CONTINUE
+from rplx.protocol.request_reader import RequestReader, State
 from rplx.wait_line.connection import READING, WORKING, Connection
 from rplx.wait_line.connections import Connections
 
@@ -148,7 +150,7 @@ class Requests(Connections):
 
     def go_on(self, connection: Connection, reader: RequestReader) -> None:
         """For a client that asks before it sends its body: curl waits a second for this (RFC 9110, 10.1.1)."""
-        reader.expects_continue = False
+        reader.continue_sent()
         try:
             if connection.sock.send(CONTINUE, _SEND) == len(CONTINUE):
                 return
@@ -160,7 +162,7 @@ class Requests(Connections):
         """Plain text may be complete; what has no marker may be too long (part 2.5). Errors: HeadTooLarge."""
         if reader.state is State.UNTIL_END:
             in_target = not reader.judged and self._parser.is_in_target(reader.head().target)
-            reader.judged = True  # the target is looked at once, whatever pieces the body comes in
+            reader.mark_judged()  # the target is looked at once, whatever pieces the body comes in
             if in_target or reader.has_marker(self._parser.word):
                 self._take_last(connection, reader)
             return

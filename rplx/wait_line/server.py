@@ -25,8 +25,9 @@ from rplx.log import Log
 from rplx.net.accepting import BATCH, Acceptor
 from rplx.net.listening import unsent
 from rplx.options.table import NEVER, Config
-from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.long_poll import PREFIX
+from rplx.protocol.request_reader import RequestReader, State
 from rplx.wait_line.backlog import HUNG_UP_MAX, Backlog
 from rplx.wait_line.connection import (
     COMES_BACK,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rplx.engine.memory import MemoryEngine
-from rplx.engine.redis import RedisEngine
+from rplx.engine.redis.engine import RedisEngine
 from rplx.log import INFO, Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import Config, replace

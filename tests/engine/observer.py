@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rplx.engine import Listeners
+from rplx.engine.observing import Listeners
 from rplx.messages import Message
 
 

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterable
 
 from rplx.errors import Refusal
-from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.http_request import HttpRequest
+from rplx.protocol.request_reader import RequestReader, State
 
 Outcome = tuple[list[HttpRequest], str, State]
 """The requests, the refusal as `NAME: TEXT` or "", and the state in which the reader stands."""

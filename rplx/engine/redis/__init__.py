@@ -4,7 +4,3 @@ What is kept where, the names of the keys, and what happens when Redis is away: 
 enters "now" gets its place in Redis' order of cursors: clock.py. A poll is answered from a copy of its channels that
 this process keeps (follower.py); a send is one script (lua/append.lua).
 """
-
-from rplx.engine.redis.engine import RedisEngine
-
-__all__ = ["RedisEngine"]

@@ -12,13 +12,13 @@ import gevent
 import ujson
 from gevent.event import AsyncResult, Event
 
-from rplx.engine import Listeners, Observer
 from rplx.engine.grace import Grace
+from rplx.engine.observing import Listeners, Observer
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import FIRST_POSITION, missed_before
 from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.call import Call
 from rplx.engine.redis.crowd import Change, Crowd
-from rplx.engine.redis.link import Call
 from rplx.engine.redis.names import Names
 from rplx.errors import Refusal, Unavailable
 from rplx.messages import Event as PresenceEvent

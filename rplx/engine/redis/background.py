@@ -9,7 +9,9 @@ from typing import Any
 import gevent
 from gevent import get_hub
 
-AGAIN_AFTER = 1.0  # seconds
+AGAIN_AFTER = 1.0  # seconds before work that failed goes on
+RETRY_FIRST = 0.02  # seconds before the second try to connect; doubled each time
+RETRY_MAX = 0.5  # seconds between two tries to connect
 
 
 def spawn_forever(work: Callable[[], None]) -> gevent.Greenlet[..., Any]:

@@ -9,17 +9,17 @@ from typing import Any
 
 import gevent
 
-from rplx.engine import Listeners, Observer
-from rplx.engine.observing import Observed
+from rplx.engine.observing import Listeners, Observed, Observer
 from rplx.engine.redis import address, wire
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.attendance import Attendance
 from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.call import CALL_TIMEOUT, Call
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, pack_body, unpack_member
 from rplx.engine.redis.follower import Follower
 from rplx.engine.redis.health import AWAY, FULL, ODD, Health, HealthLog
-from rplx.engine.redis.link import CALL_TIMEOUT, Call, Link
+from rplx.engine.redis.link import Link
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.opening import open_slots
 from rplx.engine.redis.scripts import load

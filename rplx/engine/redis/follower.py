@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import gevent
 
-from rplx.engine import Observer
+from rplx.engine.observing import Observer
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.codec import Announced, Part, StoredMessage, unpack_announced, unpack_body

@@ -10,29 +10,24 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import gevent
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 from redis import exceptions
 
-from rplx.engine import Observer
+from rplx.engine.observing import Observer
 from rplx.engine.redis.address import Node
-from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.background import RETRY_FIRST, RETRY_MAX, spawn_forever
+from rplx.engine.redis.call import Call
 from rplx.engine.redis.health import Health
 from rplx.engine.redis.scripts import Script
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.wire import Wire
 from rplx.errors import Unavailable
 
-CALL_TIMEOUT = 1.5  # seconds until a caller is told that Redis is unavailable: less than two, with all around it
 QUEUE_MAX = 10_000  # calls that may wait for one server; past it they are refused at once
 BATCH_MAX = 256  # calls sent together
 BATCH_BYTES = 1 << 20  # of arguments sent together, beyond one call
-RETRY_FIRST = 0.02  # seconds before the second try to connect; doubled each time
-RETRY_MAX = 0.5  # seconds between two tries to connect
-
-T = TypeVar("T")
 
 _ELSEWHERE = (
     exceptions.MovedError,
@@ -43,76 +38,6 @@ _ELSEWHERE = (
     exceptions.MasterDownError,
 )
 """Answers of a server that is not, or not yet, the one to ask."""
-
-
-class Call:
-    """One command under way. `asked` and `answered`: monotonic seconds around the exchange that brought the answer."""
-
-    __slots__ = (
-        "again",
-        "answered",
-        "arguments",
-        "asked",
-        "deadline",
-        "health",
-        "result",
-        "script",
-        "size",
-        "tag",
-        "whole",
-    )
-
-    def __init__(
-        self,
-        health: Health,
-        tag: str,
-        script: Script | None,
-        arguments: tuple[Any, ...],
-        timeout: float = CALL_TIMEOUT,
-        again: int = -1,
-    ) -> None:
-        self.health = health
-        self.tag = tag
-        self.script = script
-        self.arguments = arguments
-        self.deadline = time.monotonic() + timeout
-        self.whole = False  # send the script itself: Redis does not have it (any more)
-        self.again = again  # index of the argument that becomes "1" when the call is sent again; -1: none
-        self.result: AsyncResult[Any] = AsyncResult()
-        self.asked = self.answered = 0.0
-        self.size = sum([len(argument) for argument in arguments if isinstance(argument, bytes | str)])
-
-    def get(self, read: Callable[[Any], T]) -> T:
-        """The answer as `read` understands it, which raises what it likes if it does not.
-
-        Errors: Unavailable; if a message was to be stored also InsufficientStorage.
-        """
-        try:
-            answer = self.result.get(timeout=max(self.deadline - time.monotonic(), 0))
-        except gevent.Timeout:
-            self.deadline = 0.0
-            raise self.health.silent() from None
-        try:
-            return read(answer)
-        except Exception as error:
-            raise self.health.senseless(error) from error
-
-    def refuse(self, error: Exception) -> None:
-        """Redis has said no."""
-        stores = self.script is not None and self.script.stores
-        self.result.set_exception(self.health.refused(error, stores=stores))
-
-    def repeated(self) -> None:
-        """It may have been carried out already."""
-        if self.again >= 0:
-            self.arguments = (*self.arguments[: self.again], "1", *self.arguments[self.again + 1 :])
-
-    def command(self) -> tuple[Any, ...]:
-        if self.script is None:
-            return self.arguments
-        if self.whole:
-            return ("EVAL", self.script.source, *self.arguments)
-        return ("EVALSHA", self.script.digest, *self.arguments)
 
 
 class Link:

@@ -8,12 +8,12 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from rplx.engine import Observer
+from rplx.engine.observing import Observer
 from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.call import Call
 from rplx.engine.redis.clock import RedisClock
 from rplx.engine.redis.followed import Followed, Held
 from rplx.engine.redis.health import ODD
-from rplx.engine.redis.link import Call
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.servers import Servers
 from rplx.errors import Refusal

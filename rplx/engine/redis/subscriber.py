@@ -9,11 +9,10 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
-from rplx.engine import Observer
+from rplx.engine.observing import Observer
 from rplx.engine.redis.address import Node
-from rplx.engine.redis.background import spawn_forever
+from rplx.engine.redis.background import RETRY_FIRST, RETRY_MAX, spawn_forever
 from rplx.engine.redis.health import ODD, Health, kind_of, text_of
-from rplx.engine.redis.link import RETRY_FIRST, RETRY_MAX
 from rplx.engine.redis.servers import Servers
 from rplx.engine.redis.wire import REPLY_TIMEOUT, ResponseError, Senseless, Wire, understood
 

@@ -17,7 +17,7 @@ from redis import connection, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rplx.engine import Observer
+from rplx.engine.observing import Observer
 from rplx.engine.redis.address import Address, Node
 from rplx.errors import ConfigError
 

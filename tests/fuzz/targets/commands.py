@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rplx.errors import Refusal
 from rplx.messages import Command, Send
 from rplx.protocol.commands import command_of_http, command_of_text, early_command
-from rplx.protocol.http_requests import HttpRequest
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
 from tests.fuzz.inputs import plain, repeated
 from tests.protocol.test_commands import TEXTS

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from rplx.errors import BadRequest
-from rplx.protocol.commands import check_json
+from rplx.protocol.json_texts import check_json
 from tests.fuzz.inputs import plain, repeated
 
 SIZE = 204800  # in.maxlen

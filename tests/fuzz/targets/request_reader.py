@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.http_request import HttpRequest
+from rplx.protocol.request_reader import RequestReader, State
 from tests.fuzz.inputs import plain, repeated
 from tests.protocol.feeding import bytewise, outcome, split_at
-from tests.protocol.test_http_requests import REFUSED, WHOLE
+from tests.protocol.test_request_reader import REFUSED, WHOLE
 
 SIZE = 16384  # what the WAIT line reads at once
 CUTS_MAX = 8

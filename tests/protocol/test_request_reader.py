@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rplx.errors import BadRequest, HeadTooLarge, TooLarge
-from rplx.protocol.http_requests import HttpRequest, RequestReader, State
+from rplx.protocol.http_request import HttpRequest
+from rplx.protocol.request_reader import RequestReader, State
 from tests.protocol.feeding import bytewise, outcome, split_at
 
 HOST = b"Host: h\r\n"

@@ -1,0 +1,87 @@
+"""One command to Redis under way: what is asked, until when its caller waits, and the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gevent
+from gevent.event import AsyncResult
+
+from rplx.engine.redis.health import Health
+from rplx.engine.redis.scripts import Script
+
+CALL_TIMEOUT = 1.5  # seconds until a caller is told that Redis is unavailable: less than two, with all around it
+
+T = TypeVar("T")
+
+
+class Call:
+    """One command under way. `asked` and `answered`: monotonic seconds around the exchange that brought the answer."""
+
+    __slots__ = (
+        "again",
+        "answered",
+        "arguments",
+        "asked",
+        "deadline",
+        "health",
+        "result",
+        "script",
+        "size",
+        "tag",
+        "whole",
+    )
+
+    def __init__(
+        self,
+        health: Health,
+        tag: str,
+        script: Script | None,
+        arguments: tuple[Any, ...],
+        timeout: float = CALL_TIMEOUT,
+        again: int = -1,
+    ) -> None:
+        self.health = health
+        self.tag = tag
+        self.script = script
+        self.arguments = arguments
+        self.deadline = time.monotonic() + timeout
+        self.whole = False  # send the script itself: Redis does not have it (any more)
+        self.again = again  # index of the argument that becomes "1" when the call is sent again; -1: none
+        self.result: AsyncResult[Any] = AsyncResult()
+        self.asked = self.answered = 0.0
+        self.size = sum([len(argument) for argument in arguments if isinstance(argument, bytes | str)])
+
+    def get(self, read: Callable[[Any], T]) -> T:
+        """The answer as `read` understands it, which raises what it likes if it does not.
+
+        Errors: Unavailable; if a message was to be stored also InsufficientStorage.
+        """
+        try:
+            answer = self.result.get(timeout=max(self.deadline - time.monotonic(), 0))
+        except gevent.Timeout:
+            self.deadline = 0.0
+            raise self.health.silent() from None
+        try:
+            return read(answer)
+        except Exception as error:
+            raise self.health.senseless(error) from error
+
+    def refuse(self, error: Exception) -> None:
+        """Redis has said no."""
+        stores = self.script is not None and self.script.stores
+        self.result.set_exception(self.health.refused(error, stores=stores))
+
+    def repeated(self) -> None:
+        """It may have been carried out already."""
+        if self.again >= 0:
+            self.arguments = (*self.arguments[: self.again], "1", *self.arguments[self.again + 1 :])
+
+    def command(self) -> tuple[Any, ...]:
+        if self.script is None:
+            return self.arguments
+        if self.whole:
+            return ("EVAL", self.script.source, *self.arguments)
+        return ("EVALSHA", self.script.digest, *self.arguments)
