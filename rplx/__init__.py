@@ -13,7 +13,16 @@ __all__ = ["__version__", "publish"]
 
 
 def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
-    """Sends `data` to channels from any process of a site; see rplx.hosts.publishing.publish."""
-    from rplx.hosts.publishing import publish  # not before it is called: most who import rplx send nothing
+    """Sends `data` to channels, from any process of a site. The message is stored when this returns.
+
+    `ids`: an id, several, or a mapping id -> cursor (None: the server draws one). `data`: anything that `json` takes.
+    `limit_to`: ids; only listeners that also listen to one of them see the message. Returns the receipt: id -> the
+    message's cursor there (protocol page, part 7.1).
+
+    In a process that serves polls (a worker under RealplexorMiddleware or `rplx.wsgi:application`) the message goes
+    straight to the engine; from any other process to the IN line at RPLX_IN, by default `in.listen`. May be called from
+    any thread. Raises rplx.client.RealplexorError, as the client's `send` does; ConfigError for wrong RPLX_ variables.
+    """
+    from rplx.hosts.publishing import publish  # late, as most processes that import rplx send nothing
 
     return publish(ids, data, limit_to)

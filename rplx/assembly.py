@@ -1,4 +1,4 @@
-"""What the lines of one process share: engine, hub and users, joined once, configured and swept together."""
+"""What both lines of a process share: engine, hub and users, joined once, reloaded and swept together."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rplx.log import WARNING, Log
 from rplx.options.table import Config
 from rplx.wait_line.application import Application, Parking
 
-SWEEP_EVERY = 1.0  # seconds between two looks at what time has brought
+SWEEP_EVERY = 1.0  # seconds between two sweeps: presence, expiry, counters of the log
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What options name and is read from outside: the users file and the operator's hook."""
+    """What is read from where options say: the users file and the function of hooks.check_visibility."""
 
     users: Users
     visibility: Visibility | None
 
 
 def load(config: Config, log: Log) -> Loaded:
-    """Reads what `config` names; warnings about the users file go to `log`. Raises ConfigError."""
+    """Reads what `config` names; logs warnings about the users file. Raises ConfigError."""
     hook = _load_hook(config.hooks.check_visibility)
     users = Users.load(config.users.file)
     for warning in users.warnings:
@@ -37,7 +37,7 @@ def load(config: Config, log: Log) -> Loaded:
 
 
 class Assembly:
-    """One to a process. It makes the lines and keeps them, so that a reload reaches all of them."""
+    """Makes the lines of a process, and keeps them, so that a reload reaches all of them. One to a process."""
 
     def __init__(self, config: Config, log: Log) -> None:
         """Makes the engine, which may connect. Raises ConfigError, Unavailable."""
@@ -54,19 +54,23 @@ class Assembly:
     def application(
         self, config: Config | None = None, parking: Parking | None = None, *, in_line: str = "in.listen"
     ) -> Application:
-        """Makes a WAIT line, of options of its own if `config` is given."""
+        """Makes a WAIT line, with options of its own if `config` is given.
+
+        `parking`: where its polls wait; None leaves that to our own server. `in_line`: where the IN line is, for the
+        refusal of a send that comes here.
+        """
         made = Application(self.hub, config or self.config, self.log, parking, in_line)
         self._applications.append(made)
         return made
 
     def in_server(self, *, wait_line: str = "where the application is served") -> InServer:
-        """Makes an IN line. `wait_line` says where listeners go who are lost there."""
+        """Makes an IN line. `wait_line`: where the WAIT line is, for the refusal of a poll that comes here."""
         made = InServer(self.hub, self.config, self.users, self.log, wait_line=wait_line)
         self._in_servers.append(made)
         return made
 
     def configure(self, config: Config, loaded: Loaded) -> None:
-        """Takes new options and what they name; what is under way keeps the old ones."""
+        """Takes new options and what they name. Requests under way keep the old ones."""
         self.config = config
         self.users = loaded.users
         self.log.configure(config.log.verbosity, config.log.connections)
@@ -78,7 +82,7 @@ class Assembly:
             server.configure(config, loaded.users)
 
     def sweep(self) -> None:
-        """Does what time has brought; called once in SWEEP_EVERY. Whatever goes wrong is logged, not raised."""
+        """Does what has become due: to be called every SWEEP_EVERY seconds. Logs what goes wrong, raises nothing."""
         try:
             self.log.sweep(time.monotonic())
             sweep(self.engine, self.config, self.log)
@@ -93,7 +97,7 @@ def _load_hook(name: str) -> Visibility | None:
     module, _, attribute = name.partition(":")
     try:
         hook = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # what runs here is somebody's module
+    except (Exception, SystemExit) as error:  # the operator's module may raise anything
         why = str(error) or type(error).__name__
         raise ConfigError([f"hooks.check_visibility: cannot load {name}: {why}"]) from None
     if not callable(hook):

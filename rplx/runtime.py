@@ -1,4 +1,4 @@
-"""What a process under a foreign server shares: `serve` gives it, `current` too if there is one."""
+"""What a process under another server shares: `serve()` makes it, `current()` returns it if it is there."""
 
 from rplx.hosts.runtime import Runtime, current, serve
 

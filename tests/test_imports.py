@@ -49,12 +49,15 @@ ROOMS: dict[str, set[str]] = {
     "": {"client", "hosts", "version"},
     "bench": GROUND | {"options", "system"},
     "cli": GROUND | {"bench", "client", "legacy", "options", "serving", "system"},
-    # Doors: public names, handed on.
+    # The other doors, see DOORS.
     "wsgi": {"hosts"},
     "runtime": {"hosts"},
     "gunicorn": {"hosts"},
     "__main__": {"cli"},
 }
+# Public names, handed on to those who use rplx: nobody inside imports them.
+DOORS = {"rplx", "rplx.wsgi", "rplx.runtime", "rplx.gunicorn", "rplx.__main__"}
+DOOR_LINES_MAX = 30
 FLOORS_MAX = 13  # modules in the longest chain of imports
 ROOM_FLOORS_MAX = 9  # rooms in the longest chain
 
@@ -138,6 +141,43 @@ def test_a_room_imports_what_the_table_says(module: str) -> None:
 def test_an_import_in_the_wrong_place_is_seen_in_each_form(text: str) -> None:
     found = set(imported(ast.parse(text))) & SOURCES.keys()
     assert wrong_arrows("rplx.hub.hub", found) == {"rplx.serving.server"}
+
+
+def names_from_doors(tree: ast.AST) -> set[str]:
+    """What a source takes from a door: whole doors as `rplx.wsgi`, names of the package itself as `publish`."""
+    names = set(imported(tree)) & DOORS - {"rplx"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "rplx":
+            names |= {alias.name for alias in node.names if f"rplx.{alias.name}" not in SOURCES}
+        elif isinstance(node, ast.Import):
+            names |= {"rplx"} & {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_nobody_inside_imports_a_door(module: str) -> None:
+    assert not names_from_doors(ast.parse(SOURCES[module].read_text()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from rplx import publish",
+        "import rplx",
+        "from rplx import runtime",
+        "from rplx.runtime import serve",
+        "import rplx.wsgi",
+        "from rplx.gunicorn import *",
+        "def late():\n    import sys\n    return sys.modules['rplx.runtime']",
+    ],
+)
+def test_a_door_that_is_imported_inside_is_seen_in_each_form(text: str) -> None:
+    assert names_from_doors(ast.parse(text))
+
+
+@pytest.mark.parametrize("door", sorted(DOORS))
+def test_a_door_hands_on(door: str) -> None:
+    assert len(SOURCES[door].read_text().splitlines()) <= DOOR_LINES_MAX
 
 
 def test_the_table_names_the_rooms_that_there_are() -> None:

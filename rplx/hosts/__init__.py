@@ -1,1 +1,1 @@
-"""Both lines inside other servers."""
+"""The WAIT and IN lines inside other servers; `rplx.wsgi`, `rplx.gunicorn` and `rplx.runtime` are the doors."""

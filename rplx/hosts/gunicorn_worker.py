@@ -1,8 +1,11 @@
 """Hooks and settings for gunicorn: `gunicorn -c python:rplx.gunicorn rplx.wsgi:application`.
 
-They bind the IN line in the master, serve it in each worker, and end waiting polls when a worker stops. Settings are
-what suits connections that wait; the command line goes before them. A configuration file of your own begins with
+The hooks bind the IN line in the master, serve it in each worker, and end waiting polls when a worker stops. The
+settings suit connections that wait; the command line wins over them. A configuration file of your own begins with
 `from rplx.gunicorn import *`; hooks that it defines run beside ours of the same names.
+
+The master must not load gevent, which its workers load and patch after the fork: here gevent and the modules that need
+it are imported inside the functions that run in a worker.
 """
 
 from __future__ import annotations
@@ -48,17 +51,22 @@ PARTLY = (
     " has both run, or call rplx.gunicorn's hook of the same name in yours"
 )
 LOOK_EVERY = 0.2  # seconds between two looks at whether the worker is to end
+PROBE_TIMEOUT = 1.0  # seconds for connecting to this machine's own WAIT line
 GRACE = 1.0  # seconds of gunicorn's graceful_timeout that are left for the last answers to go out
 SOCKETS_VARIABLE = "GUNICORN_RPLX_IN"  # descriptors of the IN line that a new master takes over (SIGUSR2)
 
 _AT_THE_END = ("on_exit", "worker_exit", "worker_int")
 _HOOKS = ("nworkers_changed", "on_starting", "post_worker_init", "pre_exec", *_AT_THE_END)
 
-_sockets: list[Any] = []
+_sockets: list[Any] = []  # of the IN line, in the master and in its workers
+_wait_addresses: list[tuple[int, Any]] = []  # family and address of each WAIT socket, in a worker
 
 
 def worker_class() -> str:
-    """gunicorn asks for it while it reads this configuration. Errors: SystemExit, if such a worker cannot be loaded."""
+    """Returns the name of the worker's class; gunicorn asks for it while it reads this configuration.
+
+    Raises SystemExit if such a worker cannot be loaded.
+    """
     try:
         importlib.import_module("gunicorn.workers.ggevent")  # as gunicorn itself is about to
     except ImportError as error:
@@ -70,7 +78,7 @@ def worker_class() -> str:
 
 
 def _join_hooks(module: ModuleType) -> None:
-    """Has a configuration's own hooks run beside ours of the same names, which they would replace without a word."""
+    """Joins a configuration's own hooks with ours of the same names, which they would replace silently."""
     for name in _HOOKS:
         theirs = vars(module).get(name)
         if callable(theirs) and theirs is not globals()[name] and not hasattr(theirs, "with_rplx"):
@@ -78,7 +86,7 @@ def _join_hooks(module: ModuleType) -> None:
 
 
 def _both(ours: Callable[..., None], theirs: Callable[..., None], *, ours_last: bool) -> Callable[..., None]:
-    """Both hooks as one: ours come first, and last where something ends."""
+    """Returns one hook that calls both: ours first, or last where something ends."""
 
     @functools.wraps(theirs)  # with their signature, which gunicorn looks at
     def both(*arguments: Any) -> None:
@@ -90,15 +98,18 @@ def _both(ours: Callable[..., None], theirs: Callable[..., None], *, ours_last: 
 
 
 def are_whole(config: Any) -> bool:
-    """Whether gunicorn's configuration has all of our hooks or none: a part of them would leave out the IN line."""
+    """Returns whether gunicorn's configuration has all of our hooks or none: a part would leave out the IN line."""
     ours = [getattr(config, name) is globals()[name] or hasattr(getattr(config, name), "with_rplx") for name in _HOOKS]
     return all(ours) or not any(ours)
 
 
 def on_starting(server: Any) -> None:
-    """In the master: checks the options and binds the IN line. Errors: RuntimeError, which gunicorn prints and ends."""
+    """In the master: checks the options and binds the IN line.
+
+    Raises RuntimeError, which gunicorn prints before it ends.
+    """
     if _sockets:
-        return  # a hook of the configuration's own has called this one already
+        return  # the configuration's own hook has called this one already
     standard_streams.fill()
     try:
         config = configuration()
@@ -107,7 +118,7 @@ def on_starting(server: Any) -> None:
                 [f"rplx needs gunicorn -k gevent: a {server.cfg.worker_class_str} worker cannot hold many polls"]
             )
         check_workers(server.cfg.workers, config)
-        check_installed(config)  # its URL is checked in the workers: here the library would load ssl before gevent does
+        check_installed(config)  # workers check engine.url: here redis would load ssl before gevent patches it
         inherited = os.environ.pop(SOCKETS_VARIABLE, "")
         if inherited:
             _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]
@@ -122,7 +133,7 @@ def on_starting(server: Any) -> None:
 
 
 def check_workers(count: int, config: Config) -> None:
-    """Errors: ConfigError if so many workers could not share their messages."""
+    """Raises ConfigError if so many workers could not share their messages."""
     if count > 1 and not is_shared(config):
         raise ConfigError(
             [
@@ -133,7 +144,10 @@ def check_workers(count: int, config: Config) -> None:
 
 
 def check_start() -> None:
-    """Where gunicorn loads the application, also without the hooks: ends it with a text if the options are wrong."""
+    """Checks the options where a gunicorn worker loads the application, with our hooks or without.
+
+    Raises gunicorn's AppImportError, which ends gunicorn with the text. Does nothing under other servers.
+    """
     worker: Any = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if not hasattr(worker, "cfg"):
         return
@@ -144,32 +158,32 @@ def check_start() -> None:
         if not are_whole(worker.cfg):
             raise ConfigError([PARTLY])
     except ConfigError as error:
-        # The one that gunicorn prints without a traceback, and does not start the worker again for.
+        # The one error that gunicorn prints without a traceback, and after which it starts no other worker.
         raise importlib.import_module("gunicorn.errors").AppImportError(f"rplx: {error}") from None
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
-    """In the master: SIGTTIN asks for one worker more, which memory cannot serve."""
+    """In the master: refuses one worker more (SIGTTIN) where each would keep messages of its own."""
     if _sockets and old_value and new_value > max(1, old_value) and not is_shared(configuration()):
         server.log.error("rplx: more than one worker needs RPLX_ENGINE_URL=redis://HOST:PORT/0; there stays one")
         server.num_workers = 1
 
 
 def pre_exec(server: Any) -> None:
-    """In what becomes the new master (SIGUSR2): the IN line's sockets go along."""
+    """In the process that becomes a new master (SIGUSR2): hands the IN line's sockets on."""
     for sock in _sockets:
         sock.set_inheritable(True)
     server.cfg.env_orig[SOCKETS_VARIABLE] = ",".join([str(sock.fileno()) for sock in _sockets])
 
 
 def on_exit(server: Any) -> None:
-    """In the master: nobody sends any more."""
+    """In the master, when all workers have ended: closes the IN line's sockets."""
     while _sockets:
         _sockets.pop().close()
 
 
 def post_worker_init(worker: Any) -> None:
-    """In the worker, once gevent is in place: serves the IN line, and sees to the polls when the worker is to end."""
+    """In the worker, once gevent is in place: serves the IN line, and has polls end when the worker is to end."""
     import gevent
 
     from rplx.hosts import runtime
@@ -177,12 +191,13 @@ def post_worker_init(worker: Any) -> None:
     serving = runtime.serve()
     if serving.has_in:
         return  # as in on_starting
+    _wait_addresses[:] = [(sock.family, sock.getsockname()) for sock in worker.sockets]
     serving.start_in(_sockets)
     gevent.spawn(end_with, worker, serving)
 
 
 def end_with(worker: Any, serving: Any) -> None:
-    """Ends the polls when the worker is asked to end gently: gunicorn calls no hook then, and waits for connections."""
+    """Ends the polls when the worker is asked to end gently: gunicorn calls no hook then, and waits for them."""
     import gevent
 
     while worker.alive:
@@ -191,7 +206,7 @@ def end_with(worker: Any, serving: Any) -> None:
 
 
 def worker_int(worker: Any) -> None:
-    """In the worker that has to end at once: polls get their empty answer."""
+    """In a worker that has to end at once: answers its polls with an empty body."""
     from rplx.hosts import runtime
 
     serving = runtime.current()
@@ -200,9 +215,28 @@ def worker_int(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """In the worker, when nothing is served any more. gunicorn calls it in the master too, where nothing is."""
+    """In the worker, when it serves no more: ends the IN line. gunicorn calls it in the master too, with no effect."""
     from rplx.hosts import runtime
 
     serving = runtime.current()
     if serving is not None:
-        serving.stop(GRACE)
+        serving.stop(GRACE, last=not _is_wait_served())
+
+
+def _is_wait_served() -> bool:
+    """Returns whether a process still listens on the WAIT line, which this worker has closed.
+
+    The master closes its own WAIT sockets before it tells its workers to end, and at a reload it keeps them open, so
+    this tells whether another worker goes on serving the IN line, whose sockets the master holds open in both cases.
+    """
+    for family, address in _wait_addresses:
+        with socket.socket(family) as sock:
+            sock.settimeout(PROBE_TIMEOUT)
+            try:
+                sock.connect(address)
+            except TimeoutError:
+                return True  # its queue is full
+            except OSError:
+                continue
+            return True
+    return False

@@ -1,4 +1,4 @@
-"""The WAIT line inside other applications and servers; `rplx.wsgi` offers both names."""
+"""The WAIT line inside other applications and servers; `rplx.wsgi` is the door to it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,32 @@ PATHS_MAX = 16  # paths of middlewares in one process whose pages are kept ready
 
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The WAIT line as a WSGI application: `gunicorn -k gevent rplx.wsgi:application`.
+    """The WAIT line as a WSGI application (protocol page, part 2): `gunicorn -k gevent rplx.wsgi:application`.
 
-    Options come from RPLX_CONFIG and RPLX_SECTION_NAME variables, which are read at the first call.
+    Options come from RPLX_CONFIG and RPLX_SECTION_NAME variables, which are read at the first call. Raises nothing: if
+    the options are wrong each poll is answered with 503, and the server's error log says why.
     """
     return _answer("/", environ, start_response)
 
 
-class RealplexorMiddleware:
-    """Puts the WAIT line into a WSGI application: requests at and below `path` are polls, all others go to it.
+def checked_application() -> WsgiApplication:
+    """Returns `application`. Under gunicorn wrong options, or a part of our hooks, end gunicorn with the reason."""
+    gunicorn_worker.check_start()
+    return application
 
-    `app`: any WSGI application. `path`: begins with "/", such as "/rpl". Options as for `application`. Once the first
-    request has come, `rplx.publish` in this process goes straight to the engine. Errors: ValueError for a wrong path,
-    TypeError if `app` is an ASGI application or none at all.
+
+class RealplexorMiddleware:
+    """Puts the WAIT line into a WSGI application: requests at and below `path` are polls, all others go to `app`.
+
+    Options as for `application`. Once the first request has come, `rplx.publish` in this process goes straight to the
+    engine.
     """
 
     def __init__(self, app: WsgiApplication, path: str = "/rpl") -> None:
+        """`app`: any WSGI application. `path`: begins with "/", such as "/rpl".
+
+        Raises ValueError for a wrong path, TypeError if `app` is an ASGI application or no application at all.
+        """
         if not callable(app) or _is_asynchronous(app):
             kind = "an ASGI application" if callable(app) else "no application"
             raise TypeError(f"{app!r} is {kind}: this middleware goes around a WSGI application")
@@ -67,7 +77,7 @@ class RealplexorMiddleware:
         return self._app(environ, start_response)
 
     def _prepare(self, environ: Environ) -> None:
-        """Makes the runtime, so that the application publishes straight. Its own pages work even if polls cannot."""
+        """Makes the runtime, so that `app` publishes straight to the engine. Its pages work even if polls cannot."""
         try:
             _runtime(environ)
         except (ConfigError, Refusal) as error:
@@ -106,20 +116,21 @@ class _NoParking:
 
 @functools.lru_cache(maxsize=PATHS_MAX)
 def _pages_alone(path: str, why: str) -> Application:
-    """The WAIT line where polls cannot wait: its pages are served, so that they can say why. Raises ConfigError."""
+    """Returns a WAIT line whose pages are served and whose polls are refused with `why`. Raises ConfigError."""
     config = runtime.at_path(configuration(), path)
-    no_hub: Any = None  # a poll alone would ask for it, and none is admitted
+    no_hub: Any = None  # only polls use it, and none is admitted
     log = Log(config.log.verbosity, config.log.connections, runtime.STDERR)
     return Application(no_hub, config, log, _NoParking(why))
 
 
 def _runtime(environ: Environ) -> runtime.Runtime:
-    """Errors: ConfigError, Unavailable."""
+    """Returns the runtime of this process; makes it if polls can wait here. Raises ConfigError, Unavailable."""
     found = runtime.current()
     if found is None:
         check_server(environ, shared_engine=is_shared(configuration()))
         found = runtime.serve()
         worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
         if hasattr(worker, "alive") and hasattr(worker, "cfg"):
-            gevent.spawn(gunicorn_worker.end_with, worker, found)  # without the hooks, so found by its signal handler
+            # A gunicorn worker without our hooks: its signal handler leads to it.
+            gevent.spawn(gunicorn_worker.end_with, worker, found)
     return found

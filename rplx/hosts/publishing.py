@@ -1,4 +1,4 @@
-"""`rplx.publish`: straight to the listeners in a process that serves them, elsewhere through the IN line."""
+"""What `rplx.publish` does: straight to the engine in a process that serves polls, elsewhere through the IN line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,11 @@ HINT = (
     " or the application by gunicorn -c python:rplx.gunicorn; RPLX_IN says where else the IN line is"
 )
 
-_clients: dict[tuple[str, int], Realplexor] = {}  # a client survives a fork, and any number of threads may use it
+_clients: dict[tuple[str, int], Realplexor] = {}  # by address; a client survives a fork and serves any threads
 
 
 def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
-    """Sends `data` to channels; gives the receipt: id -> the message's cursor there. Stored when this returns.
-
-    `ids`: an id, several, or a mapping id -> cursor (None: one is drawn). `data`: anything that `json` takes.
-    `limit_to`: ids; only those who also listen to one of them see the message.
-
-    In a process that serves polls (a worker under RealplexorMiddleware or `rplx.wsgi:application`) the message goes
-    straight to the engine; from any other process to the IN line at RPLX_IN, by default `in.listen`. May be called from
-    any thread. Errors: rplx.client.RealplexorError, as the client's `send`; ConfigError for wrong RPLX_ variables.
-    """
+    """Sends `data` to channels; see rplx.publish, which is the door to it."""
     runtime = _runtime()
     if runtime is not None:
         return runtime.publish(ids, data, limit_to)
@@ -46,6 +38,6 @@ def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
 
 
 def _runtime() -> Runtime | None:
-    # Asked for, not imported: who never served need not load the server.
+    # Looked up, not imported: a process that serves no polls need not load the server.
     module = sys.modules.get("rplx.hosts.runtime")
     return None if module is None else module.current()

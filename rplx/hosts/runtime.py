@@ -1,4 +1,4 @@
-"""What a process under a foreign server shares: one engine, one hub, the IN line, the sweep. Made at the first poll."""
+"""What a process under another server shares: one engine, one hub, the IN line, the sweep. Made at the first poll."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from rplx.hosts.waiting_room import WaitingRoom
 from rplx.in_line.server import InServer
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
-from rplx.net.listening import listen, show_address
+from rplx.net.accepting import accept_last
+from rplx.net.listening import listen, show_address, take_all
 from rplx.options.environment import configuration
 from rplx.options.table import Config
 from rplx.system import standard_streams
 from rplx.wait_line.application import Application
 
 PUBLISH_TIMEOUT = 5.0  # seconds that a thread waits for the loop's thread to take its message
-STDERR = 2  # where our log goes: a foreign server's standard output is its own
+STDERR = 2  # the descriptor that our log goes to: standard output belongs to the server that we run in
 
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 _thread_id = monkey.get_original("_thread", "get_ident")
@@ -37,12 +38,15 @@ _starting = BoundedSemaphore()  # an engine may switch greenlets while it connec
 
 
 def current() -> Runtime | None:
-    """The runtime of this process, None if it serves no polls. A fork's child has none of its parent's."""
+    """Returns the runtime of this process, None if it serves no polls. A forked child does not share its parent's."""
     return _runtime if _runtime is not None and _runtime.process == os.getpid() else None
 
 
 def serve() -> Runtime:
-    """The runtime of this process, made if there is none. Errors: ConfigError, Unavailable."""
+    """Returns the runtime of this process; makes it, of the RPLX_ options, if there is none.
+
+    Raises ConfigError, Unavailable.
+    """
     global _runtime
     found = current()
     if found is not None:
@@ -55,7 +59,7 @@ def serve() -> Runtime:
 
 
 def at_path(config: Config, path: str) -> Config:
-    """These options for the WAIT line at `path`, which the page for old clients is told unless `js.wait_uri` is set."""
+    """Returns `config` for the WAIT line at `path`: the page for old clients is told it unless js.wait_uri is set."""
     if config.js.wait_uri != "/":
         return config
     return dataclasses.replace(config, js=dataclasses.replace(config.js, wait_uri=path))
@@ -72,13 +76,14 @@ class Runtime:
         self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config))
         self._applications: dict[str, Application] = {}
         self._in_server: InServer | None = None
+        self._in_sockets: list[Any] = []
         self._loop: Any = get_hub().loop
         self._thread = _thread_id()
         self._sweeper = gevent.spawn(self._sweep_forever)
 
     @property
     def config(self) -> Config:
-        """The options that all of it was made with."""
+        """The options that all of this was made with."""
         return self._assembly.config
 
     def application(self, path: str = "/") -> Application:
@@ -97,19 +102,21 @@ class Runtime:
         return self._in_server is not None
 
     def start_in(self, sockets: Iterable[Any] | None = None) -> list[Any]:
-        """Serves back-ends on bound and listening sockets, else on `in.listen`; returns them. Raises ConfigError."""
-        listening = self._bind() if sockets is None else list(sockets)
-        server = self._assembly.in_server()
-        server.start(listening)
-        self._in_server = server
-        if sockets is None:
-            for sock in listening:
-                self._assembly.log.message(f"IN: listening {show_address(sock)}")
-        return listening
+        """Serves back-ends on bound and listening `sockets`, by default on those of in.listen.
 
-    def _bind(self) -> list[Any]:
-        """Raises ConfigError."""
-        return listen(self.config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+        Returns the sockets. Raises ConfigError if in.listen cannot be had.
+        """
+        if sockets is None:
+            self._in_sockets = listen(self.config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+        else:
+            self._in_sockets = list(sockets)
+            take_all(self._in_sockets)
+        self._in_server = self._assembly.in_server()
+        self._in_server.start(self._in_sockets)
+        if sockets is None:
+            for sock in self._in_sockets:
+                self._assembly.log.message(f"IN: listening {show_address(sock)}")
+        return self._in_sockets
 
     # -- the end
 
@@ -119,11 +126,20 @@ class Runtime:
             self._in_server.begin_to_drain()
         self._room.close(seconds)
 
-    def stop(self, seconds: float) -> None:
-        """Lets sends under way end, for `seconds` at most, and ends what runs in the background."""
+    def stop(self, seconds: float, *, last: bool = True) -> None:
+        """Lets sends under way end, for `seconds` at most, and ends what runs in the background.
+
+        `last`: no other process goes on serving the IN line's sockets, so back-ends that have connected are answered
+        here.
+        """
         self.end_polls(0)
         if self._in_server is not None:
             self._in_server.drain(seconds)
+            if last:
+                accept_last(self._in_sockets)
+            self._in_server.stop_accepting()
+            for sock in self._in_sockets:
+                sock.close()
             self._in_server.stop(seconds)
         self._sweeper.kill()
         self._assembly.engine.close()
@@ -132,7 +148,7 @@ class Runtime:
     # -- sending from inside
 
     def publish(self, ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
-        """As rplx.publish. Errors: RealplexorError."""
+        """Sends to the listeners of this process; arguments, result and errors are those of rplx.publish."""
         cursors = cursors_by_id(ids)
         if not cursors:
             raise InvalidArgument("No identifier given")
@@ -151,7 +167,10 @@ class Runtime:
             raise Refused(error.status, error.reason, error.text) from error
 
     def _in_loop(self, work: Callable[[], dict[str, str]]) -> dict[str, str]:
-        """Has `work` done in the loop's thread, which alone may touch the hub. Errors: Timeout, and those of `work`."""
+        """Has the loop's thread, which alone may touch the hub, do `work`; returns its result.
+
+        Raises Timeout, and what `work` raises.
+        """
         done = _allocate_lock()
         done.acquire()
         results: list[dict[str, str]] = []

@@ -1,7 +1,7 @@
 """Polls under WSGI servers that are not ours: gunicorn's gevent workers, gevent.pywsgi and their like.
 
-Such a server gives each connection a greenlet and writes what the application yields. What it does not do is look at
-the socket while a poll waits; that is done here, so that a hang-up is noticed at once.
+Such a server gives each connection a greenlet and writes what the application yields. It does not look at the socket
+while a poll waits; the waiting room does, so that a hang-up is noticed at once.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ StartResponse = Callable[[str, Headers], Any]
 
 _HANG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _EVENTS_AT_ONCE = 256  # hang-ups that are read from the kernel in one call
-_DRAIN_STEP = 0.01  # seconds: shorter pauses between two answers are not worth a switch
+_DRAIN_STEP = 0.01  # seconds; shorter pauses between two answers are left out
 
 _make_epoll = get_original("select", "epoll")  # gevent's monkey patching takes it away
 _thread_id = get_original("_thread", "get_ident")
 
 
 def check_server(environ: Environ, *, shared_engine: bool) -> None:
-    """Errors: Unavailable, with what to use instead, if polls cannot wait in the server that made `environ`.
+    """Raises Unavailable, with what to use instead, if polls cannot wait in the server that made `environ`.
 
-    `shared_engine`: history lives outside this process, so several processes may serve it.
+    `shared_engine`: history is kept outside this process, so that several processes may serve it.
     """
     if not _in_gevent():
         raise Unavailable(
@@ -52,7 +52,7 @@ def check_server(environ: Environ, *, shared_engine: bool) -> None:
 
 
 def _in_gevent() -> bool:
-    """Whether this code runs in a greenlet that gevent's loop resumes; a plain thread's first greenlet is none."""
+    """Returns whether this runs in a greenlet that gevent's loop resumes, unlike the first greenlet of a thread."""
     greenlet = getcurrent().parent
     while greenlet is not None:
         if isinstance(greenlet, GeventHub):
@@ -62,7 +62,7 @@ def _in_gevent() -> bool:
 
 
 class WaitingRoom:
-    """The polls that wait under a foreign server, a `Parking`. One to a Hub; it belongs to the thread that made it."""
+    """The polls that wait under another server, a `Parking`. One to a Hub; it belongs to the thread that made it."""
 
     def __init__(self, hub: Hub, *, shared_engine: bool) -> None:
         """`shared_engine`: as `check_server`."""
@@ -79,9 +79,9 @@ class WaitingRoom:
         self._watcher.start(self._look)
 
     def admit(self, environ: Environ) -> bool:
-        """Whether a poll may wait now: not once the room is closed.
+        """Returns whether a poll may wait now, which ends when the room is closed.
 
-        Raises Unavailable as `check_server`, and in any other thread than the one whose loop wakes the listeners.
+        Raises Unavailable as `check_server` does, and in any thread but the one whose loop wakes the listeners.
         """
         check_server(environ, shared_engine=self._shared_engine)
         if _thread_id() != self._thread:
@@ -102,9 +102,9 @@ class WaitingRoom:
         return Poll(self, listener, environ, headers, start_response, kept=kept, timeout=timeout)
 
     def wait(self, listener: Listener, seconds: float, connection: Any, drains: bool) -> None:
-        """Waits for the listener's answer, until `seconds` are over, the client hangs up or the room is closed.
+        """Returns when the listener has its answer, `seconds` are over, the client hangs up or the room is closed.
 
-        `connection` is the client's socket or None, `drains` says whether what it still sends is thrown away.
+        `connection`: the client's socket, or None. `drains`: whether bytes that it still sends are thrown away.
         """
         current = getcurrent()
         deadline = time.monotonic() + seconds
@@ -123,7 +123,7 @@ class WaitingRoom:
             self._unwatch(fd)
 
     def close(self, seconds: float) -> None:
-        """Answers the waiting polls with an empty body, spread over `seconds`; later ones are not kept waiting."""
+        """Answers the waiting polls with an empty body, spread over `seconds`. Later polls are answered at once."""
         self.open = False
         begin = time.monotonic()
         waiting = list(self._waiting)
@@ -134,14 +134,14 @@ class WaitingRoom:
             self._loop.run_callback(self._end, greenlet)
 
     def _end(self, greenlet: Any) -> None:
-        """In the loop: a greenlet that is thrown into elsewhere does not come back."""
+        """Ends a poll. Runs in the loop: a greenlet that threw into another one would not be resumed."""
         if greenlet in self._waiting:
             greenlet.throw(PollTimeout)
 
     # -- hang-ups
 
     def _watch(self, connection: Any, greenlet: Any, drains: bool) -> int:
-        """Begins to watch a socket; gives its descriptor, -1 if it cannot be watched."""
+        """Begins to watch a socket for hang-ups; returns its descriptor, or -1 if it cannot be watched."""
         try:
             fd: int = connection.fileno()
             self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLET | (select.EPOLLIN if drains else 0))
@@ -158,6 +158,7 @@ class WaitingRoom:
                 pass
 
     def _look(self) -> None:
+        """Ends the polls whose clients have hung up."""
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
             watched = self._watched.get(fd)
             if watched is not None and (events & _HANG_UP or _ended(fd)):
@@ -175,7 +176,7 @@ class _Watched:
 
 
 def _ended(fd: int) -> bool:
-    """Reads what came, since unread bytes would turn the end into a reset; True when the client has ended."""
+    """Drops what came, as unread bytes would turn our close into a reset; returns whether the client has ended."""
     try:
         return not os.read(fd, 65536)
     except BlockingIOError:
@@ -185,9 +186,10 @@ def _ended(fd: int) -> bool:
 
 
 class Poll:
-    """The body of a waiting poll. An iterable with `close`, so that its listener leaves even if nobody iterates.
+    """The body of a waiting poll: an iterable with `close`, so that its listener leaves even if nothing iterates.
 
-    `kept`: one piece with its Content-Length when the time has come, else the head at once (protocol page, part 7.2).
+    `kept`: the connection is kept, so the answer comes in one piece with its Content-Length; else its head is sent at
+    once (protocol page, part 7.2).
     """
 
     def __init__(
@@ -208,7 +210,7 @@ class Poll:
         self._timeout = timeout
         self._pywsgi = _is_pywsgi(environ)
         if not kept and self._pywsgi:
-            headers = [*headers, ("Connection", "close")]  # else it keeps an HTTP/1.0 client waiting for the end
+            headers = [*headers, ("Connection", "close")]  # else an HTTP/1.0 client would wait for the end
         self._steps = self._answer(headers, start_response, kept)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -216,7 +218,7 @@ class Poll:
         return steps
 
     def close(self) -> None:
-        """The server is done with this poll."""
+        """Takes the listener out of the hub. The server calls it when it is done with this poll (PEP 3333)."""
         self._steps.close()
         self._room.hub.leave(self._listener)
 
@@ -238,7 +240,10 @@ class Poll:
             yield body
 
     def _close_behind(self, headers: Headers, start_response: StartResponse) -> Headers:
-        """Has the server close the connection behind this answer: a kept one holds up the end of its worker."""
+        """Has the server close the connection after this answer, as a kept one holds up the end of its worker.
+
+        Returns the headers to answer with.
+        """
         if self._pywsgi:
             return [*headers, ("Connection", "close")]
         force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)  # gunicorn's
@@ -248,7 +253,7 @@ class Poll:
 
 
 def client_socket(environ: Environ) -> Any:
-    """The client's socket: gunicorn hands it on, gevent.pywsgi has it behind `wsgi.input`; None elsewhere."""
+    """Returns the client's socket: gunicorn hands it on, gevent.pywsgi has it behind `wsgi.input`; None elsewhere."""
     found = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
     if found is None and _is_pywsgi(environ):
         raw = getattr(environ["wsgi.input"].rfile, "raw", None)

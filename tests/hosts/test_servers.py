@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.comers import Comers
 from tests.hosts.http import Client, ask, eventually, get, messages, online, send
 from tests.hosts.servers import HOOKS, Child, gunicorn, gunicorn_command
+from tests.lines.wire import http
 
 NOT_GEVENT = (
     b"a poll would hold a whole thread or process of this server, as its connections are no gevent greenlets;"
@@ -313,6 +315,34 @@ def test_gunicorn_stops_at_once() -> None:
         assert all(client.read().body == b" \r\n" for client in clients)
         assert server.process.wait(20) == 0
         assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("worker", ["gevent", "gevent_pywsgi"])
+def test_back_ends_that_have_connected_are_answered_to_the_last(worker: str) -> None:
+    """Those that come as fast as they can while gunicorn ends are answered or refused; none is cut off."""
+    with gunicorn(*HOOKS, "-k", worker, options={"RPLX_SERVER_DRAIN": "0.1"}) as server:
+        assert server.in_ is not None
+        comers = Comers(server.in_, http("POST /?identifier=a HTTP/1.0", b"1"))
+        assert server.stop() == 0
+        comers.join()
+    assert not comers.cut_off
+    assert all(b" 200 OK\r\n" in answer for answer in comers.answers)
+
+
+def test_back_ends_come_on_while_a_worker_follows_another() -> None:
+    """No connection is refused or cut off while gunicorn replaces its worker."""
+    with gunicorn(*HOOKS, options={"RPLX_SERVER_DRAIN": "0.1"}) as server:
+        assert server.in_ is not None
+        old = server.wait_for(r"Booting worker with pid: (\d+)")[1]
+        comers = Comers(server.in_, http("POST /?identifier=a HTTP/1.0", b"1"))
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for(rf"\[{old}\].*Worker exiting")
+        count = len(comers.answers)
+        eventually(lambda: len(comers.answers) > count + 100)
+        assert comers.come_on
+        assert server.stop() == 0
+        comers.join()
+    assert not comers.cut_off
 
 
 def test_gunicorn_reloads_and_keeps_both_lines() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lines.wire import CLOSED, PATIENCE, Conversation, Wire, blocks, http
+from tests.comers import Comers
+from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http
 from tests.live import LiveServer
 from tests.waiting import eventually
 
@@ -103,30 +101,12 @@ def test_who_has_connected_is_answered_to_the_last(line: str, supervised: bool, 
     file = tmp_path / "rplx.toml"
     file.write_text(FILE.format(drain=0.1, memory=4000 * supervised, title="one"))
     request = get("a&position", "1.0") if line == "WAIT" else http("POST /?identifier=a HTTP/1.0", b"1")
-    answered: list[bytes] = []
-    cut_off: list[OSError] = []
-
-    def come(address: tuple[str, int]) -> None:
-        with contextlib.suppress(ConnectionRefusedError):
-            while True:
-                with socket.create_connection(address, PATIENCE) as client:
-                    try:
-                        client.sendall(request)
-                        answered.append(client.recv(65536))
-                    except OSError as error:
-                        cut_off.append(error)
-
     with LiveServer("--config", str(file)) as server:
-        address = server.wait if line == "WAIT" else server.in_
-        clients = [threading.Thread(target=come, args=(address,)) for _ in range(8)]
-        for client in clients:
-            client.start()
-        eventually(lambda: len(answered) > 100, True)
+        comers = Comers(server.wait if line == "WAIT" else server.in_, request)
         assert server.stop(signal.SIGTERM) == 0
-        for client in clients:
-            client.join()
-    assert not cut_off
-    assert all(b" 200 OK\r\n" in answer for answer in answered)
+        comers.join()
+    assert not comers.cut_off
+    assert all(b" 200 OK\r\n" in answer for answer in comers.answers)
 
 
 def test_a_worker_that_is_ended_alone_is_followed_by_one_that_takes_all(tmp_path: Path) -> None:

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.newcomer import Checkout, Newcomer
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("pages"))
+from tests.checkout import Checkout
+from tests.pages.newcomer import Newcomer
 
 
 @pytest.fixture

@@ -9,53 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.pages.blocks import ROOT
+from tests.checkout import PLACE, Checkout, environ_without_ours
 from tests.redis_server import free_port
 from tests.waiting import accepts, eventually
 
 TIMEOUT = 60.0  # seconds for one command, and for a server to be there
 PORTS = ("8088", "10010", "8000", "6379")
-PLACE = "/path/to/rplx"
 SERVER = "https://rpl.example.com/"
 _PORT = re.compile(r"(?<![\d.])(?:%s)(?!\d)" % "|".join(PORTS))
-_NO_SOURCE = shutil.ignore_patterns(".*", "node_modules", "build", "dist", "*.egg-info", "__pycache__")
-
-
-class Checkout:
-    """A copy of this repository as git would give it; its wheel; the environments that pages had made."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "checkout"
-        shutil.copytree(ROOT, self.folder, ignore=_NO_SOURCE)
-        self._environments = folder / "environments"
-        self._made: dict[str, Path] = {}
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder), str(self.folder)]
-        subprocess.run(command, check=True, timeout=300)
-        (self.wheel,) = folder.glob("rplx-*.whl")
-
-    def environment(self, commands: str) -> Path:
-        """The folder in which these commands, which make an environment `.venv`, were typed; once a session."""
-        if commands not in self._made:
-            folder = self._made[commands] = self._environments / str(len(self._made))
-            folder.mkdir(parents=True)
-            typed = commands.replace(PLACE, str(self.wheel))
-            subprocess.run(["bash", "-ec", typed], cwd=folder, env=environ_without_ours(), check=True, timeout=300)
-        return self._made[commands] / ".venv" / "bin"
-
-
-def environ_without_ours() -> dict[str, str]:
-    """What a shell has that knows nothing of this repository; `python3` is the Python of this run."""
-    ours = ("RPLX_", "PYTHONPATH", "VIRTUAL_ENV")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return {**kept, "PATH": f"{sys.base_prefix}/bin:{system}", "COMPOSER_ALLOW_SUPERUSER": "1"}
 
 
 class Newcomer:
