@@ -1,8 +1,50 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import pytest
 
 from tests.engine.clock import Clock, Engine
+from tests.engine.harness import Make, Tested
+from tests.redis_server import AVAILABLE, Cluster, RedisServer
+
+NEED_REDIS = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    started = Cluster()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(
+    params=["memory", pytest.param("redis", marks=NEED_REDIS), pytest.param("cluster", marks=NEED_REDIS)],
+)
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes engines that share one store of their own: `make(history__max_messages=3)`."""
+    made: list[Tested] = []
+    url = "memory:"
+    if request.param == "redis":
+        url = f"{request.getfixturevalue('redis_server').url}?prefix=t{next(numbers)}"
+    elif request.param == "cluster":
+        url = f"{request.getfixturevalue('cluster').url}?prefix=t{next(numbers)}"
+
+    def tested(**options: object) -> Tested:
+        made.append(Tested(url, **options))
+        return made[-1]
+
+    yield tested
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

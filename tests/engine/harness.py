@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rplx.engine.memory import MemoryEngine
@@ -114,3 +114,7 @@ class Stalls:
     def __exit__(self, *error: object) -> None:
         self._done.set()
         self._thread.join()
+
+
+Make = Callable[..., Tested]
+"""Makes engines that share one store of their own: `make(history__max_messages=3)`."""
