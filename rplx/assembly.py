@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from rplx.access.users import Users
-from rplx.engine.factory import make_engine, sweep
+from rplx.engine.factory import make_engine
 from rplx.errors import ConfigError
 from rplx.hub.hub import Hub
 from rplx.hub.visibility import Visibility
@@ -85,7 +85,7 @@ class Assembly:
         """Does what has become due: to be called every SWEEP_EVERY seconds. Logs what goes wrong, raises nothing."""
         try:
             self.log.sweep(time.monotonic())
-            sweep(self.engine, self.config, self.log)
+            self.hub.sweep(self.config.history.expire_after)
         except Exception as error:  # one bad sweep must not end presence and expiry
             self.log.error(f"{type(error).__name__} in the sweep: {error}")
 

@@ -1,4 +1,4 @@
-"""Long work in turns: between two of them the loop looks at all sockets, so nobody waits for somebody else's work."""
+"""Cuts long work into turns. Between two turns the loop looks at all sockets, so nobody waits for others' work."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Any
 from gevent import get_hub, getcurrent
 from gevent.hub import Waiter
 
-TURN = 0.005  # seconds that a turn of the loop has before who works in it rests
+TURN = 0.005  # seconds after which work in one turn of the loop rests
 
 
 class Turns:
-    """The turns of one loop. Made in the thread whose loop it is.
+    """The turns of one loop. It is made in the thread of that loop.
 
-    Who works for long calls `rest` now and then, some hundred steps apart at most.
+    Long work calls `rest` now and then, at most some hundred steps apart.
     """
 
     def __init__(self) -> None:
         self._gevent_hub = get_hub()
         loop: Any = self._gevent_hub.loop
         self._end = time.monotonic() + TURN
-        self._beginning = loop.check(ref=False)  # of itself it keeps no program running
+        self._beginning = loop.check(ref=False)  # it alone keeps no program running
         self._beginning.start(self.renew)
         self._resting: deque[Waiter[None]] = deque()
         self._timer = loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
 
     def renew(self) -> None:
-        """A turn begins: the loop has looked at its sockets, or others begin their work whom the last left no time."""
+        """Begins a turn: the loop has looked at its sockets, or work begins for which the last one left no time."""
         self._end = time.monotonic() + TURN
 
     def is_over(self) -> bool:
-        """Whether this turn of the loop has gone on for TURN seconds."""
+        """Returns whether this turn of the loop has gone on for TURN seconds."""
         return time.monotonic() >= self._end
 
     def is_somebody_resting(self) -> bool:
-        """Whether long work is under way."""
+        """Returns whether long work is under way."""
         return bool(self._resting)
 
     def rest(self) -> None:
-        """Lets all others go on if this turn is over; comes back in a later one. Does nothing in the loop itself."""
+        """Lets all others go on if this turn is over, and returns in a later one. Does nothing in the loop itself."""
         while self.is_over() and getcurrent() is not self._gevent_hub and get_hub() is self._gevent_hub:
             self.pause()
 
     def pause(self) -> None:
-        """Lets all others go on, whatever the time. Not in the loop itself."""
+        """Lets all others go on, whatever the time. It must not be called in the loop itself."""
         waiter: Waiter[None] = Waiter()
         self._resting.append(waiter)
         if len(self._resting) == 1:
@@ -53,8 +53,8 @@ class Turns:
         waiter.get()
 
     def _go_on(self) -> None:
-        """Those who rest go on in the order in which they came to rest, for a turn of their own."""
-        self.renew()  # else work of other kinds that comes before it in each turn would leave it none
+        """Resumes resting work in the order in which it came to rest, for a turn of its own."""
+        self.renew()  # else other work, which comes first in each turn, would leave it no time
         for _ in range(len(self._resting)):
             self._resting.popleft().switch(None)
             if self.is_over():

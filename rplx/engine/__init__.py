@@ -1,4 +1,4 @@
-"""What is known: history, presence, events. The Engine contract is the only seam: memory here, Redis elsewhere."""
+"""The contract of engines: history with cursors, presence and events, in memory or in Redis."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rplx.options.table import HistoryOptions, PresenceOptions
 class Engine(Protocol):
     """History with cursors, presence and the event log, for one process or for many.
 
-    Announcements are certain only for a listener that has joined and then called `due`.
-    Methods may switch greenlets where an engine lives elsewhere; Unavailable is raised when it cannot be reached.
+    A listener is certain to be told of a message only once it has joined and then called `due`. Methods may switch
+    greenlets where an engine lives elsewhere, and raise Unavailable when it cannot be reached.
     """
 
     def attach(self, observer: Observer) -> None:
@@ -27,50 +27,51 @@ class Engine(Protocol):
         """Takes this process's listeners out of what other processes see."""
 
     def draw(self) -> str:
-        """A new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
+        """Returns a new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
 
     def append(self, send: Send) -> dict[str, str]:
-        """Stores a message, calls its `stored` and announces it; gives the receipt, id -> cursor.
+        """Stores a message, calls its `stored`, and reports it; returns the receipt, id -> cursor.
 
-        Errors: InsufficientStorage when history is full, Unavailable.
+        Raises InsufficientStorage when history is full, and Unavailable.
         """
 
     def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:
-        """The messages newer than `cursors`, one for each of `names`, that are visible to a listener of all `names`.
+        """Returns messages newer than `cursors`, one for each of `names`, that a listener of all `names` may see.
 
-        In any order; one message that is due in several channels is one Due. Of more than `limit` bytes (of Due.size)
-        the first by their greatest cursor, one at least (part 7.11). What is sent while others go on is not among them.
+        They come in any order; a message that is due in several channels is one Due. If they have more than `limit`
+        bytes (of Due.size), those with the lowest greatest cursors are returned, at least one (part 7.11). What is sent
+        while others go on is not among them.
         """
 
     def gaps(self, names: Sequence[str], cursors: Sequence[str]) -> list[str]:
-        """The names whose history no longer reaches back to the cursor, or has never come so far (part 7.4)."""
+        """Returns the names whose history no longer reaches back to the cursor, or never came so far (part 7.4)."""
 
     def join(self, names: Sequence[str]) -> None:
-        """One more connection listens to `names`."""
+        """Counts one more connection that listens to `names`."""
 
     def leave(self, names: Sequence[str], count: int = 1, address: str = "") -> None:
-        """`count` connections that listened to `names` have left, the last of them from `address` ("": not known)."""
+        """Counts `count` connections less on `names`. `address` is that of the last one, "" if it is not known."""
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
-        """Online ids that begin with one of `prefixes` (all, if none), with the number of their connections."""
+        """Returns online ids that begin with one of `prefixes` (all, if none), with the number of their connections."""
 
     def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
-        """The latest change of each id after position `after`, oldest first.
+        """Returns the latest change of each id after position `after`, oldest first.
 
-        Where some of them are forgotten, an event FAKE stands first, at the position of the last that is.
+        If some of them are forgotten, an event FAKE comes first, at the position of the last one forgotten.
         """
 
     def position(self) -> int:
-        """The position of the newest event, 10 if there was none."""
+        """Returns the position of the newest event, 10 if there was none."""
 
     def sweep(self) -> tuple[list[str], list[str]]:
-        """What time has brought, called about once a second: ids now offline, ids cleaned."""
+        """Does what time has brought, called about once a second; returns ids now offline, and channels emptied."""
 
     def history(self) -> dict[str, list[Message]]:
-        """All that is kept, newest first, for STATS."""
+        """Returns all messages that are kept, newest first, for STATS."""
 
     def elsewhere(self) -> list[Listeners]:
-        """The listeners of each other process, for STATS; of those that tell in time."""
+        """Returns the listeners of each other process that answers in time, for STATS."""
 
     def counters(self) -> dict[str, int]:
-        """For the log's third form: data_to_send, online_timers, cleanup_timers, events."""
+        """Returns data_to_send, online_timers, cleanup_timers and events, for the log's line of counters."""

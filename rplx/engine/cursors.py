@@ -8,7 +8,7 @@ STEP = Decimal("0.000001")
 
 
 class CursorClock:
-    """Turns readings of a clock into cursors. A later one is always the greater, whatever the clock does."""
+    """Turns readings of a clock into cursors. Each is greater than all before, even if the clock is set back."""
 
     __slots__ = ("_last",)
 
@@ -16,23 +16,23 @@ class CursorClock:
         self._last = 0
 
     def present(self, now: float) -> Decimal:
-        """The greatest cursor that can have been drawn until the time `now`."""
+        """Returns the greatest cursor that can have been drawn until the time `now`, in seconds since the epoch."""
         return Decimal(max(int(now * 1_000_000), self._last)).scaleb(-6)
 
     def draw(self, now: float) -> str:
-        """A cursor for the time `now`, in seconds since the epoch."""
+        """Returns a cursor for the time `now`, in seconds since the epoch."""
         microseconds = int(now * 1_000_000)
         if microseconds <= self._last:
             microseconds = self._last + 1
         self._last = microseconds
-        return "%d.%06d" % divmod(microseconds, 1_000_000)  # half the time of an f-string
+        return "%d.%06d" % divmod(microseconds, 1_000_000)  # faster than an f-string
 
 
 def behind(value: Decimal) -> str:
-    """The next cursor behind one that a back-end gave, for a channel whose newest lies ahead of the clock."""
+    """Returns the next cursor behind one that a back-end gave, for a channel whose newest lies ahead of the clock."""
     _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)  # a cursor is a number, never NaN
-    with localcontext(prec=len(digits) + 8):  # exact, however long a cursor the back-end gave
-        if exponent < -6:  # finer than our step: drop what is finer, then step
+    with localcontext(prec=len(digits) + 8):  # exact, however long the cursor
+        if exponent < -6:  # finer than STEP: cut off first
             value = value.quantize(STEP, rounding="ROUND_DOWN")
         return f"{value + STEP:f}"

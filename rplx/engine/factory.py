@@ -1,4 +1,4 @@
-"""Makes the engine that a configuration names. The one place that knows which engines there are."""
+"""Makes the engine that a configuration names. Nothing else knows which engines there are."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ MEMORY_URL = "memory:"
 
 
 def is_shared(config: Config) -> bool:
-    """Whether history and presence live where several processes see them."""
+    """Returns whether history and presence live where several processes see them."""
     return config.engine.url != MEMORY_URL
 
 
 def check_installed(config: Config) -> None:
-    """Errors: ConfigError if the library that `engine.url` needs is not installed. Does not load it."""
+    """Raises ConfigError if the library that `engine.url` needs is not installed. Does not load that library."""
     if is_shared(config) and importlib.util.find_spec("redis") is None:
         more = "the Redis engine needs a library more: pip install 'rplx[redis]'"
         raise ConfigError([f"engine.url: {more}; for the installed service run conf/install-service.sh again"])
 
 
 def check_engine(config: Config) -> None:
-    """Errors: ConfigError, as check_installed, or if the URL is none of that library's."""
+    """Raises ConfigError as check_installed does, and if the URL names no Redis."""
     check_installed(config)
     if not is_shared(config):
         return
@@ -37,7 +37,7 @@ def check_engine(config: Config) -> None:
 
 
 def make_engine(config: Config, log: Log) -> Engine:
-    """The engine of `engine.url`, started; `log` is told when it is away. Errors: ConfigError, as check_engine."""
+    """Returns the engine of `engine.url`, started; it logs to `log`. Raises ConfigError as check_engine does."""
     if not is_shared(config):
         return MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
     check_engine(config)
@@ -46,14 +46,3 @@ def make_engine(config: Config, log: Log) -> Engine:
     engine = RedisEngine(config, log=log)
     engine.start()
     return engine
-
-
-def sweep(engine: Engine, config: Config, log: Log) -> None:
-    """What time has brought, and its log lines (protocol page, part 4)."""
-    offline, cleaned = engine.sweep()
-    if log.connections:
-        for id in offline:
-            log.message(f"[{id}] is now offline")
-        after = f"{config.history.expire_after:g}"
-        for id in cleaned:
-            log.message(f"[{id}] cleaned, because no data is pushed within last {after} seconds")

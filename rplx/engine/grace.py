@@ -1,4 +1,4 @@
-"""The ids whose last listener has left, in the order in which they were left, and from which address. Pure."""
+"""Ids in their grace time: when their last listener left, and from which address. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import islice
 
 from rplx.addresses import network_of
 
-UNKNOWN = ""  # the address of those whose address nobody knows: they count in no share
+UNKNOWN = ""  # an address that is not known, which has no share
 
 
 class Grace:
-    """Ids in their grace time. No address (of IPv6 no /64) is to have more than `share` of them, 0 for no limit.
+    """Ids in their grace time. No address (no /64 of IPv6) may have more than `share` of them; 0 is no limit.
 
-    Adding and removing cost the same however many there are: every kept listener's cycle does both.
+    Adding and removing take the same time however many there are, as each cycle of a kept listener does both.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Grace:
         return len(self._left)
 
     def add(self, ids: Sequence[str], now: float, address: str) -> None:
-        """The last listener of each of `ids`, none of which is in here, has left at `now`, monotonic seconds."""
+        """Adds `ids`, none of which is in here: their last listener has left at `now`, monotonic seconds."""
         address = network_of(address)
         left, mark = self._left, (now, address)
         for id in ids:
@@ -43,7 +43,7 @@ class Grace:
             self._full[address] = None
 
     def remove(self, id: str) -> None:
-        """Somebody came back, or the time is over. Does nothing if `id` is not in here."""
+        """Takes `id` out: somebody came back, or its time is over. Does nothing if `id` is not in here."""
         mark = self._left.pop(id, None)
         if mark is None or not mark[1]:
             return
@@ -53,12 +53,12 @@ class Grace:
             del self._of[mark[1]]
 
     def oldest(self) -> tuple[str, float]:
-        """The id that was left longest ago, and when. There has to be one."""
+        """Returns the id that was left longest ago, and when. There has to be one."""
         id, (left, _) = next(iter(self._left.items()))
         return id, left
 
     def take_excess(self, most: int) -> list[str]:
-        """Takes out up to `most` ids beyond their address's share, its own oldest first; none when all keep to it."""
+        """Takes out up to `most` ids beyond their address's share, its oldest first. Returns none if all keep to it."""
         while self._full:
             address = next(iter(self._full))
             own = self._of.get(address, {})

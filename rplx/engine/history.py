@@ -1,4 +1,4 @@
-"""One channel's messages by cursor: bounded, in order, and aware of how far back they are complete. Pure."""
+"""The messages of one channel in the order of cursors, bounded, with the cursor from which on they are whole. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from decimal import Decimal
 
 from rplx.messages import Message
 
-# Bytes of memory, measured with a million of each (tests/engine/test_history_memory.py measures again).
-OVERHEAD = 800  # what a kept message costs beside its text
-CHANNEL_OVERHEAD = 400  # what a channel costs beside its messages
-LIMITER_OVERHEAD = 110  # what a limiter of a message costs beside its name
+# Bytes of memory; tests/engine/test_history_memory.py measures them.
+OVERHEAD = 800  # of a kept message beside its text
+CHANNEL_OVERHEAD = 400  # of a channel beside its messages
+LIMITER_OVERHEAD = 110  # of a limiter of a message beside its name
 
 
 def weight(message: Message) -> int:
-    """Bytes that a kept message takes in each of its channels."""
+    """Returns the bytes that a kept message takes in each of its channels."""
     if not message.weight:  # counted once: both its channels and its limiters may be thousands
         limiters = message.limiters
         around = LIMITER_OVERHEAD * len(limiters) + sum(map(len, limiters)) if limiters else 0
@@ -25,8 +25,8 @@ def weight(message: Message) -> int:
 class ChannelHistory:
     """The newest messages of one channel, oldest first.
 
-    `floor` is the cursor above which nothing is missing: what was sent at or below it may have been dropped. `newest`
-    is the greatest cursor here, `floor` if there is none.
+    Above the cursor `floor` nothing is missing; what was sent at or below it may have been dropped. `newest` is the
+    greatest cursor here, or `floor` if there is none.
     """
 
     __slots__ = ("_messages", "_values", "changed", "floor", "newest", "size")
@@ -36,18 +36,18 @@ class ChannelHistory:
         self._messages: list[Message] = []
         self.floor = self.newest = floor
         self.size = CHANNEL_OVERHEAD  # bytes
-        self.changed = 0.0  # when something was last sent here
+        self.changed = 0.0  # when a message was last kept, in seconds of the caller's clock
 
     def __len__(self) -> int:
         return len(self._messages)
 
     @property
     def reached(self) -> Decimal:
-        """The greatest cursor that was ever here, also of what was dropped."""
+        """The greatest cursor that was ever here, that of a dropped message included."""
         return self.newest if self.newest > self.floor else self.floor
 
     def add(self, value: Decimal, message: Message, limit: int, now: float) -> None:
-        """Keeps `message` at `value`, behind others of the same cursor, and no more than `limit` messages."""
+        """Keeps `message` at cursor `value`, behind others of the same cursor, and drops the oldest beyond `limit`."""
         if value >= self.newest:
             self._values.append(value)
             self._messages.append(message)
@@ -63,7 +63,7 @@ class ChannelHistory:
             self.trim(limit)
 
     def trim(self, limit: int) -> None:
-        """Drops the oldest beyond `limit`."""
+        """Drops the oldest messages beyond `limit`."""
         excess = len(self._values) - limit
         if excess <= 0:
             return
@@ -77,9 +77,10 @@ class ChannelHistory:
             self.newest = self.floor
 
     def since(self, value: Decimal) -> tuple[list[Decimal], list[Message]]:
-        """The cursors that are greater than `value`, oldest first, and their messages."""
+        """Returns the cursors greater than `value`, in order, and their messages."""
         index = bisect_right(self._values, value)
         return self._values[index:], self._messages[index:]
 
     def newest_first(self) -> list[Message]:
+        """Returns all messages, newest first."""
         return self._messages[::-1]

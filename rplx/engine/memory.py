@@ -1,4 +1,4 @@
-"""The embedded engine: everything in this process, nothing else need run."""
+"""The embedded engine: everything is kept in the memory of this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 200  # channels between two rests
 
 
 class MemoryEngine:
-    """Implements Engine. `wall` gives seconds since the epoch, `monotonic` seconds that are never set back."""
+    """Implements Engine. `wall` returns seconds since the epoch, `monotonic` seconds that are never set back."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class MemoryEngine:
         self._wall = wall
         self._monotonic = monotonic
         self._clock = CursorClock()
-        self._channels: OrderedDict[str, ChannelHistory] = OrderedDict()  # by the time of the last send
+        self._channels: OrderedDict[str, ChannelHistory] = OrderedDict()  # in the order of their last sends
         self._floors: OrderedDict[str, Decimal] = OrderedDict()  # of channels that were emptied
-        self._beginning = cursor_value(self.draw())  # nothing sent before this moment is known
+        self._beginning = cursor_value(self.draw())  # the floor of channels of which nothing is known
         self._size = 0
         self._presence = Presence(EventLog(presence.event_chain_len + 1))
         self._presence.grace.share = presence.max_in_grace_per_address
@@ -56,7 +56,7 @@ class MemoryEngine:
         self._presence.grace.share = presence.max_in_grace_per_address
 
     def close(self) -> None:
-        """Nobody else sees this engine."""
+        """Does nothing: no other process sees this engine."""
 
     def draw(self) -> str:
         return self._clock.draw(self._wall())
@@ -85,7 +85,7 @@ class MemoryEngine:
         return cursors
 
     def _check_room(self, ids: dict[str, str | None], size: int) -> None:
-        """Whether a message of `size` bytes fits into each of `ids`. Errors: InsufficientStorage."""
+        """Raises InsufficientStorage unless a message of `size` bytes fits into each of `ids`."""
         options = self.history_options
         channels = self._channels
         room = options.max_bytes - self._size
@@ -98,7 +98,7 @@ class MemoryEngine:
             raise InsufficientStorage(f"more than {options.max_bytes} bytes of history", closes=False)
 
     def _cursors(self, given: dict[str, str | None]) -> dict[str, str]:
-        """Each id's cursor: what was given, else one drawn for the whole list, ahead of what those channels hold."""
+        """Returns each id's cursor: the one given, else one drawn for all others, ahead of what those channels hold."""
         newest = None
         for id, cursor in given.items():
             if cursor is None:
@@ -113,16 +113,16 @@ class MemoryEngine:
         return {id: cursor or drawn for id, cursor in given.items()}
 
     def _reached(self, id: str) -> Decimal:
-        """The greatest cursor that a listener of the channel may have been told; it may lie ahead of the clock."""
+        """Returns the greatest cursor that listeners of the channel may have; it may be ahead of the clock."""
         channel = self._channels.get(id)
         return self._floors.get(id, self._beginning) if channel is None else channel.reached
 
     def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:
-        if len(names) == 1:  # what nearly every poll finds: it has all there is
+        if len(names) == 1:  # nearly every poll finds nothing here
             channel = self._channels.get(names[0])
             if channel is None or channel.newest <= cursor_value(cursors[0]):
                 return []
-        # Copied before the first rest: what is sent meanwhile is not among it, and due to the next poll.
+        # It is copied before the first rest: what is sent meanwhile is left to the next poll.
         streams: list[Stream] = []
         for id, cursor in zip(names, cursors, strict=True):
             channel = self._channels.get(id)
@@ -136,9 +136,9 @@ class MemoryEngine:
         return [id for id, cursor in zip(names, cursors, strict=True) if self._misses(id, cursor)]
 
     def _misses(self, id: str, cursor: str) -> bool:
-        """Whether what was sent behind `cursor` is no longer all here, or nobody can have been given that cursor.
+        """Returns whether messages behind `cursor` may be missing, or nobody can have been given that cursor.
 
-        Such a one was drawn before a restart, by a clock that was ahead, or given by a back-end and forgotten since.
+        Such a cursor was drawn before a restart by a clock that was ahead, or was given by a back-end and is forgotten.
         """
         channel = self._channels.get(id)
         if channel is None:
@@ -170,7 +170,7 @@ class MemoryEngine:
         return offline, self._clean(now)
 
     def _clean(self, now: float) -> list[str]:
-        """Empties the channels into which nothing was sent for long; gives their ids."""
+        """Empties the channels into which nothing was sent for history.expire_after; returns their ids."""
         cleaned: list[str] = []
         while self._channels:
             id, channel = next(iter(self._channels.items()))
@@ -185,9 +185,10 @@ class MemoryEngine:
         return cleaned
 
     def _remember_floor(self, id: str, floor: Decimal) -> None:
+        """Remembers how far an emptied channel had come."""
         self._floors[id] = floor
         if len(self._floors) > self.history_options.max_channels:
-            # What cannot be remembered one by one is told of too often rather than not at all.
+            # A floor that is not remembered is taken for higher: a gap is told too often rather than not at all.
             _, oldest = self._floors.popitem(last=False)
             self._beginning = max(self._beginning, oldest)
 
@@ -215,5 +216,5 @@ class MemoryEngine:
 
 
 def _key(message: Message) -> int | None:
-    """Tells a message of several channels; it is one object."""
+    """Returns what is the same for a message in each of its channels, which share one object."""
     return identity(message) if len(message.cursors) > 1 else None

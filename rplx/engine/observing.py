@@ -8,7 +8,7 @@ from typing import Protocol
 from rplx.messages import Message
 
 Listeners = list[tuple[int, Sequence[str], Sequence[str]]]
-"""The parked listeners of a process: a number of its own, ids, the cursors there."""
+"""The parked listeners of a process: for each a number of its own, its ids, and its cursors there."""
 
 
 class Observer(Protocol):

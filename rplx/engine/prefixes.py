@@ -1,16 +1,16 @@
-"""Which ids begin with one of many prefixes, in a time that does not grow with their number."""
+"""Finds whether an id begins with one of many prefixes, in a time that hardly grows with their number."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
-FEW = 8  # prefixes that str.startswith tries faster
+FEW = 8  # prefixes up to which str.startswith is faster
 STEPS = 5_000  # prefixes between two rests
 
 
 class Prefixes:
-    """Made of any number of prefixes; of none it matches every id. `rest` is called now and then while it is made."""
+    """Any number of prefixes; without any, every id matches. `rest` is called now and then while they are sorted."""
 
     __slots__ = ("_few", "_sorted")
 
@@ -19,16 +19,16 @@ class Prefixes:
         self._few = tuple(self._sorted)
 
     def match(self, id: str) -> bool:
-        """Whether `id` begins with one of the prefixes."""
+        """Returns whether `id` begins with one of the prefixes."""
         if len(self._few) <= FEW:
             return not self._few or id.startswith(self._few)
-        # None of them begins with another, so of all only the last that is not behind the id may begin it.
+        # No prefix begins with another, so only the last one that does not sort behind the id can match.
         at = bisect_right(self._sorted, id)
         return at > 0 and id.startswith(self._sorted[at - 1])
 
 
 def _shortest(prefixes: Iterable[str], rest: Callable[[], None]) -> list[str]:
-    """Sorted, without those that begin with another."""
+    """Returns the prefixes sorted, without those that begin with another."""
     rest()
     given = sorted(set(prefixes))
     found: list[str] = []
@@ -41,4 +41,4 @@ def _shortest(prefixes: Iterable[str], rest: Callable[[], None]) -> list[str]:
 
 
 EVERYTHING = Prefixes((), lambda: None)
-"""Every id begins with it."""
+"""Matches every id."""

@@ -1,4 +1,4 @@
-"""Who is online, and the log of who came and went. Pure: the time is an argument."""
+"""Presence: which ids have listeners, and the log of ids that came online and went offline. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BLOCKS = 3  # the newest blocks of events are kept
 
 
 def missed_before(oldest: int) -> Event:
-    """Tells a watcher that it has missed events: those before position `oldest` are forgotten (part 3, WATCH)."""
+    """Returns the event that tells a watcher of forgotten ones, before position `oldest` (part 3, WATCH)."""
     return Event(oldest - 1, FAKE, FAKE)
 
 
 class EventLog:
-    """The newest changes of presence, in blocks of `block_size` events of which three are kept (part 3, WATCH)."""
+    """The newest changes of presence, in blocks of `block_size` events, of which BLOCKS are kept (part 3, WATCH)."""
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
@@ -35,13 +35,14 @@ class EventLog:
         return sum(map(len, self._blocks))
 
     def add(self, kind: str, id: str) -> None:
+        """Adds an event: `kind` is "online" or "offline"."""
         if len(self._blocks[-1]) >= self.block_size:
             self._blocks.append([])
         self.position += 1
         self._blocks[-1].append(Event(self.position, kind, id))
 
     def after(self, position: int, prefixes: Prefixes = EVERYTHING) -> list[Event]:
-        """The latest change of each id after `position`, oldest first, behind missed_before() if some are forgotten."""
+        """Returns each id's latest change after `position`, oldest first, behind missed_before() if some are lost."""
         latest: dict[str, Event] = {}
         for block in reversed(self._blocks):
             for event in reversed(block):
@@ -55,7 +56,7 @@ class EventLog:
 
 
 class Presence:
-    """How many connections listen to each id, and which ids are in the grace time after the last one left."""
+    """Counts the connections that listen to each id, and keeps the ids in their grace time after the last one left."""
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
@@ -66,7 +67,7 @@ class Presence:
         return len(self._counts)
 
     def join(self, ids: Iterable[str]) -> None:
-        """One more connection listens to `ids`, each named once."""
+        """Counts one more connection that listens to `ids`, each named once."""
         counts = self._counts
         for id in ids:
             count = counts.get(id)
@@ -80,7 +81,7 @@ class Presence:
                 self.grace.remove(id)
 
     def leave(self, ids: Iterable[str], count: int, now: float, address: str = UNKNOWN) -> None:
-        """`count` connections that listened to `ids` have left, the last of them from `address`."""
+        """Counts `count` connections less on `ids`, the last of them from `address`, at `now` in monotonic seconds."""
         counts = self._counts
         last = []
         for id in ids:
@@ -91,10 +92,10 @@ class Presence:
             self.grace.add(last, now, address)
 
     def sweep(self, now: float, offline_timeout: float, max_in_grace: int, rest: Rest) -> list[str]:
-        """The ids whose grace time of `offline_timeout` seconds has passed: they are offline from now on.
+        """Takes the ids offline whose grace time of `offline_timeout` seconds has passed, and returns them.
 
-        No more than `max_in_grace` stay in theirs, and no more of one address than its share: clients that poll ever
-        other ids must not fill the memory, nor one of them push others out. `rest` is called now and then.
+        No more than `max_in_grace` ids stay in their grace time, and no more of one address than its share: clients
+        that poll ever new ids must not fill the memory, nor push others' ids out. `rest` is called now and then.
         """
         gone: list[str] = []
         grace = self.grace
@@ -118,9 +119,9 @@ class Presence:
         gone.append(id)
 
     def online(self, prefixes: Sequence[str], rest: Rest) -> dict[str, int]:
-        """Online ids that begin with one of `prefixes` (all, if none) and how many connections listen to each now.
+        """Returns online ids that begin with one of `prefixes` (all, if none) and the connections that listen to each.
 
-        `rest` is called now and then; who comes or goes meanwhile may be in it or not.
+        `rest` is called now and then; ids that come or go meanwhile may be among them or not.
         """
         begins = Prefixes(prefixes, rest)
         found: dict[str, int] = {}
@@ -132,7 +133,3 @@ class Presence:
                     found[id] = count
             rest()
         return found
-
-    def in_grace(self) -> int:
-        """How many ids wait for their grace time to pass."""
-        return len(self.grace)

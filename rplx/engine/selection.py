@@ -1,7 +1,7 @@
-"""What of the messages that are due goes into one answer. Pure.
+"""Selects the messages that go into one answer, of those that are due. Pure.
 
-A listener may be due more than an answer holds, in many channels. The messages are taken by their greatest cursor
-(protocol page, part 7.11): what stays behind is still ahead of the listener in the channel where that is.
+More may be due to a listener, in many channels, than an answer holds. Messages are taken by their greatest cursor
+(protocol page, part 7.11): what is left behind is still ahead of the listener in the channel of that cursor.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ BRACKETS = 2  # bytes around the blocks of an answer, beside what Due.size count
 STEPS = 200  # messages looked at between two rests
 
 Stream = tuple[str, Sequence[Decimal], Sequence[Message]]
-"""A channel's id, and its messages that are newer than the listener's cursor: their cursors, in order, and they."""
+"""A channel's id, and the cursors and messages there that are newer than the listener's cursor, in order."""
 
 Key = Callable[[Message], Hashable]
-"""The same for a message in each of its channels; None if it is in one channel alone."""
+"""Returns what is the same for a message in each of its channels; None if it is in one channel alone."""
 
 Rest = Callable[[], None]
 
 
 def collect(streams: Sequence[Stream], names: Sequence[str], key: Key, limit: int | None, rest: Rest) -> list[Due]:
-    """The messages of `streams` that a listener of `names` may see; `rest` is called now and then.
+    """Returns the messages of `streams` that a listener of `names` may see. `rest` is called now and then.
 
-    Of more than `limit` bytes (of Due.size) the first by greatest cursor, one at least.
+    If they have more than `limit` bytes (of Due.size), those with the lowest greatest cursors are returned, at least
+    one.
     """
     dues: list[Due] = []
     several: dict[Hashable, Due] = {}  # of messages that are in several channels
@@ -55,20 +56,21 @@ def collect(streams: Sequence[Stream], names: Sequence[str], key: Key, limit: in
 
 
 def first(dues: list[Due], limit: int) -> list[Due]:
-    """As many of `dues` as `limit` bytes hold, by greatest cursor, one at least; the next poll has the rest."""
+    """Returns as many of `dues` as `limit` bytes hold, by greatest cursor, at least one; the rest is for later."""
     ordered = sorted([(max(map(cursor_value, due.ids.values())), number) for number, due in enumerate(dues)])
     groups = ([dues[number] for _, number in group] for _, group in groupby(ordered, key=itemgetter(0)))
     return _fitting(groups, limit)
 
 
 def _merged(streams: Sequence[Stream], names: Sequence[str], key: Key, limit: int, rest: Rest) -> list[Due]:
+    """Returns as many messages as `limit` bytes hold, by greatest cursor."""
     left = _counts(streams, names, key, rest)
     ordered = merge(*[_seen(stream, names, rest) for stream in streams], key=itemgetter(0))
     return _fitting(_groups(ordered, key, left, rest), limit)
 
 
 def _counts(streams: Sequence[Stream], names: Sequence[str], key: Key, rest: Rest) -> Counter[Hashable]:
-    """In how many channels each message is due that is in several."""
+    """Counts the channels in which each message is due that is in several."""
     counts: Counter[Hashable] = Counter()
     for stream in streams:
         counts.update([known for _, _, message in _seen(stream, names, rest) if (known := key(message)) is not None])
@@ -76,7 +78,7 @@ def _counts(streams: Sequence[Stream], names: Sequence[str], key: Key, rest: Res
 
 
 def _seen(stream: Stream, names: Sequence[str], rest: Rest) -> Iterator[tuple[Decimal, str, Message]]:
-    """What a listener of `names` may see of a channel."""
+    """Yields the messages of a channel that a listener of `names` may see."""
     id, values, messages = stream
     for at in range(0, len(messages), STEPS):
         for value, message in zip(values[at : at + STEPS], messages[at : at + STEPS], strict=True):
@@ -88,7 +90,7 @@ def _seen(stream: Stream, names: Sequence[str], rest: Rest) -> Iterator[tuple[De
 def _groups(
     ordered: Iterable[tuple[Decimal, str, Message]], key: Key, left: Counter[Hashable], rest: Rest
 ) -> Iterator[list[Due]]:
-    """The messages that have the same greatest cursor, group by group."""
+    """Yields messages in groups of the same greatest cursor, in the order of these."""
     several: dict[Hashable, Due] = {}
     for number, (value, group) in enumerate(groupby(ordered, key=itemgetter(0))):
         done = []
@@ -109,6 +111,7 @@ def _groups(
 
 
 def _fitting(groups: Iterable[list[Due]], limit: int) -> list[Due]:
+    """Returns the first groups that fit into `limit` bytes, at least one."""
     taken: list[Due] = []
     size = BRACKETS
     for group in groups:

@@ -1,1 +1,1 @@
-"""Who listens, and who is told."""
+"""The listeners of a process, and the delivery of messages to them."""

@@ -1,8 +1,8 @@
-"""A message's way to the listeners that it is due to, in turns.
+"""Delivers messages to the listeners to whom they are due, in turns of the loop.
 
-First the sets that it is due to are found and retired, one message after the other: so none can overtake another on
-its way to a listener. Then every socket gets it, and last the greenlets are woken that have something left to do.
-Deliveries take turns in this, so that a message to few does not wait for one to many.
+First the sets to which a message is due are found and retired, for one message after the other, so that none overtakes
+another on its way to a listener. Then the message is sent to every socket. Last, the greenlets that have something left
+to do are woken. Deliveries take turns in the last two steps, so that a message to few does not wait for one to many.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rplx.engine import Engine
 from rplx.hub import stats
 from rplx.hub.encoding import Encoding, Written
 from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
-from rplx.hub.visibility import Visibility, is_shown
+from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
 from rplx.messages import Due, Message, cursor_value
 from rplx.turns import Turns
@@ -29,43 +29,44 @@ from rplx.turns import Turns
 SLICE = 0.008
 """Seconds for which one message is sent before other connections have their turn."""
 
-CROWD = 500  # listeners of one message that take about so long
-STEPS = 2000  # ids of sets that are looked at before it is looked at the time
+CROWD = 500  # listeners of one message that take about one SLICE
+STEPS = 2000  # ids of sets looked at between two looks at the time
 BODIES_MAX = 256  # combinations of ids whose encoded message is kept for the next set
 
 NO_MESSAGE = Message(b"", {})
 
 
 class Sender(Protocol):
-    """Sends an answer to connections at once, without waking their greenlets first; True if they need not be woken.
+    """Sends an answer to connections before their greenlets are woken.
 
-    `crowd`: to so many that they would keep all others waiting when they come back.
+    Returns whether their greenlets need not be woken at all. `crowd` says that the message goes to so many listeners
+    that all others would have to wait when these come back.
     """
 
     def __call__(self, listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool: ...
 
 
 def _wake_all(listeners: Collection[Listener], body: bytes, *, crowd: bool) -> bool:
-    """Sends nothing: each listener's greenlet has to be woken."""
+    """Sends nothing, so that the greenlet of each listener is woken."""
     return False
 
 
 class Delivery:
     """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
 
-    __slots__ = ("_room", "_served", "_written", "found", "listeners", "message", "sets")
+    __slots__ = ("_owner", "_served", "_written", "found", "listeners", "message", "sets")
 
-    def __init__(self, room: Deliveries, message: Message) -> None:
-        self._room = room
+    def __init__(self, owner: Deliveries, message: Message) -> None:
+        self._owner = owner
         self.message = message
         self.sets: deque[tuple[ChannelSet, bytes, tuple[str, ...]]] = deque()
-        self.listeners = 0  # that it has, or had
-        self.found = False  # all its sets are
+        self.listeners = 0  # all to whom the message is due, as far as they are found
+        self.found = False  # whether all its sets are found
         self._served: deque[ChannelSet] = deque()
         self._written: dict[Encoding, Written] = {}
 
     def add(self, channel_set: ChannelSet, matched: tuple[str, ...]) -> None:
-        """Retires a set; `matched` are the ids, sorted, by which the message is due to it: none for an empty answer."""
+        """Retires a set. `matched` are the ids by which the message is due to it, sorted; none for an empty answer."""
         encoding = channel_set.encoding
         written = self._written.get(encoding)
         if written is None:
@@ -73,13 +74,13 @@ class Delivery:
         body = written[matched]
         self.listeners += len(channel_set.listeners)
         channel_set.retired = True
-        channel_set.room = 0  # who comes from now on waits in another
+        channel_set.room = 0  # no more room: newcomers start a fresh set
         for listener in channel_set.listeners:
             listener.answer = body
         self.sets.append((channel_set, body, matched))
 
     def send(self) -> bool:
-        """Sends to sets for a while; True when all have it."""
+        """Sends to sets for one SLICE; returns whether all sets have the message."""
         end = time.monotonic() + SLICE
         sets, serve = self.sets, self._serve
         while sets:
@@ -89,9 +90,9 @@ class Delivery:
         return not sets
 
     def wake(self) -> bool:
-        """Wakes the greenlets that have something left to do, for a while; True when all are awake.
+        """Wakes greenlets that have something left to do for one SLICE; returns whether all are awake.
 
-        It is to clean up, for most of them: that can wait until every socket has the message.
+        Most of them only clean up, which can wait until every socket has the message.
         """
         end = time.monotonic() + SLICE
         while self._served:
@@ -103,34 +104,32 @@ class Delivery:
         return not self._served
 
     def _serve(self, channel_set: ChannelSet, body: bytes, ids: tuple[str, ...]) -> None:
-        room = self._room
+        owner = self._owner
         if not channel_set.was_split:
-            room.take_out(
-                channel_set
-            )  # not sooner: with a crowd of 10,000 sets nobody would have the message for 20 ms
-        done = room.send(channel_set.listeners, body, crowd=self.listeners > CROWD)
-        if room.log.connections and body:
+            owner.take_out(channel_set)  # not all sets at once: with many sets the first listener would wait for that
+        done = owner.send(channel_set.listeners, body, crowd=self.listeners > CROWD)
+        if owner.log.connections and body:
             for _ in channel_set.listeners:
-                room.log.message(stats.sending(1, len(body), self.message.cursors))
+                owner.log.message(stats.sending(1, len(body), self.message.cursors))
         if done and not channel_set.was_split:
-            channel_set.listeners.clear()  # they know their set: only the collector, which is off, would free them
+            channel_set.listeners.clear()  # breaks the cycle of set and listeners: the collector is off
         else:
             self._served.append(channel_set)
 
 
 class Deliveries(ChannelSets):
-    """Wakes listeners. `wake` and `recall` are what an engine calls."""
+    """All deliveries of a process. It is the Observer of its engine, but for `listeners`, which the hub adds."""
 
     def __init__(self, engine: Engine, log: Log) -> None:
         super().__init__(engine)
         self.log = log
         self.turns = Turns()
-        self.rest = self.turns.rest  # as an engine calls it
+        self.rest = self.turns.rest  # for the engine
         self.send: Sender = _wake_all
         self.visibility: Visibility | None = None
         self.quiet = Event()  # set while no delivery has sockets left to send to
         self.quiet.set()
-        self._finding: deque[tuple[Delivery, Iterator[int]]] = deque()  # whose sets are not all found yet
+        self._finding: deque[tuple[Delivery, Iterator[int]]] = deque()  # deliveries whose sets are not all found yet
         self._finder: gevent.Greenlet[..., None] | None = None
         self._deliveries: deque[Delivery] = deque()
         self._sending = 0  # deliveries that have sockets left to send to
@@ -143,7 +142,7 @@ class Deliveries(ChannelSets):
         self.send = sender
 
     def wake(self, message: Message) -> None:
-        """Answers every listener to whom `message` is due: the first few sets now, the rest in turns."""
+        """Delivers `message` to every listener to whom it is due: to the first few sets now, to the rest in turns."""
         channels = self.channels
         ids = [id for id in message.cursors if id in channels]
         if not ids:
@@ -152,14 +151,14 @@ class Deliveries(ChannelSets):
         self._find(delivery, self._due_sets(delivery, ids))
 
     def recall(self, ids: Iterable[str]) -> None:
-        """Answers all listeners of `ids` with an empty body: they ask again, and are told what they may have missed."""
+        """Answers all listeners of `ids` with an empty body, so that they ask again for what they may have missed."""
         delivery = Delivery(self, NO_MESSAGE)
         self._find(delivery, self._all_sets(delivery, list(ids)))
 
     # -- finding
 
     def _find(self, delivery: Delivery, search: Iterator[int]) -> None:
-        """Finds the delivery's sets behind those of all before it, as many as this turn has time for."""
+        """Queues a delivery's search for its sets behind all earlier ones, and searches for the rest of this turn."""
         self._finding.append((delivery, search))
         if len(self._finding) == 1:
             try:
@@ -167,7 +166,7 @@ class Deliveries(ChannelSets):
             finally:
                 if self._finding and self._finder is None:
                     self._finder = gevent.spawn(self._find_all)
-        if not delivery.found:  # the end of the IN connection that caused it is logged behind its lines
+        if not delivery.found:  # the lines of this delivery are logged before the end of its IN connection
             self.quiet.clear()
 
     def _find_all(self) -> None:
@@ -177,7 +176,7 @@ class Deliveries(ChannelSets):
         self._finder = None
 
     def _find_some(self) -> None:
-        """Goes on with the searches in their order until this turn is over, for STEPS at least."""
+        """Goes on with the searches in their order until this turn is over, at least for STEPS."""
         finding = self._finding
         done = 0
         while finding:
@@ -189,7 +188,7 @@ class Deliveries(ChannelSets):
                         if self.turns.is_over():
                             return
                         done = 0
-            except Exception as error:  # its other listeners have it at their next poll
+            except Exception as error:  # listeners that were not found get the message with their next poll
                 self.log.error(f"{type(error).__name__} on the way to listeners: {error}")
             delivery.found = True
             finding.popleft()
@@ -198,14 +197,14 @@ class Deliveries(ChannelSets):
         self._look_whether_quiet()
 
     def _due_sets(self, delivery: Delivery, ids: Sequence[str]) -> Iterator[int]:
-        """Retires the sets that the message is due to; who searches may stop wherever this yields how much it did.
+        """Retires the sets to which the message is due. Yields wherever the search may pause, with the steps it took.
 
-        Whoever comes meanwhile has joined when the message was stored already, and finds it in the history.
+        A listener that comes meanwhile has joined after the message was stored, and finds it in the history.
         """
         message = delivery.message
         values = {id: cursor_value(cursor) for id, cursor in message.cursors.items()}
         lowest = min(values.values())
-        passed: set[ChannelSet] = set()  # looked at, and not retired
+        passed: set[ChannelSet] = set()  # sets looked at and not retired
         for id in ids:
             for channel_set in list(self.channels.get(id, ())):
                 if channel_set.retired or channel_set in passed:
@@ -217,10 +216,11 @@ class Deliveries(ChannelSets):
                     yield len(names)
                 else:
                     passed.add(channel_set)
-                    yield len(names) * SET_MAX  # it may have been split
+                    yield len(names) * SET_MAX  # the set may have been split
             yield 1
 
     def _all_sets(self, delivery: Delivery, ids: Sequence[str]) -> Iterator[int]:
+        """Retires all sets of `ids`. Yields as `_due_sets` does."""
         for id in ids:
             for channel_set in list(self.channels.get(id, ())):
                 if not channel_set.retired:
@@ -231,14 +231,15 @@ class Deliveries(ChannelSets):
     def _retire(
         self, channel_set: ChannelSet, values: dict[str, Decimal], lowest: Decimal, delivery: Delivery
     ) -> set[ChannelSet]:
-        """Puts the listeners to whom the message is due into `delivery`; gives the sets that the others moved to."""
+        """Adds the listeners to whom the message is due to `delivery`; returns the sets into which the others moved."""
         matched = _common(values, channel_set.names)
         if self.visibility is not None:
             message = delivery.message
             due = Due.of(message, {id: message.cursors[id] for id in matched})
-            if not is_shown(self.visibility, self.log, due, channel_set.names):
+            visible = visible_part(self.visibility, self.log, due, channel_set.names)
+            if visible is None:
                 return set()
-            matched = tuple(due.ids)
+            matched = tuple(visible.ids)
         furthest = channel_set.furthest()
         if lowest <= furthest and min([values[id] for id in matched]) <= furthest:
             return self._split(channel_set, matched, values, delivery)
@@ -248,7 +249,7 @@ class Deliveries(ChannelSets):
     def _split(
         self, channel_set: ChannelSet, matched: tuple[str, ...], values: dict[str, Decimal], delivery: Delivery
     ) -> set[ChannelSet]:
-        """Some listeners are ahead of the message, which has an old cursor: they move to a set of their own."""
+        """Moves listeners that are ahead of the message, which has an old cursor, into other sets; returns these."""
         names = channel_set.names
         place = {id: number for number, id in enumerate(names)}
         places = [(id, values[id], place[id]) for id in matched]
@@ -265,10 +266,10 @@ class Deliveries(ChannelSets):
             return set()
         self.forget(channel_set)
         moved = self.move(staying, channel_set)
-        channel_set.listeners.clear()  # else both would keep each other
+        channel_set.listeners.clear()  # breaks the cycle of set and listeners: the collector is off
         for ids, listeners in reached.items():
             part = ChannelSet(names, channel_set.encoding)
-            part.event = channel_set.event  # wakes the staying ones too: they see no answer and park in their new set
+            part.event = channel_set.event  # wakes those who stay, too: they see no answer, and park again
             part.was_split = True
             part.listeners = dict.fromkeys(listeners)
             self.left(names, len(listeners), listeners[-1])
@@ -288,7 +289,7 @@ class Deliveries(ChannelSets):
             self._turn.start(self._next)
 
     def _next(self) -> None:
-        """One turn of the delivery that has waited longest."""
+        """Gives one turn to the delivery that has waited longest."""
         delivery = self._deliveries.popleft()
         if not delivery.sets:
             done = delivery.wake()
@@ -308,7 +309,7 @@ class Deliveries(ChannelSets):
 
 
 def _common(values: dict[str, Decimal], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The message's ids among `names`, sorted as these are."""
+    """Returns the ids of the message among `names`, sorted as `names` are."""
     if len(names) == 1:
         return names
     if len(values) == 1:

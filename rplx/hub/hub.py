@@ -1,7 +1,7 @@
-"""Joins the engine and the two lines: who polls, who sends, who waits.
+"""Joins the engine with the lines: listeners enter, messages are published, and both meet here.
 
-Listeners of the same ids share a ChannelSet and its Event. A message retires the sets that it is due to: their
-listeners are answered and gone, and whoever comes later waits in a fresh set.
+Listeners of the same ids share a ChannelSet and its Event. A message retires the sets to which it is due: their
+listeners are answered and gone, and a listener that comes later waits in a fresh set.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rplx.hub.delivery import Deliveries
 from rplx.hub.encoding import Encoding
 from rplx.hub.sets import ChannelSet, Listener
 from rplx.hub.shared_bodies import SharedBodies
-from rplx.hub.visibility import Visibility, is_shown
+from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
 from rplx.messages import Due, Message, Send, cursor_value
 
 DIGITS_MAX = 40
-"""Digits before the point of a cursor that a back-end gives. Those drawn behind it (part 7.12) have to stay within
-what a poll may name (identifiers.CURSOR_MAX), however many are."""
+"""Digits before the point of a cursor that a back-end gives. However many cursors are drawn behind it (part 7.12), they
+have to stay within what a poll may name (identifiers.CURSOR_MAX)."""
 
 ANSWER_MAX = 1 << 20  # bytes of one answer from history, where nothing else is said
 
@@ -35,12 +35,15 @@ identity = id  # the built-in; below, `id` is a channel's
 
 
 class PollTimeout(Exception):
-    """Thrown into a parked listener when its time is up: it is answered with an empty body."""
+    """Thrown into the greenlet of a parked listener whose time is up, so that it is answered with an empty body."""
 
 
 @dataclass(slots=True)
 class Entered:
-    """How a poll began: its listener if it has to wait, else the body that is due. `position`: part 7.4."""
+    """How a poll began. `listener` is set if it has to wait, else `body` is its answer.
+
+    `position` is the cursor from which it waits or asks again, `gaps` the ids in which messages are missing (part 7.4).
+    """
 
     position: str
     gaps: list[str]
@@ -49,7 +52,7 @@ class Entered:
 
 
 class Hub(Deliveries):
-    """One to a process. `turns` are those of its loop."""
+    """The hub of one process. `turns` are those of its loop."""
 
     def __init__(
         self, engine: Engine, log: Log, answer_max: int = ANSWER_MAX, visibility: Visibility | None = None
@@ -63,7 +66,7 @@ class Hub(Deliveries):
         engine.attach(self)
 
     def configure(self, answer_max: int, visibility: Visibility | None) -> None:
-        """`answer_max`: bytes of one answer from history, or one message; `visibility`: the operator's hook."""
+        """Takes new options: how many bytes an answer from history has, or one message, and the operator's hook."""
         self.answer_max = answer_max
         self.visibility = visibility
 
@@ -79,7 +82,7 @@ class Hub(Deliveries):
         encoding: Encoding,
         joined: Callable[[str], None] | None = None,
     ) -> Entered:
-        """A poll of `cursors` (id -> cursor, or None for now). Without `wait` it is answered even if nothing is due.
+        """Begins a poll of `cursors`: id -> cursor, or None for now. Without `wait` it is answered in any case.
 
         `address` is the client's, "" where it is not known. What is due is written in `encoding`. `joined` is called
         with the position, before it is known what is due.
@@ -90,12 +93,12 @@ class Hub(Deliveries):
         position = self._draw_position()
         names = tuple(cursors) if len(cursors) == 1 else tuple(sorted(cursors))
         at = tuple([cursors[id] or position for id in names])
-        # Where no cursor was named nothing can be missing.
+        # Nothing can be missing where no cursor was named.
         named = any(cursors.values())
         gaps = engine.gaps(names, at) if named else []
         if gaps:
             at = _from_the_present(names, at, gaps, position)
-        # Joined first, looked for history afterwards: nothing slips between the two.
+        # It joins first and looks into history afterwards, so that nothing slips between the two.
         listener = self.place(names, at, position, connection, address, encoding)
         engine.join(names)
         self.listening += 1
@@ -107,16 +110,19 @@ class Hub(Deliveries):
             self.leave(listener)
             raise
         answer = listener.answer
-        if answer == b"" and named:  # recalled meanwhile, as its channels may have lost something
+        if answer == b"" and named:  # it was recalled meanwhile, as its channels may have lost something
             gaps = engine.gaps(names, at)
         if body or answer is not None or not wait:
             self.leave(listener)
-            # What came while it was looked for what is due, is due to the next poll: it goes behind, not instead.
+            # What history holds comes first. A message that came meanwhile is due to the next poll as well.
             return Entered(position, gaps, None, body or answer or b"")
         return Entered(position, gaps, listener)
 
     def _draw_position(self) -> str:
-        """One for all who enter in a turn of the loop, until something is sent: then their answers' heads are alike."""
+        """Returns one position for all who enter in a turn of the loop, until something is sent.
+
+        So the heads of their answers are alike.
+        """
         turn = self._loop.now()
         if self._position is None or turn != self._position_turn:
             self._position = self.engine.draw()
@@ -129,7 +135,7 @@ class Hub(Deliveries):
         if self.visibility is None:
             dues = self.engine.due(names, at, limit)
         else:
-            dues = first(self._visible(self.engine.due(names, at), names), limit)
+            dues = first(self._visible(self.visibility, self.engine.due(names, at), names), limit)
         if not dues:
             return b""
         key = self._shared.key(dues, encoding)
@@ -147,19 +153,23 @@ class Hub(Deliveries):
             self.log.message(stats.sending(len(dues), len(body), {id for due in dues for id in due.ids}))
         return body
 
-    def _visible(self, dues: list[Due], names: tuple[str, ...]) -> list[Due]:
-        assert self.visibility is not None
+    def _visible(self, hook: Visibility, dues: list[Due], names: tuple[str, ...]) -> list[Due]:
+        """Returns what of `dues` the operator's hook shows a listener of `names`. Others may go on meanwhile."""
         found = []
         for due in dues:
-            if is_shown(self.visibility, self.log, due, names):
-                found.append(due)
+            visible = visible_part(hook, self.log, due, names)
+            if visible is not None:
+                found.append(visible)
             self.turns.rest()
         return found
 
     # -- sending
 
     def publish(self, send: Send) -> dict[str, str]:
-        """Stores a message and wakes its listeners; gives the receipt. Errors: BadRequest, and as Engine.append."""
+        """Stores a message and delivers it; returns the receipt, id -> cursor.
+
+        Raises BadRequest for a cursor that is too long, and what Engine.append raises.
+        """
         for cursor in send.identifiers.cursors.values():
             if cursor is not None and len(cursor) > DIGITS_MAX:
                 _check_digits(cursor)
@@ -167,14 +177,25 @@ class Hub(Deliveries):
         return self.engine.append(send)
 
     def wake(self, message: Message) -> None:
-        """Answers every listener to whom `message` is due: the first few sets now, the rest in turns."""
+        """Delivers `message` to every listener to whom it is due: to the first few sets now, to the rest in turns."""
         self._position = None
         super().wake(message)
+
+    # -- what time brings
+
+    def sweep(self, expire_after: float) -> None:
+        """Has the engine do what time has brought, and logs it. `expire_after` is history's option, in seconds."""
+        offline, cleaned = self.engine.sweep()
+        if self.log.connections:
+            for id in offline:
+                self.log.message(stats.offline(id))
+            for id in cleaned:
+                self.log.message(stats.cleaned(id, expire_after))
 
     # -- what is known, for STATS and the log
 
     def listeners(self) -> Listeners:
-        """All that are parked here. Others may go on meanwhile."""
+        """Returns all listeners that are parked here. Others may go on meanwhile."""
         found: Listeners = []
         seen: set[ChannelSet] = set()
         for id in list(self.channels):
@@ -189,7 +210,7 @@ class Hub(Deliveries):
         return found
 
     def stats(self) -> list[bytes]:
-        """The answer to STATS (part 3), in parts. Others may go on meanwhile. Errors: Unavailable."""
+        """Returns the answer to STATS (part 3), in parts. Others may go on meanwhile. Raises Unavailable."""
         return stats.stats(self.engine, self.listeners, self.turns.rest)
 
     def counters(self) -> str:
@@ -198,7 +219,10 @@ class Hub(Deliveries):
 
 
 def _from_the_present(names: tuple[str, ...], at: tuple[str, ...], gaps: list[str], position: str) -> tuple[str, ...]:
-    """`at`, but `position` where a gap's cursor is ahead of it: nothing would be due there for long (part 7.4)."""
+    """Returns `at` with `position` in place of cursors that are ahead of it where there is a gap (part 7.4).
+
+    At such a cursor nothing would be due for long.
+    """
     present = cursor_value(position)
     missing = set(gaps)
     ahead = {id for id, cursor in zip(names, at, strict=True) if id in missing and cursor_value(cursor) > present}
@@ -206,6 +230,6 @@ def _from_the_present(names: tuple[str, ...], at: tuple[str, ...], gaps: list[st
 
 
 def _check_digits(cursor: str) -> None:
-    """Errors: BadRequest."""
+    """Raises BadRequest if a cursor has more than DIGITS_MAX digits before its point."""
     if len(cursor.partition(".")[0].lstrip("0")) > DIGITS_MAX:
         raise BadRequest(f"a message's cursor has more than {DIGITS_MAX} digits before its point", closes=False)

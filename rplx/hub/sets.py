@@ -1,4 +1,4 @@
-"""Listeners that wait, in sets of those that listen to the same ids and share an Event."""
+"""Parked listeners, in sets: those of a set listen to the same ids and share an Event."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rplx.hub.encoding import Encoding
 from rplx.messages import cursor_value
 
 SET_MAX = 64
-"""Listeners that one Event wakes. gevent takes each waiter from the front of a list and searches it when one leaves:
-a hang-up with 10,000 on one Event took 118 µs, with 64 it takes 49 µs."""
+"""Listeners that one Event wakes. gevent takes each waiter from the front of a list, and searches the list when one
+leaves, so that a hang-up takes long where many wait on one Event."""
 
 NOTHING = Decimal(-1)  # less than any cursor
 
 
 class Listener:
     """One parked poll. `cursors` are aligned with the names of its set; `answer` is None until there is one.
-    `address` is whose presence its channels count as when it was their last listener (Engine.leave).
 
-    `connection` is whatever the server in front wants to find again when the answer is there, None if it wants nothing.
+    `address` is the client's, to which its channels are charged if it was their last listener (Engine.leave).
+    `connection` is whatever the server in front wants to find again when the answer is there, or None.
     """
 
     __slots__ = ("address", "answer", "channel_set", "connection", "cursors")
@@ -49,28 +49,28 @@ class ChannelSet:
         self.encoding = encoding
         self.event = Event()
         self.listeners: dict[Listener, None] = {}  # a dict keeps their order and lets one leave at once
-        self.newest = NOTHING  # the greatest cursor that any listener named
-        self.drawn: str | None = None  # the latest that was drawn for one that named none
+        self.newest = NOTHING  # greatest cursor that any listener named
+        self.drawn: str | None = None  # newest position given to a listener that named no cursor
         self.room = SET_MAX
         self.retired = False  # a message is on its way to all its listeners
-        self.was_split = False  # it was part of another, whose other listeners wait on its event, too
+        self.was_split = False  # it was part of another set, whose other listeners wait on the same Event
 
     def furthest(self) -> Decimal:
-        """The greatest cursor of any listener: a message beyond it is due to all of them."""
-        # Drawn cursors become numbers here, once a set, not once a listener.
+        """Returns the greatest cursor of any listener. A message beyond it is due to all of them."""
+        # Drawn cursors become numbers here: once for a set, not once for a listener.
         if self.drawn is None:
             return self.newest
         return max(self.newest, cursor_value(self.drawn))
 
 
 class ChannelSets:
-    """All sets of a process, by the ids that their listeners wait for. The engine is told who leaves."""
+    """All sets of a process, by the ids that their listeners wait for. It tells the engine when listeners leave."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.listening = 0  # listeners parked now
         self.channels: dict[str, dict[ChannelSet, None]] = {}
-        self._filling: dict[Encoding, dict[tuple[str, ...], ChannelSet]] = {}  # a new listener's set, if it has room
+        self._filling: dict[Encoding, dict[tuple[str, ...], ChannelSet]] = {}  # the newest set of these names
 
     def place(
         self,
@@ -81,9 +81,9 @@ class ChannelSets:
         address: str,
         encoding: Encoding,
     ) -> Listener:
-        """Makes a listener of `names` at the cursors `at` and puts it into a set.
+        """Makes a listener of `names` at the cursors `at`, and puts it into a set.
 
-        Cursors that are the very text `position` were drawn for it.
+        Cursors that are the very object `position` were drawn for it.
         """
         filling = self._filling.get(encoding)
         if filling is None:
@@ -108,7 +108,7 @@ class ChannelSets:
         return listener
 
     def leave(self, listener: Listener) -> None:
-        """The listener is gone, or has been answered otherwise. Does nothing if a message has answered it already."""
+        """Takes out a listener that is gone or is answered otherwise. Does nothing if a message has answered it."""
         channel_set = listener.channel_set
         if listener not in channel_set.listeners or listener.answer is not None:
             return
@@ -118,12 +118,12 @@ class ChannelSets:
         self.left(channel_set.names, 1, listener)
 
     def left(self, names: tuple[str, ...], count: int, last: Listener) -> None:
-        """`count` listeners of `names` wait no more; `last` is one of them."""
+        """Counts `count` listeners of `names` as gone; `last` is one of them."""
         self.listening -= count
         self.engine.leave(names, count, last.address)
 
     def forget(self, channel_set: ChannelSet) -> None:
-        """Nobody waits in it from now on."""
+        """Lets go of a set in which nobody waits any more."""
         names = channel_set.names
         filling = self._filling.get(channel_set.encoding, {})
         if filling.get(names) is channel_set:
@@ -134,14 +134,14 @@ class ChannelSets:
                 del self.channels[id]
 
     def take_out(self, channel_set: ChannelSet) -> None:
-        """Its listeners have been answered, and listen no more."""
+        """Lets go of a set whose listeners have been answered."""
         self.forget(channel_set)
         listeners = channel_set.listeners
-        if listeners:  # they may have left while it was looked for whom the message is due to
+        if listeners:  # they may have left while the sets were searched
             self.left(channel_set.names, len(listeners), next(iter(listeners)))
 
     def move(self, staying: Collection[Listener], gone: ChannelSet) -> set[ChannelSet]:
-        """Puts listeners whose set is gone into others like it; gives these."""
+        """Puts listeners whose set is gone into others of the same ids; returns these."""
         found = set()
         for listener in staying:
             moved = self.place(gone.names, listener.cursors, "", listener.connection, listener.address, gone.encoding)

@@ -1,4 +1,4 @@
-"""Long answers from history, encoded once for all who get the same: a crowd that was cut off comes back all at once."""
+"""Keeps long answers from history for all who get the same: a crowd that was cut off comes back all at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Hashable
 from rplx.hub.encoding import Encoding
 from rplx.messages import Due
 
-LONG = 4096  # bytes of messages from which on an answer is kept for the next who gets the same
-KEPT_MAX = 4 << 20  # bytes of answers kept, beyond one
+LONG = 4096  # bytes of messages from which on an answer is kept
+KEPT_MAX = 4 << 20  # bytes of all answers kept; a single one may be larger
 
 
 class SharedBodies:

@@ -1,4 +1,4 @@
-"""What is told of the hub: the answers to STATS and ONLINE (protocol page, part 3), and its log lines (part 4).
+"""Texts about the hub: the answers to STATS and ONLINE (protocol page, part 3), and its log lines (part 4).
 
 The answers may be long, so they are written in turns.
 """
@@ -22,11 +22,9 @@ Rest = Callable[[], None]
 
 
 def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> list[bytes]:
-    """The answer to STATS, in parts: its five sections. `here` gives this process's listeners.
+    """Returns the answer to STATS, its five sections, in parts. `here` returns this process's listeners.
 
-    `rest` is called now and then.
-
-    Errors: Unavailable.
+    `rest` is called now and then. Raises Unavailable.
     """
     history = engine.history()
     online = engine.online()
@@ -34,7 +32,8 @@ def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> list[byt
     pairs: dict[str, str] = {}
     for process, listeners in enumerate([here(), *engine.elsewhere()]):
         for number, names, cursors in listeners:
-            handle = f"(0x{process << 48 | number:012x})"  # addresses have 48 bits; scripts cut such lines by position
+            # A number is an address of 48 bits. Scripts cut such lines by position, so the width is fixed.
+            handle = f"(0x{process << 48 | number:012x})"
             pairs[handle] = ", ".join([f"{cursor}:{name}" for cursor, name in zip(cursors, names, strict=True)])
             for name in names:
                 handles.setdefault(name, []).append(handle)
@@ -56,7 +55,10 @@ def stats(engine: Engine, here: Callable[[], Listeners], rest: Rest) -> list[byt
 
 
 def online(counts: Mapping[str, int], rest: Rest) -> list[bytes]:
-    """The answer to ONLINE, in parts: a line `ID COUNT` for each online id, sorted. `rest` is called now and then."""
+    """Returns the answer to ONLINE, a sorted line `ID COUNT` for each online id, in parts.
+
+    `rest` is called now and then.
+    """
     parts = []
     lines = []
     for id in _in_order(counts, rest):
@@ -80,8 +82,18 @@ def counters(listeners: int, channels: int, engine: Mapping[str, int]) -> str:
     return f"[{' '.join([f'{name}={counts[name]}' for name in names])}]"
 
 
+def offline(id: str) -> str:
+    """Returns the log line for an id whose grace time is over."""
+    return f"[{id}] is now offline"
+
+
+def cleaned(id: str, expire_after: float) -> str:
+    """Returns the log line for a channel whose history was emptied after `expire_after` seconds without a message."""
+    return f"[{id}] cleaned, because no data is pushed within last {expire_after:g} seconds"
+
+
 def _in_order(texts: Mapping[str, object], rest: Rest) -> Iterator[str]:
-    """The keys, sorted. `rest` is called now and then."""
+    """Yields the keys, sorted. `rest` is called now and then."""
     keys = list(texts)
     parts = []
     for at in range(0, len(keys), SORTED):
@@ -97,7 +109,7 @@ def _in_order(texts: Mapping[str, object], rest: Rest) -> Iterator[str]:
 
 
 def _section(name: str, lines: Mapping[str, object], text: Callable[[str], str], rest: Rest) -> list[bytes]:
-    """A line `KEY => VALUE` for each key, sorted, below `[name]`."""
+    """Returns a sorted line `KEY => VALUE` for each key below `[name]`, in parts."""
     gathered = [f"[{name}]\n"]
     size = 0
     parts = []
@@ -113,7 +125,7 @@ def _section(name: str, lines: Mapping[str, object], text: Callable[[str], str],
 
 
 def _kept(id: str, message: Message, limits: dict[frozenset[str], str]) -> str:
-    """A kept message; `limits` remembers how long lists of limiters are written, as one message is in many channels."""
+    """Returns the text of a kept message. `limits` keeps texts of limiters, as one message is in many channels."""
     limiters = message.limiters
     text = limits.get(limiters) if limiters else ""
     if text is None:

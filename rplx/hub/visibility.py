@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rplx.log import Log
-from rplx.messages import Due, cursor_value
+from rplx.messages import Due
 
 Visibility = Callable[[str, Sequence[str], str, bytes], bool]
 """Channel id, the listener's ids, the message's cursor there, its bytes -> whether the listener may see it."""
 
 
-def is_shown(hook: Visibility, log: Log, due: Due, names: Sequence[str]) -> bool:
-    """Whether a listener of `names` may see a message; takes the ids by which it may not out of `due`."""
+def visible_part(hook: Visibility, log: Log, due: Due, names: Sequence[str]) -> Due | None:
+    """Returns `due` with the ids by which a listener of `names` may see the message; None if there are none."""
     ids = {}
     for id, cursor in due.ids.items():
         try:
@@ -20,7 +20,4 @@ def is_shown(hook: Visibility, log: Log, due: Due, names: Sequence[str]) -> bool
                 ids[id] = cursor
         except Exception as error:  # the operator's code must not keep a message from the other listeners
             log.error(f"hooks.check_visibility: {type(error).__name__}: {error}; the message stays hidden")
-    if not ids:
-        return False
-    due.ids, due.value = ids, min(map(cursor_value, ids.values()))
-    return True
+    return Due.of(due.message, ids) if ids else None

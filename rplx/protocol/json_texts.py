@@ -49,11 +49,11 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_number, 
 
 
 def as_json(data: bytes, charset: str) -> bytes:
-    """`data` as one strict JSON text (RFC 8259), for clients that read it in `charset`.
+    """Returns `data` as one strict JSON text (RFC 8259), for clients that read it in `charset`.
 
-    What is one, in UTF-8 or in `charset`, stays what it says; beside UTF-8 it is put in ASCII, as other charsets may
-    read its bytes otherwise. Anything else becomes a JSON string, of what its bytes mean in `charset` or, where that is
-    nothing or Python does not know it, in Latin-1.
+    JSON in UTF-8 or in `charset` keeps its meaning; for charsets other than UTF-8 it is escaped to ASCII, as they may
+    read its bytes otherwise. Anything else becomes a JSON string of its text in `charset`, or in Latin-1 if the bytes
+    have no meaning there or Python does not know the charset.
     """
     if _is_json(data):
         return data if charset.lower() in UTF_8 else _in_ascii(data.decode())

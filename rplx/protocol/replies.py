@@ -11,7 +11,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # for a client that waits for it be
 
 
 def answer(text: bytes | Sequence[bytes], *, keep_alive: bool) -> Sequence[bytes]:
-    """A command's answer or a send's receipt (parts 3 and 7.1, 7.2), in as many parts as its text.
+    """Returns a command's answer or a send's receipt (parts 3 and 7.1, 7.2), in as many parts as its text.
 
     A kept connection is answered as HTTP/1.1, since an HTTP/1.0 answer would tell the client to close it.
     """
@@ -23,7 +23,7 @@ def answer(text: bytes | Sequence[bytes], *, keep_alive: bool) -> Sequence[bytes
 
 
 def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:
-    """A refusal on the IN line, its reason as one line of text (parts 3 and 7.3)."""
+    """Returns a refusal on the IN line, its reason as one line of text (parts 3 and 7.3)."""
     version = "1.1" if keep_alive else "1.0"
     text = f"{error.text}\n".encode()
     status = f"HTTP/{version} {error.status} {error.reason}\r\n"
@@ -33,15 +33,15 @@ def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:
 
 
 def receipt(cursors: Mapping[str, str]) -> bytes:
-    """A line `ID CURSOR` for each channel in which a message was stored (part 7.1)."""
+    """Returns a line `ID CURSOR` for each channel in which a message was stored (part 7.1)."""
     return "".join([f"{id} {cursor}\n" for id, cursor in cursors.items()]).encode("ascii")
 
 
 def events(events: Iterable[Event]) -> bytes:
-    """A line `online POS:ID` or `offline POS:ID` for each event (part 3, WATCH)."""
+    """Returns a line `online POS:ID` or `offline POS:ID` for each event (part 3, WATCH)."""
     return "".join([f"{event.kind} {event.position}:{event.id}\n" for event in events]).encode("ascii")
 
 
 def fake_event(position: int) -> bytes:
-    """Where a watcher starts (part 3, WATCH)."""
+    """Returns the event from which a watcher starts (part 3, WATCH)."""
     return b"FAKE %d:FAKE\n" % position
