@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from rplx.errors import Unhealthy
 from rplx.options.checks import parse_address
-from rplx.options.environment import EVERYWHERE
+from rplx.options.environment import REACHED_AT
 from rplx.options.table import OPTIONS, Config
 
 TIMEOUT = 4.0  # seconds for both answers
@@ -44,7 +44,7 @@ def check(config: Config) -> str:
 def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> str:
     """Gives HOST:PORT. An answer 4xx is well, too: IN may want a login. Errors: Unhealthy."""
     host, port = parse_address(address)
-    host = EVERYWHERE.get(host, host)
+    host = REACHED_AT.get(host, host)
     connection = http.client.HTTPConnection(host, port, timeout=max(end - time.monotonic(), STEP))
     try:
         connection.putrequest(method, path, skip_host=body is not None)  # in.hosts may not have this one

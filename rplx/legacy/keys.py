@@ -6,8 +6,8 @@ import math
 import re
 
 from rplx.legacy.perl.config import Value, perl_text
-from rplx.options.reading import checked
 from rplx.options.table import NEVER, OPTIONS, Config, Option, replace
+from rplx.options.values import checked
 
 KEYS: dict[str, Option] = {option.legacy: option for option in OPTIONS.values() if option.legacy}
 READ_BY_NOTHING = re.compile(r"ID_BINDINGS_(SERVERS|SERVER_NAME)")

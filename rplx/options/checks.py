@@ -1,4 +1,4 @@
-"""Forms that option values must have. Each check takes a text and gives what is wrong with it, or "" if nothing is."""
+"""The forms that option values must have. A `Check` takes a text and returns what is wrong with it, else ""."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PORT_MAX = 65535
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, an IPv6 host in brackets as in `[::1]:80`; port 0 lets the kernel choose.
+    """Returns host and port of HOST:PORT, an IPv6 host in brackets as in `[::1]:80`; port 0 lets the kernel choose.
 
-    ValueError with a one-line text for any other form. Names are not resolved here.
+    Raises ValueError with a one-line text for any other form. Names are not resolved here.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not host:
@@ -60,7 +60,7 @@ def address(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """An origin as browsers send it (RFC 6454, section 6.2): scheme, host, port, nothing behind them; or `*`.
+    """Checks an origin as browsers send it (RFC 6454, 6.2): scheme, host, port and nothing behind them; or `*`.
 
     The host may begin with `*.`, which stands for all names below it.
     """
@@ -78,7 +78,7 @@ def origin(text: str) -> str:
 
 
 def _as_sent(scheme: str, host: str, port: str | None) -> str:
-    """The origin as a browser writes it: in lower case, names of other alphabets as xn--, without a default port."""
+    """Returns the origin as a browser writes it: in lower case, other alphabets as xn--, without a default port."""
     host = host.lower()
     if host.startswith("["):
         host = f"[{ipaddress.IPv6Address(host[1:-1])}]" if _is_ip(host[1:-1], ipaddress.IPv6Address) else host
@@ -90,7 +90,7 @@ def _as_sent(scheme: str, host: str, port: str | None) -> str:
 
 
 def host(text: str) -> str:
-    """A host as it stands in a Host header, without a port: a name, or an address, an IPv6 one in brackets or not."""
+    """Checks a host as a Host header has it, without a port: a name or an address, an IPv6 one in brackets or not."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if _is_ip(bare, ipaddress.IPv6Address) or (bare == text and _HOST_NAME.fullmatch(text)):
         return ""

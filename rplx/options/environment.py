@@ -11,16 +11,17 @@ from rplx.options.table import Config
 
 CONFIG_VARIABLE = "RPLX_CONFIG"
 IN_VARIABLE = "RPLX_IN"
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # listened on, and where it is reached
+# Where a server is reached that listens on all addresses.
+REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 def configuration() -> Config:
-    """What `RPLX_CONFIG` and the other `RPLX_` variables say. Errors: ConfigError."""
+    """Returns what `RPLX_CONFIG` and the other `RPLX_` variables say. Raises ConfigError."""
     return load(os.environ.get(CONFIG_VARIABLE) or None, os.environ, [])
 
 
 def in_address() -> tuple[str, int]:
-    """Where the IN line is: `RPLX_IN`, else the first address of `in.listen`. Errors: ConfigError."""
+    """Returns where the IN line is reached: at `RPLX_IN`, else the first of `in.listen`. Raises ConfigError."""
     given = os.environ.get(IN_VARIABLE)
     if given:
         try:
@@ -28,4 +29,4 @@ def in_address() -> tuple[str, int]:
         except ValueError as error:
             raise ConfigError([f"{IN_VARIABLE}: {error}"]) from None
     host, port = parse_address(configuration().in_.listen[0])
-    return EVERYWHERE.get(host, host), port
+    return REACHED_AT.get(host, host), port

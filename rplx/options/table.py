@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from rplx.options import checks
 
-NEVER = 1e9  # seconds: stands for no timeout where 0 means that
+NEVER = 1e9  # seconds; stands for "no timeout" where an option says that 0 means this
+VARIABLE_PREFIX = "RPLX_"  # of the environment variables that set options
 SHORTEST = 0.01  # seconds: a timeout of less would end every connection at once
 
 
@@ -26,7 +27,7 @@ def option(
     at_most: float | None = None,
     check: checks.Check | None = None,
 ) -> Any:
-    """A dataclass field that describes one option.
+    """Returns a dataclass field that describes one option.
 
     `legacy` is the option's key in old Perl configuration files ("" where there is none), `reload` says whether a
     SIGHUP applies a new value to the running server. `at_least` and `at_most` bound a number; `check` judges a text,
@@ -45,14 +46,18 @@ def option(
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """The process."""
+    """The server process."""
 
-    user: str = option("", "drop to this user after binding, when started as root", legacy="SU_USER", reload=False)
-    max_mem_mb: float = option(
-        0.0, "restart when the process uses more than this many MB; 0: never", legacy="MAX_MEM_MB"
+    user: str = option(
+        "", "user to run as once the ports are open, when started as root", legacy="SU_USER", reload=False
     )
-    drain: float = option(10.0, "seconds over which waiting polls are answered when the server stops")
-    workers: int = option(1, "processes; more than one needs engine.url", reload=False, at_least=1)
+    max_mem_mb: float = option(
+        0.0, "restart a server process that uses more than this many MB of memory; 0: never", legacy="MAX_MEM_MB"
+    )
+    drain: float = option(10.0, "seconds over which the answers to waiting polls are spread when the server stops")
+    workers: int = option(
+        1, "server processes; more than one needs an engine.url that they share", reload=False, at_least=1
+    )
     title: str = option("rplx", "name of the process in ps", reload=False, check=checks.not_empty)
 
 
@@ -61,54 +66,68 @@ class WaitOptions:
     """The WAIT line, where browsers wait."""
 
     listen: tuple[str, ...] = option(
-        ("0.0.0.0:8088",), "addresses for browsers, HOST:PORT", legacy="WAIT_ADDR", reload=False, check=checks.address
+        ("0.0.0.0:8088",),
+        "addresses at which browsers connect, HOST:PORT",
+        legacy="WAIT_ADDR",
+        reload=False,
+        check=checks.address,
     )
     timeout: float = option(
-        300.0, "seconds after which a poll with nothing to send is ended; 0: never", legacy="WAIT_TIMEOUT"
+        300.0, "seconds after which a poll that got no message is ended; 0: never", legacy="WAIT_TIMEOUT"
     )
     maxlen: int = option(
-        5120, "bytes a plain text request may have before its marker is complete", legacy="WAIT_MAXLEN", at_least=1
+        5120,
+        "bytes within which the channel list of a plain text request, or of an HTTP head, must be complete",
+        legacy="WAIT_MAXLEN",
+        at_least=1,
     )
-    head_max: int = option(16384, "bytes of an HTTP request's head; past it 431", at_least=1)
+    head_max: int = option(16384, "bytes of an HTTP request's head; longer ones are refused (431)", at_least=1)
     head_timeout: float = option(
-        10.0, "seconds for a whole request, from its first byte; not restarted by each byte", at_least=SHORTEST
+        10.0,
+        "seconds within which a whole request must arrive, from its first byte; later bytes do not extend it",
+        at_least=SHORTEST,
     )
-    body_max: int = option(65536, "bytes of a poll's POST body; past it 413 (never less than wait.maxlen)", at_least=1)
-    max_ids: int = option(500, "channels that one poll may name; past it 413", at_least=1)
-    id_max: int = option(128, "characters of a channel id, on both lines; past it 400", at_least=1)
+    body_max: int = option(
+        65536, "bytes of a poll's POST body; longer ones are refused (413); never less than wait.maxlen", at_least=1
+    )
+    max_ids: int = option(500, "channels that one poll may name; more are refused (413)", at_least=1)
+    id_max: int = option(128, "characters of a channel id, on both lines; longer ones are refused (400)", at_least=1)
     keepalive_timeout: float = option(
-        75.0, "seconds that a kept connection may idle between two polls", at_least=SHORTEST
+        75.0, "seconds that a kept connection may stay idle between two polls", at_least=SHORTEST
     )
     write_timeout: float = option(
-        10.0, "seconds that a listener may read nothing of its answer, else it is dropped", at_least=SHORTEST
+        10.0, "seconds after which a listener that reads nothing of its answer is dropped", at_least=SHORTEST
     )
     out_max: int = option(
         1048576,
-        "bytes of one answer, which is all that waits for a slow listener; more comes in parts, a longer message whole",
+        "bytes of one answer, so at most this much waits for a slow listener; further messages come with the next poll;"
+        " a single longer message is sent whole",
         at_least=1,
     )
     unsent_max: int = option(
         268435456,
-        "bytes of answers that wait for slow listeners in all, each once however many get it; past it those that have"
-        " waited longest are dropped, and poll again from where they were",
+        "bytes of all answers that wait for slow listeners, an answer to many counted once; beyond this the listeners"
+        " that have waited longest are dropped, and get their messages with their next poll",
         at_least=1,
     )
-    extra_max: int = option(4096, "bytes a waiting listener may send; past it its connection is ended")
-    max_connections: int = option(0, "connections in all; past it 503; 0: as many as there are descriptors")
+    extra_max: int = option(4096, "bytes that a waiting listener may send; more ends its connection")
+    max_connections: int = option(
+        0, "connections in all; further ones are refused (503); 0: as many as there are file descriptors"
+    )
     max_connections_per_address: int = option(
-        0, "connections from one address (of IPv6: one /64); past it 503; 0: no limit"
+        0, "connections from one address (of IPv6: one /64); further ones are refused (503); 0: no limit"
     )
     allowed_origins: tuple[str, ...] = option(
         (),
-        'origins that may poll across sites, such as "https://example.com"; "https://*.example.com" for all names below'
-        ' example.com; "*" for all, without credentials',
+        'origins whose pages may poll across sites, such as "https://example.com"; "https://*.example.com" for all'
+        ' names below example.com; "*" for all, without credentials',
         check=checks.origin,
     )
     same_site: bool = option(
         False,
-        "pages of the same site may poll: of the own host at any port, of its parents, of names below it (SECURITY.md)",
+        "let pages of the same site poll: of this host at any port, of its parent domains and subdomains (SECURITY.md)",
     )
-    charset: str = option("utf-8", "charset in the answers' Content-Type", legacy="CHARSET", check=checks.charset)
+    charset: str = option("utf-8", "charset in the Content-Type of answers", legacy="CHARSET", check=checks.charset)
 
 
 @dataclass(frozen=True)
@@ -116,56 +135,67 @@ class InOptions:
     """The IN line, where back-ends send."""
 
     listen: tuple[str, ...] = option(
-        ("127.0.0.1:10010",), "addresses for back-ends, HOST:PORT", legacy="IN_ADDR", reload=False, check=checks.address
+        ("127.0.0.1:10010",),
+        "addresses at which back-ends connect, HOST:PORT",
+        legacy="IN_ADDR",
+        reload=False,
+        check=checks.address,
     )
     timeout: float = option(
         20.0, "seconds without a byte after which a connection is closed", legacy="IN_TIMEOUT", at_least=SHORTEST
     )
-    maxlen: int = option(204800, "bytes of one request; past it 413", legacy="IN_MAXLEN", at_least=1)
+    maxlen: int = option(204800, "bytes of one request; longer ones are refused (413)", legacy="IN_MAXLEN", at_least=1)
     max_connections: int = option(
-        1000, "connections at once; further ones wait in the kernel's queue", reload=False, at_least=1
+        1000, "connections at the same time; further ones wait in the kernel's queue", reload=False, at_least=1
     )
-    max_ids: int = option(10_000, "channels that one send may name; past it 413", at_least=1)
-    max_online: int = option(1_000_000, "ids in one answer to ONLINE; past it 413, so ask by prefix", at_least=1)
+    max_ids: int = option(10_000, "channels that one message may be sent to; more are refused (413)", at_least=1)
+    max_online: int = option(
+        1_000_000, "ids in one answer to ONLINE; a longer one is refused (413): ask by prefix", at_least=1
+    )
     check_json: bool = option(True, "refuse messages that are not strict JSON")
     hosts: tuple[str, ...] = option(
         (),
-        'names that a Host header may have, without ports, such as "localhost"; others get 403, so no name that is '
-        "turned to this machine (DNS rebinding) lets a browser in; empty: any",
+        'names that a Host header may have, without ports, such as "localhost"; others are refused (403), which keeps '
+        "out browsers that a forged name leads to this machine (DNS rebinding); empty: any name",
         check=checks.host,
     )
-    guests_loopback_only: bool = option(True, "without a users file, only the machine itself may publish")
+    guests_loopback_only: bool = option(True, "without a users file, only programs on this machine may publish")
 
 
 @dataclass(frozen=True)
 class HistoryOptions:
-    """What channels remember."""
+    """The messages that channels keep."""
 
     max_messages: int = option(30, "messages kept in each channel", legacy="MAX_DATA_FOR_ID", at_least=1)
     expire_after: float = option(
-        3600.0, "seconds without a send after which a channel is emptied", legacy="CLEAN_ID_AFTER"
+        3600.0, "seconds without a new message after which a channel's messages are removed", legacy="CLEAN_ID_AFTER"
     )
-    max_channels: int = option(1_000_000, "channels with history; past it 507", at_least=1)
-    max_bytes: int = option(1 << 30, "bytes of history in all; past it 507", at_least=1)
+    max_channels: int = option(
+        1_000_000, "channels with history; a message to a further one is refused (507)", at_least=1
+    )
+    max_bytes: int = option(1 << 30, "bytes of history in all; a message beyond them is refused (507)", at_least=1)
 
 
 @dataclass(frozen=True)
 class PresenceOptions:
-    """Who is online, and the memory of WATCH."""
+    """Who is online, and what WATCH remembers."""
 
     offline_timeout: float = option(
         30.0, "seconds that a channel stays online after its last listener left", legacy="OFFLINE_TIMEOUT"
     )
     max_in_grace: int = option(
-        1_000_000, "channels that stay online without a listener; past it those left longest ago are offline early"
+        1_000_000, "channels that stay online without a listener; beyond this those left longest ago go offline early"
     )
     max_in_grace_per_address: int = option(
         200_000,
-        "the same of those that one address (of IPv6: one /64) left; past it its own are offline early; 0: no limit"
-        " (SECURITY.md)",
+        "the same for channels that one address (of IPv6: one /64) left; beyond this its own go offline early; 0: no"
+        " limit (SECURITY.md)",
     )
     event_chain_len: int = option(
-        1000, "events in a block of WATCH's memory; three blocks are kept", legacy="EVENT_CHAIN_LEN", at_least=1
+        1000,
+        "online and offline events in a block of what WATCH remembers; three blocks are kept",
+        legacy="EVENT_CHAIN_LEN",
+        at_least=1,
     )
 
 
@@ -174,35 +204,44 @@ class UsersOptions:
     """Who may send."""
 
     file: str = option(
-        "", "logins and password hashes, as htpasswd or crypt(3) writes them; empty: guests only", legacy="USERS_FILE"
+        "",
+        "file of logins and password hashes, as htpasswd or crypt(3) writes them; empty: there are only guests",
+        legacy="USERS_FILE",
     )
     max_failures: int = option(
         10,
-        "failed logins a minute at one login from one address, of IPv6 one /64 (unknown ones count as one); past it"
-        " 429; 0: no limit",
+        "failed tries a minute for one login from one address (of IPv6: one /64; all unknown logins count as one);"
+        " further ones are refused (429); 0: no limit",
     )
 
 
 @dataclass(frozen=True)
 class PagesOptions:
-    """The marker, and the pages for old clients."""
+    """The word for channel lists in requests, and the pages for old clients."""
 
     identifier: str = option(
-        "identifier", "the word before = in the marker", legacy="IDENTIFIER", reload=False, check=checks.marker_word
+        "identifier",
+        'the word before = in a channel list, as in "identifier=a,b"',
+        legacy="IDENTIFIER",
+        reload=False,
+        check=checks.marker_word,
     )
     iframe_id: str = option(
-        "IFRAME", "channel id that answers with the page for old clients", legacy="IFRAME_ID", check=checks.channel_id
+        "IFRAME",
+        "channel id that is answered with the page for old clients",
+        legacy="IFRAME_ID",
+        check=checks.channel_id,
     )
-    iframe_file: str = option("", "that page; empty: the one that comes with rplx", legacy="IFRAME_FILE")
+    iframe_file: str = option("", "file with that page; empty: the one that comes with rplx", legacy="IFRAME_FILE")
     script_id: str = option(
-        "SCRIPT", "channel id that answers with the JavaScript client", legacy="SCRIPT_ID", check=checks.channel_id
+        "SCRIPT", "channel id that is answered with the JavaScript client", legacy="SCRIPT_ID", check=checks.channel_id
     )
-    script_file: str = option("", "that script; empty: the one that comes with rplx", legacy="SCRIPT_FILE")
+    script_file: str = option("", "file with that script; empty: the one that comes with rplx", legacy="SCRIPT_FILE")
 
 
 @dataclass(frozen=True)
 class JsOptions:
-    """What the page for old clients is told."""
+    """Settings of the page for old clients."""
 
     max_bounces: int = option(10, "empty answers in a row before the page's client slows down", legacy="JS_MAX_BOUNCES")
     wait_reconnect_delay: float = option(
@@ -217,18 +256,18 @@ class LogOptions:
     """The log."""
 
     verbosity: int = option(
-        1, "0: nothing, 1: messages, 2: with time, 3: with a line of counters", legacy="VERBOSITY", at_most=3
+        1, "0: nothing, 1: messages, 2: also the time, 3: also a line of counters", legacy="VERBOSITY", at_most=3
     )
-    connections: bool = option(False, "a line for each connection, request and delivery, as the old server wrote")
+    connections: bool = option(False, "log each connection, request and delivery, as the old server did")
 
 
 @dataclass(frozen=True)
 class HooksOptions:
-    """Functions of the operator."""
+    """Your own Python functions."""
 
     check_visibility: str = option(
         "",
-        "function module:name(channel_id, listener_ids, cursor, data) that may hide a message from a listener",
+        "Python function module:name(channel_id, listener_ids, cursor, data) that may hide a message from a listener",
         legacy="HOOK_CHECK_VISIBILITY",
         check=checks.hook,
     )
@@ -236,10 +275,13 @@ class HooksOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where channels live."""
+    """Where history and presence are kept."""
 
     url: str = option(
-        "memory:", "where history and presence are kept: memory: or redis://...", reload=False, check=checks.engine_url
+        "memory:",
+        "where history and presence are kept: memory: (one process alone) or redis://HOST:PORT/0",
+        reload=False,
+        check=checks.engine_url,
     )
 
 
@@ -247,7 +289,7 @@ class EngineOptions:
 class DemoOptions:
     """The sandbox page."""
 
-    enabled: bool = option(False, "serve the sandbox page at /; lets anybody publish", reload=False)
+    enabled: bool = option(False, "serve the sandbox page at /; it lets anybody publish", reload=False)
 
 
 @dataclass(frozen=True)
@@ -289,9 +331,10 @@ class Option:
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return f"RPLX_{self.section}_{self.name}".upper()
+        return f"{VARIABLE_PREFIX}{self.section}_{self.name}".upper()
 
     def value(self, config: Config) -> Any:
+        """Returns the value of this option in `config`."""
         return getattr(getattr(config, _field_of(self.section)), self.name)
 
 
@@ -309,14 +352,19 @@ OPTIONS: dict[str, Option] = {row.full_name: row for row in _rows()}
 SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(row.section for row in OPTIONS.values()))
 
 
+def options_of(section: str) -> list[Option]:
+    """Returns the options of a section, in the order of the table."""
+    return [row for row in OPTIONS.values() if row.section == section]
+
+
 def section_help(section: str) -> str:
-    """What the options of a section are about, one line."""
+    """Returns one line on what the options of a section are about."""
     doc: str = getattr(Config(), _field_of(section)).__doc__
     return doc
 
 
 def replace(config: Config, values: dict[str, Any]) -> Config:
-    """`config` with the options of `values`, full name to value, set. The values are taken as they are."""
+    """Returns `config` with the options of `values`, full name to value, set. The values are not checked."""
     sections: dict[str, dict[str, Any]] = {}
     for full_name, value in values.items():
         section, _, name = full_name.partition(".")
@@ -336,7 +384,7 @@ class Change(NamedTuple):
 
 
 def changed(old: Config, new: Config) -> list[Change]:
-    """What a reload has to apply, in the order of the table."""
+    """Returns what a reload has to apply, in the order of the table."""
     return [
         Change(row.full_name, row.legacy, row.value(old), row.value(new), not row.reload)
         for row in OPTIONS.values()

@@ -1,4 +1,4 @@
-"""At which line a TOML text sets each of its keys: tomllib tells the values but not where they stand."""
+"""The lines at which a TOML text sets its keys. tomllib tells the values, but not where they stand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """Line, from 1, of each table header and key of `text`, by its dotted path. `text` is valid TOML.
+    """Returns the line, from 1, of each table header and key of `text`, by its dotted path. `text` is valid TOML.
 
     Keys inside an inline table have the line of the table's key, so look for the longest path that is there.
     """
@@ -34,7 +34,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line and tokens of each header or key-value pair, comments left out."""
+    """Yields the line and the tokens of each header or key-value pair, without comments."""
     line = 1
     start = 1
     depth = 0
@@ -55,7 +55,7 @@ def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _path(statement: str) -> tuple[str, ...]:
-    """The dotted path that one statement sets, with tomllib itself as the judge of quoted keys."""
+    """Returns the dotted path that one statement sets; tomllib itself reads quoted keys."""
     path: list[str] = []
     value: object = tomllib.loads(statement)
     while value:

@@ -11,12 +11,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from rplx.options.table import OPTIONS, SECTIONS, Config, Option, section_help
+from rplx.options.table import SECTIONS, Config, Option, options_of, section_help
 
 _EXAMPLE_HEAD = """\
-# Configuration of rplx: every option with its default. A line counts once the # before it is taken away.
-# The environment (RPLX_WAIT_TIMEOUT=60) and flags (--set wait.timeout=60) go before this file.
-# Paths are as the server's working directory makes them; absolute ones are meant the same everywhere.
+# Configuration of rplx: every option with its default. To set an option, take the # before its line away.
+# Environment variables (RPLX_WAIT_TIMEOUT=60) and flags (--set wait.timeout=60) win over this file.
+# Relative paths count from the server's working directory.
 """
 
 _REFERENCE_HEAD = """\
@@ -24,8 +24,8 @@ _REFERENCE_HEAD = """\
 
 Each option can be set in four places; the later one wins:
 
-1. its default, in the tables below, or in a TOML file of other defaults: `--defaults FILE.toml`, which a container's
-   image has for what is different there ([conf/container.toml](../conf/container.toml));
+1. its default, in the tables below, or in a TOML file of other defaults: `--defaults FILE.toml`, as the container image
+   uses it ([conf/container.toml](../conf/container.toml));
 2. the TOML file of `rplx serve --config FILE.toml`, or of the variable `RPLX_CONFIG`
    ([conf/rplx.toml](../conf/rplx.toml) is one with every option);
 3. an environment variable `RPLX_SECTION_NAME`, such as `RPLX_WAIT_TIMEOUT=60`;
@@ -33,8 +33,8 @@ Each option can be set in four places; the later one wins:
    `--set wait.listen=0.0.0.0:8088,[::]:8088`.
 
 Wrong options are named all at once, each with its file and line, variable or flag, and the server does not start: exit
-status 2. `rplx serve --check-config` with the same file, variables and flags says what is wrong and starts nothing.
-Paths are as the server's working directory makes them. Times are in seconds, sizes in bytes.
+status 2. `rplx serve --check-config` with the same file, variables and flags only says what is wrong.
+Relative paths count from the server's working directory. Times are in seconds, sizes in bytes.
 
 SIGHUP reads the file again. A new value of an option that is marked *restart* needs a new server process; all others
 apply at once. SIGTERM answers the waiting polls, spread over `server.drain`, and ends the server; SIGINT ends it at
@@ -45,10 +45,10 @@ once. SIGUSR1, SIGUSR2 and SIGPIPE are ignored: the log goes to the standard out
 
 
 def to_toml(config: Config, only_changed: bool) -> str:
-    """`config` as a TOML file: all options, or only those that differ from their defaults."""
+    """Returns `config` as a TOML file: all options, or only those that differ from their defaults."""
     blocks = []
     for section in SECTIONS:
-        rows = [row for row in _rows(section) if not only_changed or row.value(config) != row.default]
+        rows = [row for row in options_of(section) if not only_changed or row.value(config) != row.default]
         if rows:
             lines = [f"[{section}]", *(f"{row.name} = {toml_value(row.value(config))}" for row in rows)]
             blocks.append("\n".join(lines) + "\n")
@@ -56,7 +56,7 @@ def to_toml(config: Config, only_changed: bool) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML 1.0 writes it."""
+    """Returns a value as TOML 1.0 writes it."""
     if isinstance(value, tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, str):
@@ -66,11 +66,11 @@ def toml_value(value: Any) -> str:
 
 
 def render_example() -> str:
-    """The text of conf/rplx.toml: every option, its default and a line of reason; as it stands it changes nothing."""
+    """Returns the text of conf/rplx.toml: every option, its default and its help; as it stands it changes nothing."""
     blocks = [_EXAMPLE_HEAD]
     for section in SECTIONS:
         lines = [f"# {section_help(section)}", f"[{section}]"]
-        for row in _rows(section):
+        for row in options_of(section):
             lines += [*textwrap.wrap(row.help, 118, initial_indent="# ", subsequent_indent="# ")]
             lines.append(f"#{row.name} = {toml_value(row.default)}")
         blocks.append("\n".join(lines) + "\n")
@@ -78,12 +78,12 @@ def render_example() -> str:
 
 
 def render_reference() -> str:
-    """The text of docs/configuration.md."""
+    """Returns the text of docs/configuration.md."""
     blocks = [_REFERENCE_HEAD]
     for section in SECTIONS:
         lines = [f"## `[{section}]`", "", section_help(section), ""]
         lines += ["| option | default | meaning | reload | old key |", "|---|---|---|---|---|"]
-        lines += [_table_row(row) for row in _rows(section)]
+        lines += [_table_row(row) for row in options_of(section)]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
@@ -102,10 +102,6 @@ def _limits(row: Option) -> str:
     if row.at_most is not None:
         return f"{row.at_least} to {row.at_most}"
     return f"at least {row.at_least}" if row.at_least else ""
-
-
-def _rows(section: str) -> list[Option]:
-    return [row for row in OPTIONS.values() if row.section == section]
 
 
 def main(argv: list[str]) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rplx.options import reading
 from rplx.options.reading import load
 from rplx.options.table import OPTIONS, Config, changed, replace
+from rplx.options.values import checked
 from rplx.options.writing import render_example, render_reference
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def test_nothing_given_is_the_defaults() -> None:
 
 @pytest.mark.parametrize("row", OPTIONS.values(), ids=OPTIONS)
 def test_every_default_is_valid_and_every_option_is_described(row) -> None:
-    assert reading.checked(row, row.default) == row.default
+    assert checked(row, row.default) == row.default
     assert row.help
 
 
@@ -55,7 +55,7 @@ def test_the_example_as_shipped_changes_nothing_and_has_every_option_with_its_de
     values = tomllib.loads(uncommented)
     assert {f"{section}.{name}" for section in values for name in values[section]} == set(OPTIONS)
     for name, row in OPTIONS.items():
-        assert reading.checked(row, values[row.section][row.name]) == row.default, name
+        assert checked(row, values[row.section][row.name]) == row.default, name
 
 
 def test_reading_the_configuration_needs_no_gevent() -> None:

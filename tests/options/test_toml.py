@@ -7,9 +7,9 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rplx.options import reading
 from rplx.options.table import OPTIONS, SECTIONS, Config, replace
 from rplx.options.toml_lines import key_lines
+from rplx.options.values import checked
 from rplx.options.writing import to_toml
 
 
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_again(data) -> None:
     for only_changed in (False, True):
         values = tomllib.loads(to_toml(written, only_changed))
         read = {
-            f"{section}.{name}": reading.checked(OPTIONS[f"{section}.{name}"], value)
+            f"{section}.{name}": checked(OPTIONS[f"{section}.{name}"], value)
             for section, names in values.items()
             for name, value in names.items()
         }
