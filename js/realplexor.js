@@ -1,256 +1,270 @@
-/**
- * Browser client of a Realplexor server: long polling by fetch, also across origins.
- *
- *   const realplexor = new Realplexor('https://rpl.example.com/', { namespace: 'shop_' });
- *   realplexor.subscribe('cart', (data, id, cursor) => { ... });
- *   await realplexor.ready;      // what is sent from now on will arrive
- *
- * This file is the ES module. The build makes the classic script from it, in the syntax of ES5, which defines the
- * globals Realplexor and Dklab_Realplexor. Old browsers run that script, so nothing here but `ready` takes more of them than
- * ES5 has: arrays and plain objects instead of Map and Set, no promise but fetch's own, and XMLHttpRequest without fetch.
- */
+/* rplx 1.0.0, MIT licence. Built from src/ by build.mjs. */
 
-/** Seconds that a poll may stay silent past the server's own timeout before its connection counts as dead. */
-const SILENCE_MARGIN = 5;
-/** Milliseconds within which a server answers a poll that only asks for its position. */
-const POSITION_TIMEOUT = 10_000;
-/** Characters from which on the list of channels travels in a POST body: proxies cut longer addresses. */
-const POST_FROM = 1700;
-/** Milliseconds: the most that a client waits between two polls, and between two tries of a server that is away. */
-const DELAY_MAX = 60_000;
-const RETRY_MAX = 1000;
-/** Milliseconds: the longest that a browser's timer can wait. */
-const TIMER_MAX = 2 ** 31 - 1;
-/** Seconds for a wait.timeout of none, where half of it tells what is early. */
-const WAIT_ANY = 300;
-/** Milliseconds between two looks at the clock, and the leaps of it that mean sleep: hidden pages get slow timers. */
-const TICK = 5000;
-const LEAP_VISIBLE = 35_000;
-const LEAP_HIDDEN = 120_000;
+// src/cursors.js
+function newChannel(id) {
+  return { id: String(id), cursor: null, callbacks: [], ready: false, told: void 0 };
+}
+var plain = (cursor) => cursor.replace(/^0+(?=\d)/, "").replace(/\.0*$|(\.\d*?)0+$/, "$1");
+function compareCursors(a, b) {
+  const x = plain(a);
+  const y = plain(b);
+  return x.split(".")[0].length - y.split(".")[0].length || (x < y ? -1 : +(x > y));
+}
+function advance(channel, cursor) {
+  const isNew = channel.cursor === null || compareCursors(cursor, channel.cursor) > 0;
+  if (isNew) channel.cursor = cursor;
+  return isNew;
+}
+function takeHead(asked, missed, position) {
+  const untold = missed.filter((channel) => channel.told !== channel.cursor);
+  for (const channel of asked) {
+    const isMissed = missed.indexOf(channel) >= 0;
+    channel.told = isMissed ? channel.cursor : void 0;
+    channel.ready = true;
+    channel.cursor ??= position;
+    if (isMissed && position && compareCursors(channel.cursor, position) > 0) channel.cursor = position;
+  }
+  return untold;
+}
+function passGaps(missed, position, hasMessages) {
+  for (const channel of missed) {
+    if (channel.cursor !== channel.told || !position) continue;
+    if (hasMessages) channel.ready = false;
+    else advance(channel, position);
+  }
+}
 
-const CLOSED = 'Realplexor is closed';
-const ID = /^\w+$/;
-const NAME = /^\w*$/;
-const CURSOR = /^\d+(\.\d+)?$/;
-const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message'];
-
-const world = typeof globalThis === 'undefined' ? window : globalThis;
-
-/** A server that serves this file puts its options in place of the dollar names; elsewhere the default holds. */
-const served = (text, otherwise) => (/^(\$|undefined-)/.test(text) ? otherwise : text);
-
-const SERVED_PATH = served('$JS_WAIT_URI', '/');
-const DEFAULTS = {
-  namespace: '',
-  login: '',
-  identifier: served('$IDENTIFIER', 'identifier'),
-  waitTimeout: +served('$WAIT_TIMEOUT', 300),
-  reconnectDelay: +served('$JS_WAIT_RECONNECT_DELAY', 0.01),
-  maxBounces: +served('$JS_MAX_BOUNCES', 10),
-  debug: !!+served('$JS_DEBUG', 0),
-  credentials: 'same-origin',
+// src/options.js
+var world = typeof globalThis === "undefined" ? window : globalThis;
+var served = (text, otherwise) => /^(\$|undefined-)/.test(text) ? otherwise : text;
+var SERVED_PATH = served("$JS_WAIT_URI", "/");
+var DEFAULTS = {
+  namespace: "",
+  login: "",
+  identifier: served("$IDENTIFIER", "identifier"),
+  waitTimeout: +served("$WAIT_TIMEOUT", 300),
+  reconnectDelay: +served("$JS_WAIT_RECONNECT_DELAY", 0.01),
+  maxBounces: +served("$JS_MAX_BOUNCES", 10),
+  debug: !!+served("$JS_DEBUG", 0),
+  credentials: "same-origin"
 };
-const FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };
-
-/** Negative, 0 or positive as cursor a is below, at or above b. Exact: a float would merge cursors that differ. */
-export function compareCursors(a, b) {
-  const [wholeA, partA = ''] = a.replace(/^0+(?=\d)/, '').split('.');
-  const [wholeB, partB = ''] = b.replace(/^0+(?=\d)/, '').split('.');
-  const byLength = wholeA.length - wholeB.length;
-  if (byLength) return byLength;
-  const [x, y] = [`${wholeA}.${partA.replace(/0+$/, '')}`, `${wholeB}.${partB.replace(/0+$/, '')}`];
-  return x < y ? -1 : x > y ? 1 : 0;
-}
-
-/** Whether this is text, or a number, of that form: what String() makes of undefined, null or NaN is nobody's name. */
+var NAMES = Object.keys(DEFAULTS);
+var FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };
 function has(form, value) {
-  return (typeof value === 'number' ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
+  return (typeof value === "number" ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
 }
-
 function option(name, value) {
   const usual = DEFAULTS[name];
-  if (Object.keys(DEFAULTS).indexOf(name) < 0) {
-    throw new TypeError(`Unknown option "${name}"; there are ${Object.keys(DEFAULTS).join(', ')}`);
+  if (NAMES.indexOf(name) < 0) {
+    throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(", ")}`);
   }
   if (value == null) return usual;
-  const isOdd = typeof usual === 'number' ? !(typeof value === 'number' && value >= 0) : FORMS[name] && !has(FORMS[name], value);
+  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], value);
   if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
   return value;
 }
-
+function optionsFrom(given) {
+  const options = {};
+  for (const name of NAMES) options[name] = DEFAULTS[name];
+  for (const name of Object.keys(given)) options[name] = option(name, given[name]);
+  return options;
+}
 function resolved(address, base) {
-  if (typeof URL === 'function') return new URL(address, base).href;
+  if (typeof URL === "function") return new URL(address, base).href;
   if (base && /^\/(?!\/)/.test(address)) return /^\w+:\/\/[^/]*/.exec(base)[0] + address;
-  const link = document.createElement('a');
+  const link = document.createElement("a");
   link.href = address;
   return link.href;
 }
-
-/** The WAIT line's address, without a fragment. */
 function addressOf(fullUrl) {
   const page = world.location && world.location.href;
   let url;
   try {
     url = resolved(fullUrl || SERVED_PATH, page);
-    if (SERVED_PATH !== '/') url = resolved(SERVED_PATH, url);
+    if (SERVED_PATH !== "/") url = resolved(SERVED_PATH, url);
   } catch {
     throw new TypeError(`Address must be absolute where no page completes it, "${fullUrl || SERVED_PATH}" given`);
   }
   if (!/^https?:\/\/[^/@]+(\/|$)/.test(url)) throw new TypeError(`Address must be http://HOST/ or https://HOST/, "${fullUrl}" given`);
-  return url.replace(/#.*/, '');
+  return url.replace(/#.*/, "");
+}
+function log({ debug }, what, detail) {
+  if (debug) console.log("Realplexor:", what, detail);
 }
 
-/**
- * Asks by fetch or, where there is none, by XMLHttpRequest. `done` gets {status, statusText, text, header(name)}, `failed` an
- * Error. Gives a function that ends the request; neither is called then.
- */
-function ask(url, body, credentials, done, failed) {
-  const method = body ? 'POST' : 'GET';
-  let isEnded = false;
-  const unlessEnded = (action) => (value) => isEnded || action(value);
-  let abort;
-  if (typeof fetch === 'function') {
-    const controller = typeof AbortController === 'function' && new AbortController();
-    const signal = controller ? controller.signal : undefined;
-    abort = () => controller && controller.abort();
-    fetch(url, { method, body, credentials, signal, cache: 'no-store' })
-      .then((response) =>
-        response.text().then((text) => {
-          const { status, statusText, headers } = response;
-          return { status, statusText, text, header: (name) => headers.get(name) };
-        }),
-      )
-      .then(unlessEnded(done), unlessEnded(failed));
-  } else {
-    const request = new XMLHttpRequest();
-    abort = () => request.abort();
-    request.open(method, url, true);
-    if (credentials === 'include') request.withCredentials = true;
-    if (body) request.setRequestHeader('Content-Type', 'text/plain;charset=UTF-8');
-    const answer = unlessEnded(() => {
-      const { status, statusText, responseText } = request;
-      if (status) done({ status, statusText, text: responseText, header: (name) => request.getResponseHeader(name) });
-      else failed(new TypeError('Failed to fetch'));
-    });
-    request.onreadystatechange = () => request.readyState === 4 && answer();
-    request.send(body);
-  }
-  return () => {
-    isEnded = true;
-    abort();
+// src/phases.js
+var IDLE = 1;
+var ASKING = 2;
+var WAITING = 3;
+var DELIVERING = 4;
+var PAUSING = 5;
+var RETRYING = 6;
+var ASLEEP = 7;
+var CLOSED = 8;
+
+// src/transports/poll.js
+var POST_FROM = 1700;
+function poll(options, channels, asks, answered, failed) {
+  const { url, identifier } = options;
+  const items = Object.keys(channels).map((name) => {
+    const { cursor } = channels[name];
+    return cursor === null ? name : `${cursor}:${name}`;
+  });
+  const marker = `${identifier}=${items.join()}`;
+  const isPost = marker.length >= POST_FROM;
+  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : ""}`;
+  const request = {
+    url: url + (url.indexOf("?") < 0 ? "?" : "&") + query,
+    method: isPost ? "POST" : "GET",
+    body: isPost ? marker + "\n" : void 0,
+    // text/plain: no preflight across origins
+    credentials: options.credentials
   };
+  let isOver = false;
+  const once = (action) => (value) => {
+    if (isOver) return;
+    isOver = true;
+    action(value);
+  };
+  log(options, request.method, query);
+  return once((typeof fetch === "function" ? askByFetch : askByXhr)(request, once(answered), once(failed)));
 }
-
-/** What the answer to a poll says: blocks [{ids, data}], the position header (null: none) and ids with a gap. */
-function readAnswer({ status, statusText, text, header }) {
+function askByFetch({ url, method, body, credentials }, answered, failed) {
+  const controller = typeof AbortController === "function" && new AbortController();
+  const signal = controller ? controller.signal : void 0;
+  fetch(url, { method, body, credentials, signal, cache: "no-store" }).then((response) => response.text().then((text) => readAnswer(response, text, (name) => response.headers.get(name)))).then(answered, failed);
+  return () => controller && controller.abort();
+}
+function askByXhr({ url, method, body, credentials }, answered, failed) {
+  const request = new XMLHttpRequest();
+  request.open(method, url, true);
+  if (credentials === "include") request.withCredentials = true;
+  if (body) request.setRequestHeader("Content-Type", "text/plain;charset=UTF-8");
+  request.onreadystatechange = () => {
+    if (request.readyState !== 4) return;
+    let answer;
+    try {
+      if (!request.status) throw new TypeError("Failed to fetch");
+      answer = readAnswer(request, request.responseText, (name) => request.getResponseHeader(name));
+    } catch (error) {
+      return failed(error);
+    }
+    answered(answer);
+  };
+  request.send(body);
+  return () => request.abort();
+}
+function readAnswer({ status, statusText }, text, header) {
   if (status < 200 || status > 299) {
     const error = new Error(`HTTP ${status}: ${text.trim() || statusText}`);
     error.status = status;
     throw error;
   }
   const blocks = readBlocks(text.trim());
-  if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error('Answer is no list of messages');
+  if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error("Answer is no list of messages");
   return {
     blocks,
-    position: header('X-Realplexor-Cursor'),
-    gaps: (header('X-Realplexor-Gap') || '').split(',').map((name) => name.trim()),
+    position: header("X-Realplexor-Cursor"),
+    gaps: (header("X-Realplexor-Gap") || "").split(",").map((name) => name.trim())
   };
 }
-
-/**
- * A server that does not check its messages may send one that is no JSON, and that costs no other: where the whole, if it
- * came to its end, cannot be parsed, each block is parsed by itself, and that one has an error in place of its data.
- */
 function readBlocks(text) {
   if (!text) return [];
   try {
     return JSON.parse(text);
   } catch (broken) {
     if (!/^\[\n[^]*\n  \}\n\]$/.test(text)) throw broken;
-    return text
-      .slice(1, -1)
-      .split(/,(?=\n  \{\n    "ids": \{)/)
-      .map((block) => {
-        try {
-          return JSON.parse(block);
-        } catch (error) {
-          const ids = /^\s*\{\s*"ids": (\{[^}]*\})/.exec(block);
-          if (!ids) throw broken;
-          return { ids: JSON.parse(ids[1]), error };
-        }
-      });
+    return text.slice(1, -1).split(/,(?=\n  \{\n    "ids": \{)/).map((block) => {
+      try {
+        return JSON.parse(block);
+      } catch (error) {
+        const ids = /^\s*\{\s*"ids": (\{[^}]*\})/.exec(block);
+        if (!ids) throw broken;
+        return { ids: JSON.parse(ids[1]), error };
+      }
+    });
   }
 }
 
-/**
- * One listener: any number of channels over at most one request at a time.
- *
- * A channel is {id, cursor, callbacks, ready, told}: cursor null means "from now", ready that the server has answered a
- * poll which named it, told is the cursor at which its gap was told, until it is behind. A request is {end, timer, since,
- * channels by their name on the wire, asks}, where asks means that it only asks for the position.
- */
-export class Realplexor {
-  #url;
-  #options = {};
-  #channels = Object.create(null);
+// src/client.js
+var SILENCE_MARGIN = 5;
+var POSITION_TIMEOUT = 1e4;
+var DELAY_MAX = 6e4;
+var RETRY_MAX = 1e3;
+var TIMER_MAX = 2 ** 31 - 1;
+var WAIT_ANY = 300;
+var TICK = 5e3;
+var LEAP_VISIBLE = 35e3;
+var LEAP_HIDDEN = 12e4;
+var IS_CLOSED = "Realplexor is closed";
+var ID = /^\w+$/;
+var NAME = /^\w*$/;
+var CURSOR = /^\d+(\.\d+)?$/;
+var EVENTS = ["connected", "disconnected", "gap", "error", "message"];
+var Realplexor = class {
+  #options;
+  // and the server's address, `url`
+  #channels = /* @__PURE__ */ Object.create(null);
   #listeners = {};
-  #waiting = [];
-  #request = null;
-  #retry = null;
-  #refusal = '';
+  #settling = [];
+  #phase = IDLE;
+  #since;
+  // when the phase began, milliseconds
+  #timer;
+  #end = () => {
+  };
+  #asked;
+  // the channels of the last request, by their names on the wire
   #ticker;
   #lastTick = Date.now();
   #bounces = 0;
+  // early answers without a message, and failures, in a row
+  #refusal = "";
+  // the last reason that the console has been told
   #changed = false;
+  // the page has made a change that is not applied yet
   #moved = false;
+  // that change makes the running request ask for the wrong cursors
   #connected = false;
-  #fresh = false;
-  #asleep = false;
-  #closed = false;
-  #delivering = false;
-  #givesPosition = null; // null: not known yet
-
+  #givesPosition = null;
+  // whether the server gives its position; null: not known yet
   constructor(fullUrl, namespaceOrOptions) {
-    const given = namespaceOrOptions && typeof namespaceOrOptions === 'object' ? namespaceOrOptions : { namespace: namespaceOrOptions };
-    for (const name of Object.keys(DEFAULTS)) this.#options[name] = DEFAULTS[name];
-    for (const name of Object.keys(given)) this.#options[name] = option(name, given[name]);
-    this.#accepts('Namespace must be alphanumeric', NAME, this.#options.namespace);
+    const given = namespaceOrOptions && typeof namespaceOrOptions === "object" ? namespaceOrOptions : { namespace: namespaceOrOptions };
+    this.#options = optionsFrom(given);
+    this.#accepts("Namespace must be alphanumeric", NAME, this.#options.namespace);
     this.logon(this.#options.login);
-    this.#url = addressOf(fullUrl);
+    this.#options.url = addressOf(fullUrl);
     this.#watchPage(world.addEventListener);
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
   }
-
-  /** Whether the server answered last; false while it is out of reach and while there is nothing to listen to. */
+  /** Whether the server answered last. It is false while the server is out of reach, and while there is nothing to listen to. */
   get connected() {
     return this.#connected;
   }
-
   /**
-   * Resolves when the server has taken notice of all channels subscribed so far: later messages will arrive. Stays as it is
-   * when the client is closed meanwhile: who closes it does not wait for it any more, and has no error to handle.
+   * A promise that resolves when the server has taken notice of all channels subscribed so far, so that later messages will
+   * arrive. If the client is closed meanwhile, the promise never settles: nobody waits for it any more, and nobody would
+   * handle an error.
    */
   get ready() {
     return new Promise((resolve, reject) => {
-      if (this.#closed) reject(new Error(CLOSED));
-      this.#waiting.push(resolve);
+      if (this.#phase === CLOSED) reject(new Error(IS_CLOSED));
+      this.#settling.push(resolve);
       this.#settle();
     });
   }
-
-  /** A function that is subscribed to an id more than once is called once, until it is unsubscribed as often. */
+  /** Calls back for each message. A function subscribed to an id more than once is called once, until it is unsubscribed as often. */
   subscribe(ids, callback) {
-    if (this.#closed) throw new Error(CLOSED);
-    if (typeof callback !== 'function') return this.#refuse(`Callback must be a function, "${callback}" given`);
+    if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
+    if (typeof callback !== "function") return this.#refuse(`Callback must be a function, "${callback}" given`);
     for (const id of this.#accepted(ids)) {
       const { callbacks } = this.#channel(id);
       if (!this.#isOld() || callbacks.indexOf(callback) < 0) callbacks.push(callback);
     }
     return this.#change();
   }
-
-  /** The cursor of the channel stays: subscribed again, it goes on from there. */
+  /** Takes off one callback, or all. The channel keeps its cursor: subscribed again, it goes on from there. */
   unsubscribe(ids, callback) {
     for (const id of this.#accepted(ids)) {
       const { callbacks } = this.#channel(id);
@@ -260,11 +274,10 @@ export class Realplexor {
     }
     return this.#change();
   }
-
-  /** Messages behind this cursor are wanted; null: from now on. */
+  /** Has the channels go on behind this cursor; null means from now on. */
   setCursor(ids, cursor) {
     const wanted = cursor == null ? null : String(cursor);
-    if (wanted !== null) this.#accepts('Cursor must be numeric', CURSOR, cursor);
+    if (wanted !== null) this.#accepts("Cursor must be numeric", CURSOR, cursor);
     for (const id of this.#accepted(ids)) {
       const channel = this.#channel(id);
       this.#moved ||= channel.cursor !== wanted && channel.callbacks.length > 0;
@@ -273,98 +286,82 @@ export class Realplexor {
     }
     return this.#change();
   }
-
-  /** The channel's cursor, null if it has none yet; kept by a page, it is where the next page goes on. */
+  /** Returns the channel's cursor, or null if it has none yet. A page may keep it, for the next page to go on from. */
   getCursor(id) {
     return this.#channels[id]?.cursor ?? null;
   }
-
   logon(login) {
-    const wanted = login ?? '';
-    this.#accepts('Login must be alphanumeric', NAME, wanted);
+    const wanted = login ?? "";
+    this.#accepts("Login must be alphanumeric", NAME, wanted);
     this.#moved ||= wanted !== this.#options.login;
     this.#options.login = wanted;
     return this.#change();
   }
-
   /** Applies what was changed at once instead of at the end of the running task. */
   execute() {
-    if (this.#closed) throw new Error(CLOSED);
+    if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
     this.#apply();
   }
-
   /** Ends the request and forgets all callbacks, for good. */
   close() {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#phase === CLOSED) return;
     clearInterval(this.#ticker);
     this.#watchPage(world.removeEventListener);
-    for (const channel of this.#known()) channel.callbacks = [];
-    this.#rest('closed');
+    for (const channel of this.#known()) channel.callbacks.length = 0;
+    this.#rest(CLOSED, "closed");
     this.#listeners = {};
-    this.#waiting = [];
+    this.#settling = [];
   }
-
   on(type, listener) {
-    if (typeof listener !== 'function') throw new TypeError(`Listener must be a function, "${listener}" given`);
+    if (typeof listener !== "function") throw new TypeError(`Listener must be a function, "${listener}" given`);
     const listeners = this.#heard(type);
     if (listeners.indexOf(listener) < 0) listeners.push(listener);
     return this;
   }
-
   off(type, listener) {
     const listeners = this.#heard(type);
     const at = listeners.indexOf(listener);
     if (at >= 0) listeners.splice(at, 1);
     return this;
   }
-
   #heard(type) {
-    if (EVENTS.indexOf(type) < 0) throw new TypeError(`Unknown event "${type}"; there are ${EVENTS.join(', ')}`);
-    return (this.#listeners[type] ||= []);
+    if (EVENTS.indexOf(type) < 0) throw new TypeError(`Unknown event "${type}"; there are ${EVENTS.join(", ")}`);
+    return this.#listeners[type] ||= [];
   }
-
   #isOld() {
     return this instanceof Dklab_Realplexor;
   }
-
-  /** Throws for what cannot be. For old pages it is left out, and what is right goes on. */
+  /** Throws TypeError for input that cannot be. On old pages such input is left out, and the rest goes on. */
   #refuse(text) {
     if (!this.#isOld()) throw new TypeError(text);
-    console.error('Realplexor: left out:', text);
+    console.error("Realplexor: left out:", text);
     return this;
   }
-
   #accepts(what, form, value) {
     if (has(form, value)) return true;
     this.#refuse(`${what}, "${String(value)}" given`);
     return false;
   }
-
   #accepted(ids) {
-    return [].concat(ids).filter((id) => this.#accepts('Identifier must be alphanumeric', ID, id));
+    return [].concat(ids).filter((id) => this.#accepts("Identifier must be alphanumeric", ID, id));
   }
-
   #channel(id) {
-    return (this.#channels[id] ||= { id: String(id), cursor: null, callbacks: [], ready: false, told: undefined });
+    return this.#channels[id] ||= newChannel(id);
   }
-
   #known() {
     return valuesOf(this.#channels);
   }
-
-  /** The channels to poll, by their full names on the wire. What the wire has no form for, old pages alone can have named. */
+  /** Returns the channels to poll by their full names on the wire. Only old pages can have named some that the wire has no form for. */
   #wanted() {
     const { login, namespace } = this.#options;
-    const prefix = (login && login + '_') + namespace;
-    const wanted = Object.create(null);
+    const prefix = (login && login + "_") + namespace;
+    const wanted = /* @__PURE__ */ Object.create(null);
     for (const channel of this.#known()) {
       const { cursor, id } = channel;
       if (channel.callbacks.length && ID.test(prefix + id) && (cursor === null || CURSOR.test(cursor))) wanted[prefix + id] = channel;
     }
     return wanted;
   }
-
   #change() {
     if (!this.#changed && this.#known().length) {
       this.#changed = true;
@@ -374,272 +371,188 @@ export class Realplexor {
     }
     return this;
   }
-
-  /** Polls anew if the running request does not ask for what is wanted now. */
+  /** Applies what the page has changed: begins a request if none runs, or if the running one asks for something else. */
   #apply() {
+    const phase = this.#phase;
+    const isMoved = this.#moved;
     const wanted = this.#wanted();
-    const request = this.#request;
-    const moved = this.#moved;
     this.#changed = this.#moved = false;
     for (const channel of this.#known()) channel.ready &&= channel.callbacks.length > 0;
-    if (!Object.keys(wanted).length) {
-      this.#rest('idle');
-    } else if (!request) {
-      if (!this.#retry || this.#connected) this.#poll();
-    } else if (moved || (!request.asks && !sameKeys(wanted, request.channels))) {
-      // A request for the position is let through: its answer is near, and without it the position would be lost.
-      this.#end();
-      this.#poll();
-    }
     this.#settle();
+    if (phase === DELIVERING || phase === ASLEEP || phase === CLOSED) return;
+    if (!Object.keys(wanted).length) this.#rest(IDLE, "idle");
+    else if (phase === IDLE || phase === PAUSING) this.#poll();
+    else if (phase !== RETRYING && (isMoved || phase === WAITING && !sameKeys(wanted, this.#asked))) this.#poll();
   }
-
-  #poll() {
-    clearTimeout(this.#retry);
-    this.#retry = null;
+  /** Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server gives none. */
+  #poll(isKnown = this.#phase === WAITING || this.#phase === PAUSING) {
     const channels = this.#wanted();
     const asked = valuesOf(channels);
-    if (this.#request || this.#delivering || this.#closed || this.#asleep || !asked.length) return;
-    const asks = this.#givesPosition !== false && (!this.#fresh || asked.some((channel) => !channel.ready));
+    if (!asked.length) return this.#rest(IDLE, "idle");
+    const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
     const { waitTimeout } = this.#options;
-    const patience = asks ? POSITION_TIMEOUT : (waitTimeout + SILENCE_MARGIN) * 1000;
-    const request = { channels, asks, since: Date.now(), end() {} };
-    this.#request = request;
-    if (asks || waitTimeout) request.timer = setTimeout(() => this.#silent(request), Math.min(patience, TIMER_MAX));
+    const patience = asks ? POSITION_TIMEOUT : (waitTimeout + SILENCE_MARGIN) * 1e3;
+    this.#enter(asks ? ASKING : WAITING);
+    this.#asked = channels;
+    if (asks || waitTimeout) this.#timer = setTimeout(() => this.#silent(), Math.min(patience, TIMER_MAX));
     try {
-      request.end = this.#ask(request);
+      this.#end = poll(this.#options, channels, asks, (answer) => this.#answered(answer), (error) => this.#failed(error));
     } catch (error) {
-      this.#failed(request, error);
+      this.#failed(error);
     }
   }
-
-  #ask(request) {
-    const { channels, asks } = request;
-    const items = Object.keys(channels).map((name) => {
-      const { cursor } = channels[name];
-      return cursor === null ? name : `${cursor}:${name}`;
-    });
-    const marker = `${this.#options.identifier}=${items.join()}`;
-    const isPost = marker.length >= POST_FROM;
-    const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : ''}`;
-    this.#log(isPost ? 'POST' : 'GET', query);
-    return ask(
-      this.#url + (this.#url.indexOf('?') < 0 ? '?' : '&') + query,
-      isPost ? marker + '\n' : undefined, // text/plain: no preflight across origins
-      this.#options.credentials,
-      (response) => {
-        let answer;
-        try {
-          answer = readAnswer(response);
-        } catch (error) {
-          return this.#failed(request, error);
-        }
-        return this.#answered(request, answer);
-      },
-      (error) => this.#failed(request, error),
-    );
+  /** Spends `delay` milliseconds in `phase`, then polls, unless a listener that hears of `reason` and `error` does something else. */
+  #next(phase, delay, reason, error) {
+    this.#enter(phase);
+    if (delay) this.#timer = setTimeout(() => this.#poll(), delay);
+    if (reason) this.#lost(reason);
+    if (error) this.#emit("error", { error });
+    if (!delay && this.#phase === phase) this.#poll();
   }
-
-  /** Forgets the running request; what it may still bring is not looked at. */
-  #end() {
-    if (!this.#request) return;
-    clearTimeout(this.#request.timer);
-    this.#request.end();
-    this.#request = null;
-  }
-
-  /** No request and none to come. */
-  #rest(reason) {
-    this.#end();
-    clearTimeout(this.#retry);
-    this.#retry = null;
+  /** Stays without a request and without a timer. */
+  #rest(phase, reason) {
+    this.#enter(phase);
     this.#lost(reason);
   }
-
-  #answered(request, { blocks, position, gaps }) {
-    clearTimeout(request.timer);
-    this.#request = null;
-    this.#refusal = '';
-    this.#log('answer', blocks);
-    if (position !== null || !request.asks) this.#givesPosition = position !== null;
-    this.#fresh = true;
-    this.#delivering = true; // a callback's execute() must not poll from cursors that are about to grow
+  /** Leaves the present phase, with its request and its timer. */
+  #enter(phase) {
+    if (false) false(this.#phase, phase);
+    clearTimeout(this.#timer);
+    this.#end();
+    this.#phase = phase;
+    this.#since = Date.now();
+  }
+  #answered({ blocks, position, gaps }) {
+    const channels = this.#asked;
+    const asks = this.#phase === ASKING;
+    const isBounce = !blocks.length && this.#isEarly();
+    this.#enter(DELIVERING);
+    this.#refusal = "";
+    log(this.#options, "answer", blocks);
+    if (position !== null || !asks) this.#givesPosition = position !== null;
     if (!this.#connected) {
       this.#connected = true;
-      this.#emit('connected', {});
+      this.#emit("connected", {});
     }
-    const asked = valuesOf(request.channels);
-    const missed = gaps.map((name) => request.channels[name]).filter(Boolean);
-    const news = missed.filter((channel) => channel.told !== channel.cursor);
-    for (const channel of asked) channel.told = undefined;
-    for (const channel of missed) channel.told = channel.cursor;
-    for (const channel of asked) {
-      channel.ready = true;
-      channel.cursor ??= position;
-    }
-    // A cursor ahead of the server's clock, which was set back: messages come from below it.
-    for (const channel of position ? missed : []) {
-      if (compareCursors(channel.cursor, position) > 0) channel.cursor = position;
-    }
-    if (news.length) this.#emit('gap', { ids: news.map((channel) => channel.id) });
-    for (const block of blocks) this.#deliver(request, block);
-    for (const channel of missed) {
-      if (channel.cursor !== channel.told || !position) continue;
-      // With no message behind its gap the channel goes on from the present. Beside others' messages the answer may have
-      // been cut at the server's limit: asked once more, it says so at once.
-      if (blocks.length) channel.ready = false;
-      else if (compareCursors(position, channel.cursor) > 0) channel.cursor = position;
-    }
-    this.#delivering = false;
-    if (blocks.length || !this.#isEarly(request)) this.#bounces = 0;
-    else if (!request.asks) this.#bounces++;
-    this.#next(request.asks ? 0 : this.#delay(this.#options.reconnectDelay * 1000));
+    const missed = gaps.map((name) => channels[name]).filter(Boolean);
+    const untold = takeHead(valuesOf(channels), missed, position);
+    if (untold.length) this.#emit("gap", { ids: untold.map((channel) => channel.id) });
+    for (const block of blocks) this.#deliver(channels, block);
+    passGaps(missed, position, blocks.length);
     this.#settle();
+    if (!isBounce) this.#bounces = 0;
+    else if (!asks) this.#bounces++;
+    if (this.#phase !== DELIVERING) return;
+    const isOver = asks || !Object.keys(this.#wanted()).length;
+    this.#next(PAUSING, isOver ? 0 : this.#delay(this.#options.reconnectDelay * 1e3));
   }
-
-  #deliver({ channels }, { ids, data, error }) {
+  /** Hands a message to those of the channels that have not had it. */
+  #deliver(channels, { ids, data, error }) {
     const reached = [];
     for (const name of Object.keys(ids)) {
       const channel = channels[name];
       const cursor = String(ids[name]);
-      if (!channel?.callbacks.length || (channel.cursor !== null && compareCursors(cursor, channel.cursor) <= 0)) continue;
-      channel.cursor = cursor;
+      if (!channel || !channel.callbacks.length || !advance(channel, cursor)) continue;
       reached.push(channel.id);
-      if (error) continue;
-      const callbacks = channel.callbacks.filter((callback, at, all) => all.indexOf(callback) === at);
-      for (const callback of callbacks) {
-        if (channel.callbacks.indexOf(callback) >= 0) guarded(() => callback(data, channel.id, cursor));
-      }
-      this.#emit('message', { data, id: channel.id, cursor });
+      if (!error) this.#call(channel, data, cursor);
     }
-    if (error && reached.length) this.#emit('error', { error, ids: reached });
+    if (error && reached.length) this.#emit("error", { error, ids: reached });
   }
-
-  /** The server refused, is away, or its answer cannot be read. */
-  #failed(request, error) {
-    this.#end();
-    if (this.#isEarly(request)) this.#bounces++;
-    this.#log('failed', error);
-    // Why a server refuses is for whoever builds the page to read: once, until it answers or says something else.
+  #call({ id, callbacks }, data, cursor) {
+    callbacks.filter((callback, at) => callbacks.indexOf(callback) === at).forEach((callback) => callbacks.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
+    this.#emit("message", { data, id, cursor });
+  }
+  /** The server refuses or is away, or its answer cannot be read. */
+  #failed(error) {
+    if (this.#isEarly()) this.#bounces++;
+    log(this.#options, "failed", error);
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
-    this.#lost('error');
-    this.#emit('error', { error });
     const tries = Math.min(this.#bounces, 20);
-    this.#next(this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1000 * 2 ** tries)));
+    this.#next(RETRYING, this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1e3 * 2 ** tries)), "error", error);
   }
-
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
-  #silent(request) {
-    this.#end();
-    this.#log('silence', request);
-    if (request.asks && this.#givesPosition === null) this.#givesPosition = false;
-    this.#lost('silence');
-    this.#next(0);
+  #silent() {
+    log(this.#options, "silence", this.#asked);
+    if (this.#phase === ASKING) this.#givesPosition ??= false;
+    this.#next(RETRYING, 0, "silence");
   }
-
   #lost(reason) {
-    this.#fresh = false;
-    for (const channel of this.#known()) channel.told = undefined;
+    for (const channel of this.#known()) channel.told = void 0;
     if (!this.#connected) return;
     this.#connected = false;
-    this.#emit('disconnected', { reason });
+    this.#emit("disconnected", { reason });
   }
-
-  #isEarly(request) {
-    return Date.now() - request.since < (this.#options.waitTimeout || WAIT_ANY) * 500;
+  /** Whether the server has taken less than half of the time that a poll may wait. */
+  #isEarly() {
+    return Date.now() - this.#since < (this.#options.waitTimeout || WAIT_ANY) * 500;
   }
-
-  /** Milliseconds until the next poll: `usual`, past the bounces allowed 1 s + k² / 2 s; with jitter, never longer. */
+  /** Returns milliseconds until the next poll: `usual`, or past the bounces allowed 1 s + k² / 2 s. Jitter only shortens it. */
   #delay(usual) {
     const k = this.#bounces - this.#options.maxBounces + 2;
-    const delay = k > 2 ? Math.min(DELAY_MAX, 1000 + 500 * k * k) : usual;
+    const delay = k > 2 ? Math.min(DELAY_MAX, 1e3 + 500 * k * k) : usual;
     return delay * (0.75 + Math.random() / 4);
   }
-
-  #next(delay) {
-    if (this.#request || this.#closed) return; // a callback has polled or closed meanwhile
-    clearTimeout(this.#retry);
-    if (delay) this.#retry = setTimeout(() => this.#poll(), delay);
-    else this.#poll();
-  }
-
-  /** The connection may be dead, or the wait for it over: ask the server now. */
+  /** Asks the server now: the connection may be dead, or the wait for it over. */
   #wake() {
-    this.#end();
+    if (this.#phase === DELIVERING) return;
     this.#bounces = 0;
-    this.#fresh = false;
-    this.#poll();
+    this.#poll(false);
   }
-
   #tick() {
-    const hidden = world.document?.visibilityState === 'hidden';
+    const hidden = world.document?.visibilityState === "hidden";
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
-    if (leap > (hidden ? LEAP_HIDDEN : LEAP_VISIBLE)) this.#wake();
+    if (leap > (hidden ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
-
   #onPage = ({ type }) => {
-    if (type === 'pagehide') {
-      this.#asleep = true;
-      this.#rest('hidden');
-    } else if (type === 'offline') {
-      this.#end();
-      this.#lost('offline');
+    const phase = this.#phase;
+    if (type === "pagehide") {
+      this.#rest(ASLEEP, "hidden");
+    } else if (type === "offline") {
+      if (phase === IDLE || phase === ASLEEP) return;
       this.#bounces++;
-      this.#next(this.#delay(RETRY_MAX));
-    } else if (type === 'visibilitychange') {
+      this.#next(RETRYING, this.#delay(RETRY_MAX), "offline");
+    } else if (type === "visibilitychange") {
       this.#tick();
-      if (this.#retry && !this.#connected && document.visibilityState === 'visible') this.#wake();
-    } else if (type === 'online' || this.#asleep) {
-      this.#asleep = false;
+      if (this.#phase === RETRYING && document.visibilityState === "visible") this.#wake();
+    } else if (type === "online" || phase === ASLEEP) {
       this.#wake();
     }
   };
-
   #watchPage(change) {
     if (!change) return;
-    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) change.call(world, type, this.#onPage);
-    if (world.document) change.call(world.document, 'visibilitychange', this.#onPage);
+    for (const type of ["online", "offline", "pagehide", "pageshow"]) change.call(world, type, this.#onPage);
+    if (world.document) change.call(world.document, "visibilitychange", this.#onPage);
   }
-
   #settle() {
     if (this.#changed || valuesOf(this.#wanted()).some((channel) => !channel.ready)) return;
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const resolve of this.#settling.splice(0)) resolve();
   }
-
   #emit(type, detail) {
     detail.type = type;
-    for (const listener of (this.#listeners[type] || []).slice()) guarded(() => listener(detail));
+    this.#heard(type).slice().forEach((listener) => guarded(() => listener(detail)));
   }
-
-  #log(what, detail) {
-    if (this.#options.debug) console.log('Realplexor:', what, detail);
-  }
-}
-
-/**
- * The class of old pages. As of old it throws for no id, cursor, namespace, login or callback: what cannot be is left out,
- * with a line on the console, and the rest goes on. The same function twice in one id is kept once.
- */
-export class Dklab_Realplexor extends Realplexor {}
-
+};
+var Dklab_Realplexor = class extends Realplexor {
+};
 function valuesOf(object) {
   return Object.keys(object).map((key) => object[key]);
 }
-
 function sameKeys(a, b) {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => key in b);
 }
-
-/** Calls what the page gave us: its exception is logged and stops nobody else. */
 function guarded(call) {
   try {
     call();
   } catch (error) {
-    console.error('Realplexor: exception in a callback:', error);
+    console.error("Realplexor: exception in a callback:", error);
   }
 }
-
-export default Realplexor;
+export {
+  Dklab_Realplexor,
+  Realplexor,
+  compareCursors,
+  Realplexor as default
+};

@@ -1,13 +1,13 @@
 /**
- * What old pages drive inside the page for old clients: Dklab_Realplexor_Loader.execute().
+ * Defines Dklab_Realplexor_Loader in the page for old clients, for the scripts of old pages, which call its execute().
  *
- * The host page's script hands over its own map {id: {cursor, callbacks: [...]}}. It stays the host's: its callbacks
- * are looked up when a message comes, and cursors are written into it, so that a later execute() goes on from there. An id or
- * a cursor that the wire has no form for is left out; the others go on.
+ * The host page's script hands over its own map {id: {cursor, callbacks: [...]}}. The map stays the host's: callbacks are
+ * looked up in it when a message comes, and cursors are written into it, so that a later execute() goes on from there. An id or
+ * a cursor that the wire has no form for is left out, and the others go on.
  */
-import { Dklab_Realplexor } from '../realplexor.js';
+import { Dklab_Realplexor } from './client.js';
 
-/** The host page's domain as our address names it; '' for none, or for one that cannot be read. */
+/** Returns the host page's domain as our address names it, or '' for none and for one that cannot be read. */
 function namedHost() {
   try {
     return decodeURIComponent((/[?&]HOST=([^&:]*)/.exec(location.search) || [])[1] || '');
@@ -23,7 +23,7 @@ function joinHost() {
     try {
       document.domain = domain;
     } catch {
-      // not a parent domain of ours: its own parent may be
+      // The domain is no parent of ours, but its own parent may be one.
     }
     domain = domain.replace(/^[^.]*\.?/, '');
   }

@@ -26,7 +26,7 @@ export class Server {
     const conf = join(folder, 'old.conf');
     writeFileSync(conf, '%CONFIG = (WAIT_ADDR => ["127.0.0.1:0"], IN_ADDR => ["127.0.0.1:0"], SU_USER => "");\n');
     try {
-      return await Server.#run(['-c', 'import sys; from rplx.legacy import main; sys.exit(main())', conf]);
+      return await Server.#run(['-c', 'import sys; from rplx.cli.old_command import main; sys.exit(main())', conf]);
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
 import { parse } from 'acorn';
-import { Realplexor } from '../../realplexor.js';
+import * as shipped from '../../realplexor.js';
 
 const js = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path) => readFileSync(js + path, 'utf8');
@@ -61,20 +61,27 @@ test('what the server sends has no syntax beyond ES5', () => {
   assert.throws(() => parse('let a = () => 1', { ecmaVersion: 5 }));
 });
 
+test('the module that npm publishes has its names, and no trace of what the tests check', () => {
+  const names = ['Dklab_Realplexor', 'Realplexor', 'compareCursors', 'default'];
+  assert.deepEqual(Object.keys(shipped), names);
+  assert.equal(shipped.default, shipped.Realplexor);
+  for (const path of ['realplexor.js', SERVED + 'script.js', SERVED + 'iframe.html']) assert.doesNotMatch(read(path), /PHASE_CHECK|follows/);
+});
+
 test('the declarations name every public member and no other', () => {
   const declared = read('realplexor.d.ts').match(/declare class Realplexor {(.*?)\n}/s)[1];
   const names = new Set([...declared.matchAll(/^ {2}(?:readonly )?([a-zA-Z]+)[<(:]/gm)].map((match) => match[1]));
-  assert.deepEqual([...names].sort(), Object.getOwnPropertyNames(Realplexor.prototype).sort());
+  assert.deepEqual([...names].sort(), Object.getOwnPropertyNames(shipped.Realplexor.prototype).sort());
 });
 
-test('npm packs what its package.json promises', () => {
+test('npm packs what its package.json promises', async () => {
   const [{ name, files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--silent'], { cwd: js, encoding: 'utf8' }).replace(/^[^[]*/, ''));
   const paths = files.map((file) => file.path);
   const { exports, main, types, unpkg } = JSON.parse(read('package.json'));
   assert.equal(name, 'rplx');
   const promised = [main, types, unpkg, exports['.'].default, exports['.'].types, exports['./classic']];
   for (const path of promised) assert.ok(paths.includes(path.replace('./', '')), `${path} is not among ${paths}`);
-  assert.ok(existsSync(js + 'dist/realplexor.min.mjs'));
+  assert.deepEqual(Object.keys(await import('../../dist/realplexor.min.mjs')), Object.keys(shipped));
   assert.deepEqual(paths.filter((path) => /^(test|node_modules|src)\//.test(path)), []);
 });
 

@@ -1,0 +1,436 @@
+/**
+ * Browser client of a Realplexor server: it listens to channels, also across origins.
+ *
+ *   const realplexor = new Realplexor('https://rpl.example.com/', { namespace: 'shop_' });
+ *   realplexor.subscribe('cart', (data, id, cursor) => { ... });
+ *   await realplexor.ready;      // what is sent from now on will arrive
+ *
+ * The build makes the ES module of these modules, and the classic script in the syntax of ES5, which defines the globals
+ * Realplexor and Dklab_Realplexor. Old browsers run that script, so nothing here but `ready` takes more of them than ES5 has:
+ * arrays and plain objects instead of Map and Set, no promise but fetch's own, and XMLHttpRequest without fetch.
+ */
+import { advance, newChannel, passGaps, takeHead } from './cursors.js';
+import { addressOf, has, log, optionsFrom, world } from './options.js';
+import { ASKING, ASLEEP, CLOSED, DELIVERING, IDLE, PAUSING, RETRYING, WAITING } from './phases.js';
+import { poll } from './transports/poll.js';
+
+/** Seconds that a poll may stay silent past the server's own timeout before its connection counts as dead. */
+const SILENCE_MARGIN = 5;
+/** Milliseconds within which a server answers a poll that only asks for its position. */
+const POSITION_TIMEOUT = 10_000;
+/** Milliseconds: the most that a client waits between two polls, and between two tries of a server that is away. */
+const DELAY_MAX = 60_000;
+const RETRY_MAX = 1000;
+/** Milliseconds: the longest that a browser's timer can wait. */
+const TIMER_MAX = 2 ** 31 - 1;
+/** Seconds that stand in for a wait.timeout of none where half of it decides what is early. */
+const WAIT_ANY = 300;
+/** Milliseconds between two looks at the clock, and the leaps of it that mean sleep: hidden pages get slow timers. */
+const TICK = 5000;
+const LEAP_VISIBLE = 35_000;
+const LEAP_HIDDEN = 120_000;
+
+const IS_CLOSED = 'Realplexor is closed';
+const ID = /^\w+$/;
+const NAME = /^\w*$/;
+const CURSOR = /^\d+(\.\d+)?$/;
+const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message'];
+
+/**
+ * One listener: any number of channels over at most one request at a time.
+ *
+ * What it is doing is its `#phase` (phases.js), which owns `#end`, the function that ends the request, and `#timer`. A request is
+ * begun and a timer is started only by #poll and #next.
+ */
+export class Realplexor {
+  #options; // and the server's address, `url`
+  #channels = Object.create(null);
+  #listeners = {};
+  #settling = [];
+  #phase = IDLE;
+  #since; // when the phase began, milliseconds
+  #timer;
+  #end = () => {};
+  #asked; // the channels of the last request, by their names on the wire
+  #ticker;
+  #lastTick = Date.now();
+  #bounces = 0; // early answers without a message, and failures, in a row
+  #refusal = ''; // the last reason that the console has been told
+  #changed = false; // the page has made a change that is not applied yet
+  #moved = false; // that change makes the running request ask for the wrong cursors
+  #connected = false;
+  #givesPosition = null; // whether the server gives its position; null: not known yet
+
+  constructor(fullUrl, namespaceOrOptions) {
+    const given = namespaceOrOptions && typeof namespaceOrOptions === 'object' ? namespaceOrOptions : { namespace: namespaceOrOptions };
+    this.#options = optionsFrom(given);
+    this.#accepts('Namespace must be alphanumeric', NAME, this.#options.namespace);
+    this.logon(this.#options.login);
+    this.#options.url = addressOf(fullUrl);
+    this.#watchPage(world.addEventListener);
+    this.#ticker = setInterval(() => this.#tick(), TICK);
+    this.#ticker.unref?.();
+  }
+
+  /** Whether the server answered last. It is false while the server is out of reach, and while there is nothing to listen to. */
+  get connected() {
+    return this.#connected;
+  }
+
+  /**
+   * A promise that resolves when the server has taken notice of all channels subscribed so far, so that later messages will
+   * arrive. If the client is closed meanwhile, the promise never settles: nobody waits for it any more, and nobody would
+   * handle an error.
+   */
+  get ready() {
+    return new Promise((resolve, reject) => {
+      if (this.#phase === CLOSED) reject(new Error(IS_CLOSED));
+      this.#settling.push(resolve);
+      this.#settle();
+    });
+  }
+
+  /** Calls back for each message. A function subscribed to an id more than once is called once, until it is unsubscribed as often. */
+  subscribe(ids, callback) {
+    if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
+    if (typeof callback !== 'function') return this.#refuse(`Callback must be a function, "${callback}" given`);
+    for (const id of this.#accepted(ids)) {
+      const { callbacks } = this.#channel(id);
+      if (!this.#isOld() || callbacks.indexOf(callback) < 0) callbacks.push(callback);
+    }
+    return this.#change();
+  }
+
+  /** Takes off one callback, or all. The channel keeps its cursor: subscribed again, it goes on from there. */
+  unsubscribe(ids, callback) {
+    for (const id of this.#accepted(ids)) {
+      const { callbacks } = this.#channel(id);
+      const at = callbacks.indexOf(callback);
+      if (callback == null) callbacks.length = 0;
+      else if (at >= 0) callbacks.splice(at, 1);
+    }
+    return this.#change();
+  }
+
+  /** Has the channels go on behind this cursor; null means from now on. */
+  setCursor(ids, cursor) {
+    const wanted = cursor == null ? null : String(cursor);
+    if (wanted !== null) this.#accepts('Cursor must be numeric', CURSOR, cursor);
+    for (const id of this.#accepted(ids)) {
+      const channel = this.#channel(id);
+      this.#moved ||= channel.cursor !== wanted && channel.callbacks.length > 0;
+      channel.cursor = wanted;
+      if (wanted === null) channel.ready = false;
+    }
+    return this.#change();
+  }
+
+  /** Returns the channel's cursor, or null if it has none yet. A page may keep it, for the next page to go on from. */
+  getCursor(id) {
+    return this.#channels[id]?.cursor ?? null;
+  }
+
+  logon(login) {
+    const wanted = login ?? '';
+    this.#accepts('Login must be alphanumeric', NAME, wanted);
+    this.#moved ||= wanted !== this.#options.login;
+    this.#options.login = wanted;
+    return this.#change();
+  }
+
+  /** Applies what was changed at once instead of at the end of the running task. */
+  execute() {
+    if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
+    this.#apply();
+  }
+
+  /** Ends the request and forgets all callbacks, for good. */
+  close() {
+    if (this.#phase === CLOSED) return;
+    clearInterval(this.#ticker);
+    this.#watchPage(world.removeEventListener);
+    for (const channel of this.#known()) channel.callbacks.length = 0;
+    this.#rest(CLOSED, 'closed');
+    this.#listeners = {};
+    this.#settling = [];
+  }
+
+  on(type, listener) {
+    if (typeof listener !== 'function') throw new TypeError(`Listener must be a function, "${listener}" given`);
+    const listeners = this.#heard(type);
+    if (listeners.indexOf(listener) < 0) listeners.push(listener);
+    return this;
+  }
+
+  off(type, listener) {
+    const listeners = this.#heard(type);
+    const at = listeners.indexOf(listener);
+    if (at >= 0) listeners.splice(at, 1);
+    return this;
+  }
+
+  #heard(type) {
+    if (EVENTS.indexOf(type) < 0) throw new TypeError(`Unknown event "${type}"; there are ${EVENTS.join(', ')}`);
+    return (this.#listeners[type] ||= []);
+  }
+
+  #isOld() {
+    return this instanceof Dklab_Realplexor;
+  }
+
+  /** Throws TypeError for input that cannot be. On old pages such input is left out, and the rest goes on. */
+  #refuse(text) {
+    if (!this.#isOld()) throw new TypeError(text);
+    console.error('Realplexor: left out:', text);
+    return this;
+  }
+
+  #accepts(what, form, value) {
+    if (has(form, value)) return true;
+    this.#refuse(`${what}, "${String(value)}" given`);
+    return false;
+  }
+
+  #accepted(ids) {
+    return [].concat(ids).filter((id) => this.#accepts('Identifier must be alphanumeric', ID, id));
+  }
+
+  #channel(id) {
+    return (this.#channels[id] ||= newChannel(id));
+  }
+
+  #known() {
+    return valuesOf(this.#channels);
+  }
+
+  /** Returns the channels to poll by their full names on the wire. Only old pages can have named some that the wire has no form for. */
+  #wanted() {
+    const { login, namespace } = this.#options;
+    const prefix = (login && login + '_') + namespace;
+    const wanted = Object.create(null);
+    for (const channel of this.#known()) {
+      const { cursor, id } = channel;
+      if (channel.callbacks.length && ID.test(prefix + id) && (cursor === null || CURSOR.test(cursor))) wanted[prefix + id] = channel;
+    }
+    return wanted;
+  }
+
+  #change() {
+    if (!this.#changed && this.#known().length) {
+      this.#changed = true;
+      const apply = () => this.#changed && this.#apply();
+      if (world.queueMicrotask) queueMicrotask(apply);
+      else setTimeout(apply, 0);
+    }
+    return this;
+  }
+
+  /** Applies what the page has changed: begins a request if none runs, or if the running one asks for something else. */
+  #apply() {
+    const phase = this.#phase;
+    const isMoved = this.#moved;
+    const wanted = this.#wanted();
+    this.#changed = this.#moved = false;
+    for (const channel of this.#known()) channel.ready &&= channel.callbacks.length > 0;
+    this.#settle();
+    if (phase === DELIVERING || phase === ASLEEP || phase === CLOSED) return;
+    if (!Object.keys(wanted).length) this.#rest(IDLE, 'idle');
+    // A request for the position is let through: its answer is near, and without it the position would be lost.
+    else if (phase === IDLE || phase === PAUSING) this.#poll();
+    else if (phase !== RETRYING && (isMoved || (phase === WAITING && !sameKeys(wanted, this.#asked)))) this.#poll();
+  }
+
+  /** Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server gives none. */
+  #poll(isKnown = this.#phase === WAITING || this.#phase === PAUSING) {
+    const channels = this.#wanted();
+    const asked = valuesOf(channels);
+    if (!asked.length) return this.#rest(IDLE, 'idle');
+    const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
+    const { waitTimeout } = this.#options;
+    const patience = asks ? POSITION_TIMEOUT : (waitTimeout + SILENCE_MARGIN) * 1000;
+    this.#enter(asks ? ASKING : WAITING);
+    this.#asked = channels;
+    if (asks || waitTimeout) this.#timer = setTimeout(() => this.#silent(), Math.min(patience, TIMER_MAX));
+    try {
+      this.#end = poll(this.#options, channels, asks, (answer) => this.#answered(answer), (error) => this.#failed(error));
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** Spends `delay` milliseconds in `phase`, then polls, unless a listener that hears of `reason` and `error` does something else. */
+  #next(phase, delay, reason, error) {
+    this.#enter(phase);
+    if (delay) this.#timer = setTimeout(() => this.#poll(), delay);
+    if (reason) this.#lost(reason);
+    if (error) this.#emit('error', { error });
+    if (!delay && this.#phase === phase) this.#poll();
+  }
+
+  /** Stays without a request and without a timer. */
+  #rest(phase, reason) {
+    this.#enter(phase);
+    this.#lost(reason);
+  }
+
+  /** Leaves the present phase, with its request and its timer. */
+  #enter(phase) {
+    if (PHASE_CHECK) PHASE_CHECK(this.#phase, phase);
+    clearTimeout(this.#timer);
+    this.#end();
+    this.#phase = phase;
+    this.#since = Date.now();
+  }
+
+  #answered({ blocks, position, gaps }) {
+    const channels = this.#asked;
+    const asks = this.#phase === ASKING;
+    const isBounce = !blocks.length && this.#isEarly();
+    this.#enter(DELIVERING);
+    this.#refusal = '';
+    log(this.#options, 'answer', blocks);
+    if (position !== null || !asks) this.#givesPosition = position !== null;
+    if (!this.#connected) {
+      this.#connected = true;
+      this.#emit('connected', {});
+    }
+    const missed = gaps.map((name) => channels[name]).filter(Boolean);
+    const untold = takeHead(valuesOf(channels), missed, position);
+    if (untold.length) this.#emit('gap', { ids: untold.map((channel) => channel.id) });
+    for (const block of blocks) this.#deliver(channels, block);
+    passGaps(missed, position, blocks.length);
+    this.#settle();
+    if (!isBounce) this.#bounces = 0;
+    else if (!asks) this.#bounces++;
+    if (this.#phase !== DELIVERING) return; // a callback has closed the client, or the page has gone
+    const isOver = asks || !Object.keys(this.#wanted()).length;
+    this.#next(PAUSING, isOver ? 0 : this.#delay(this.#options.reconnectDelay * 1000));
+  }
+
+  /** Hands a message to those of the channels that have not had it. */
+  #deliver(channels, { ids, data, error }) {
+    const reached = [];
+    for (const name of Object.keys(ids)) {
+      const channel = channels[name];
+      const cursor = String(ids[name]);
+      if (!channel || !channel.callbacks.length || !advance(channel, cursor)) continue;
+      reached.push(channel.id);
+      if (!error) this.#call(channel, data, cursor);
+    }
+    if (error && reached.length) this.#emit('error', { error, ids: reached });
+  }
+
+  #call({ id, callbacks }, data, cursor) {
+    callbacks
+      .filter((callback, at) => callbacks.indexOf(callback) === at)
+      .forEach((callback) => callbacks.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
+    this.#emit('message', { data, id, cursor });
+  }
+
+  /** The server refuses or is away, or its answer cannot be read. */
+  #failed(error) {
+    if (this.#isEarly()) this.#bounces++;
+    log(this.#options, 'failed', error);
+    // The reason of a refusal is for whoever builds the page: it is shown once, until the server answers or says something else.
+    if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
+    this.#refusal = error.status ? error.message : this.#refusal;
+    const tries = Math.min(this.#bounces, 20);
+    this.#next(RETRYING, this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1000 * 2 ** tries)), 'error', error);
+  }
+
+  /** The connection died without a word, or the server does not know how to answer with its position alone. */
+  #silent() {
+    log(this.#options, 'silence', this.#asked);
+    if (this.#phase === ASKING) this.#givesPosition ??= false;
+    this.#next(RETRYING, 0, 'silence');
+  }
+
+  #lost(reason) {
+    for (const channel of this.#known()) channel.told = undefined;
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.#emit('disconnected', { reason });
+  }
+
+  /** Whether the server has taken less than half of the time that a poll may wait. */
+  #isEarly() {
+    return Date.now() - this.#since < (this.#options.waitTimeout || WAIT_ANY) * 500;
+  }
+
+  /** Returns milliseconds until the next poll: `usual`, or past the bounces allowed 1 s + k² / 2 s. Jitter only shortens it. */
+  #delay(usual) {
+    const k = this.#bounces - this.#options.maxBounces + 2;
+    const delay = k > 2 ? Math.min(DELAY_MAX, 1000 + 500 * k * k) : usual;
+    return delay * (0.75 + Math.random() / 4);
+  }
+
+  /** Asks the server now: the connection may be dead, or the wait for it over. */
+  #wake() {
+    if (this.#phase === DELIVERING) return; // an answer has just come
+    this.#bounces = 0;
+    this.#poll(false);
+  }
+
+  #tick() {
+    const hidden = world.document?.visibilityState === 'hidden';
+    const leap = Date.now() - this.#lastTick;
+    this.#lastTick = Date.now();
+    if (leap > (hidden ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
+  }
+
+  #onPage = ({ type }) => {
+    const phase = this.#phase;
+    if (type === 'pagehide') {
+      this.#rest(ASLEEP, 'hidden');
+    } else if (type === 'offline') {
+      if (phase === IDLE || phase === ASLEEP) return;
+      this.#bounces++;
+      this.#next(RETRYING, this.#delay(RETRY_MAX), 'offline');
+    } else if (type === 'visibilitychange') {
+      this.#tick();
+      if (this.#phase === RETRYING && document.visibilityState === 'visible') this.#wake();
+    } else if (type === 'online' || phase === ASLEEP) {
+      this.#wake();
+    }
+  };
+
+  #watchPage(change) {
+    if (!change) return;
+    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) change.call(world, type, this.#onPage);
+    if (world.document) change.call(world.document, 'visibilitychange', this.#onPage);
+  }
+
+  #settle() {
+    if (this.#changed || valuesOf(this.#wanted()).some((channel) => !channel.ready)) return;
+    for (const resolve of this.#settling.splice(0)) resolve();
+  }
+
+  #emit(type, detail) {
+    detail.type = type;
+    this.#heard(type).slice().forEach((listener) => guarded(() => listener(detail)));
+  }
+}
+
+/**
+ * The class of old pages. It throws for no id, cursor, namespace, login or callback, as the old client threw for none: input
+ * that cannot be is left out, with a line on the console, and the rest goes on. The same function twice in one id is kept once.
+ */
+export class Dklab_Realplexor extends Realplexor {}
+
+function valuesOf(object) {
+  return Object.keys(object).map((key) => object[key]);
+}
+
+function sameKeys(a, b) {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => key in b);
+}
+
+/** Calls a function of the page. Its exception is logged and stops no other function. */
+function guarded(call) {
+  try {
+    call();
+  } catch (error) {
+    console.error('Realplexor: exception in a callback:', error);
+  }
+}

@@ -1,0 +1,72 @@
+/** The options of a client, with their defaults and checks, and the address of the server. */
+
+/** The page, or what stands for it where there is none. */
+export const world = typeof globalThis === 'undefined' ? window : globalThis;
+
+/** A server that serves this file puts its options in place of the dollar names. Elsewhere the default holds. */
+const served = (text, otherwise) => (/^(\$|undefined-)/.test(text) ? otherwise : text);
+
+const SERVED_PATH = served('$JS_WAIT_URI', '/');
+const DEFAULTS = {
+  namespace: '',
+  login: '',
+  identifier: served('$IDENTIFIER', 'identifier'),
+  waitTimeout: +served('$WAIT_TIMEOUT', 300),
+  reconnectDelay: +served('$JS_WAIT_RECONNECT_DELAY', 0.01),
+  maxBounces: +served('$JS_MAX_BOUNCES', 10),
+  debug: !!+served('$JS_DEBUG', 0),
+  credentials: 'same-origin',
+};
+const NAMES = Object.keys(DEFAULTS);
+const FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };
+
+/** Whether `value` is text, or a number, of that form. What String() makes of undefined, null or NaN is nobody's name. */
+export function has(form, value) {
+  return (typeof value === 'number' ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
+}
+
+function option(name, value) {
+  const usual = DEFAULTS[name];
+  if (NAMES.indexOf(name) < 0) {
+    throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(', ')}`);
+  }
+  if (value == null) return usual;
+  const isOdd = typeof usual === 'number' ? !(typeof value === 'number' && value >= 0) : FORMS[name] && !has(FORMS[name], value);
+  if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
+  return value;
+}
+
+/** Returns all options, those that are `given` checked. Throws TypeError for one that is unknown or cannot be. */
+export function optionsFrom(given) {
+  const options = {};
+  for (const name of NAMES) options[name] = DEFAULTS[name];
+  for (const name of Object.keys(given)) options[name] = option(name, given[name]);
+  return options;
+}
+
+function resolved(address, base) {
+  if (typeof URL === 'function') return new URL(address, base).href;
+  if (base && /^\/(?!\/)/.test(address)) return /^\w+:\/\/[^/]*/.exec(base)[0] + address;
+  const link = document.createElement('a');
+  link.href = address;
+  return link.href;
+}
+
+/** Returns the WAIT line's address, absolute and without a fragment. Throws TypeError for one that cannot be polled. */
+export function addressOf(fullUrl) {
+  const page = world.location && world.location.href;
+  let url;
+  try {
+    url = resolved(fullUrl || SERVED_PATH, page);
+    if (SERVED_PATH !== '/') url = resolved(SERVED_PATH, url);
+  } catch {
+    throw new TypeError(`Address must be absolute where no page completes it, "${fullUrl || SERVED_PATH}" given`);
+  }
+  if (!/^https?:\/\/[^/@]+(\/|$)/.test(url)) throw new TypeError(`Address must be http://HOST/ or https://HOST/, "${fullUrl}" given`);
+  return url.replace(/#.*/, '');
+}
+
+/** Writes to the console what a client does, if its options say so. */
+export function log({ debug }, what, detail) {
+  if (debug) console.log('Realplexor:', what, detail);
+}
