@@ -26,10 +26,11 @@ UNREADABLE_SHOWN = 200  # bytes of a message that cannot be read, in the line th
 
 
 class Failed(Exception):
-    """The server refused, could not be reached or answered nonsense."""
+    """The server refused, could not be reached, or answered what is no answer of the protocol."""
 
 
 def configure_send(parser: argparse.ArgumentParser) -> None:
+    """Gives `rplx send` its arguments."""
     _add_back_end_options(parser)
     parser.add_argument("--limit-to", metavar="ID[,ID...]", help="only for those who also listen to one of these")
     parser.add_argument("ids", metavar="ID[,ID...]", help="channels; CURSOR:ID gives the message a cursor of your own")
@@ -37,6 +38,7 @@ def configure_send(parser: argparse.ArgumentParser) -> None:
 
 
 def send(args: argparse.Namespace) -> int:
+    """Sends a message and prints its receipt. Returns the exit status. Raises UsageError, Failed."""
     from rplx.client import NotStored
 
     ids = _items(args.ids)
@@ -53,7 +55,7 @@ def send(args: argparse.Namespace) -> int:
 
 
 def _message(argument: str) -> bytes:
-    """The message as JSON; UsageError that says how to quote what is no JSON."""
+    """Returns the message as JSON. Raises UsageError, which says how to quote a text that is no JSON."""
     from rplx.client import InvalidArgument
     from rplx.client.names import checked_json
 
@@ -77,11 +79,13 @@ def _print_receipt(receipt: dict[str, str], as_json: bool) -> None:
 
 
 def configure_online(parser: argparse.ArgumentParser) -> None:
+    """Gives `rplx online` its arguments."""
     _add_back_end_options(parser)
     parser.add_argument("prefixes", metavar="PREFIX", nargs="*", help="only ids that start with one of these")
 
 
 def online(args: argparse.Namespace) -> int:
+    """Prints who is online. Returns the exit status. Raises UsageError, Failed."""
     with _client(args) as client:
         counts = client.online_with_counters(args.prefixes)
     if args.json:
@@ -93,6 +97,7 @@ def online(args: argparse.Namespace) -> int:
 
 
 def configure_watch(parser: argparse.ArgumentParser) -> None:
+    """Gives `rplx watch` its arguments."""
     _add_back_end_options(parser)
     parser.add_argument("--from", dest="position", metavar="POS", help="what happened after this position, too")
     parser.add_argument("--once", action="store_true", help="print what there is and end; without --from: the position")
@@ -103,6 +108,7 @@ def configure_watch(parser: argparse.ArgumentParser) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
+    """Prints who comes and goes, until it is interrupted. Returns the exit status. Raises UsageError, Failed."""
     with _client(args) as client:
         if args.once:
             for event in client.watch(args.position, args.prefixes):
@@ -122,10 +128,12 @@ def _print_event(event: Event, as_json: bool) -> None:
 
 
 def configure_stats(parser: argparse.ArgumentParser) -> None:
+    """Gives `rplx stats` its arguments."""
     _add_back_end_options(parser)
 
 
 def stats(args: argparse.Namespace) -> int:
+    """Prints the server's state. Returns the exit status. Raises UsageError, Failed."""
     with _client(args) as client:
         if args.json:
             _print_json(client.stats())
@@ -135,6 +143,7 @@ def stats(args: argparse.Namespace) -> int:
 
 
 def configure_listen(parser: argparse.ArgumentParser) -> None:
+    """Gives `rplx listen` its arguments."""
     parser.add_argument(
         "--wait",
         default=os.environ.get(WAIT_VARIABLE) or DEFAULT_WAIT,
@@ -147,11 +156,12 @@ def configure_listen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "ids",
         metavar="ID[,ID...]",
-        help="channels; CURSOR:ID goes on behind that message; SCRIPT or IFRAME in the first place is a page: use curl",
+        help="channels; CURSOR:ID goes on behind that message; the first must not be SCRIPT or IFRAME, which are pages",
     )
 
 
 def listen(args: argparse.Namespace) -> int:
+    """Prints messages as they come. Returns the exit status. Raises UsageError, Failed."""
     from rplx.client import Realplexor
 
     url = args.wait if "://" in args.wait else f"http://{args.wait}/"
@@ -167,7 +177,7 @@ def listen(args: argparse.Namespace) -> int:
 
 
 def _print_message(message: Message, as_json: bool) -> None:
-    """One line on stdout; on stderr a line that says why, if the message cannot be read."""
+    """Prints a message as one line, or says on stderr why it cannot be read or printed."""
     from rplx.client import Unreadable
 
     items = ",".join(f"{cursor}:{id}" for id, cursor in message.ids.items())
@@ -178,12 +188,15 @@ def _print_message(message: Message, as_json: bool) -> None:
             _print_json({"ids": message.ids, "data": message.data})
         else:
             print(items, _json(message.data), flush=True)
-    except RecursionError:  # read with the last frame of the stack, and written with one more
+    except RecursionError:  # writing takes more of the stack than reading did
         _warn(f"the message at {items} is nested too deeply to be printed")
 
 
 def _print_unreadable(items: str, message: Message, data: Unreadable, as_json: bool) -> None:
-    """Plain: on stderr alone, since a line on stdout holds a JSON value. With --json its text as a string."""
+    """Says on stderr why a message cannot be read; with --json prints its text as a string instead.
+
+    Without --json nothing goes to stdout, where each line holds a JSON value.
+    """
     if as_json:
         raw = data.raw.decode("utf-8", "replace")
         _print_json({"ids": message.ids, "unreadable": data.reason, "raw": raw})
@@ -205,7 +218,7 @@ def _print_json(value: Any) -> None:
 
 
 def _json(value: Any) -> str:
-    """As JSON: what stdout's encoding has no bytes for, lone surrogates among it, is escaped."""
+    """Returns `value` as JSON; what stdout's encoding has no bytes for, such as a lone surrogate, is escaped."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -244,7 +257,7 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """The type of an option that is a time."""
+    """Returns the value of an option that is a time. Raises argparse.ArgumentTypeError."""
     with contextlib.suppress(ValueError):
         if 0 < (value := float(text)) < 1e9:
             return value
@@ -268,7 +281,7 @@ def _items(text: str) -> dict[str, str | None]:
 
 @contextlib.contextmanager
 def _client(args: argparse.Namespace) -> Iterator[Realplexor]:
-    """The client that the options describe; its errors become UsageError and Failed."""
+    """Yields the client that the options describe; turns its errors into UsageError and Failed."""
     from rplx.client import Realplexor
 
     try:
@@ -287,7 +300,7 @@ def _client(args: argparse.Namespace) -> Iterator[Realplexor]:
 
 @contextlib.contextmanager
 def _errors(option: str) -> Iterator[None]:
-    """`option` is how the address is changed; a user who reads that nobody answers there wants to know."""
+    """Turns the client's errors into UsageError and Failed. `option`: what sets the address, for the message."""
     from rplx.client import ConnectionFailed, InvalidArgument, RealplexorError
 
     try:
@@ -315,7 +328,7 @@ def _ask_password(login: str) -> str:
     import getpass
 
     with warnings.catch_warnings():
-        # Without a terminal getpass would echo, and read what may be the message.
+        # Without a terminal getpass would show the password, and read it from stdin, where the message may be.
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(f"Password for {login}: ")

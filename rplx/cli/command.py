@@ -1,6 +1,6 @@
-"""The command `rplx`: `main`, the table of its subcommands, and those that start or prepare a server.
+"""The command `rplx`: `main`, the table of its subcommands, and the subcommands that start or prepare a server.
 
-gevent, the server and the client are imported by the commands that need them, so that `rplx send` starts fast.
+gevent, the server and the client are imported in the commands that need them, so that `rplx send` starts fast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: `configure` gives a parser its arguments, `run` does it and gives the exit status."""
+    """A subcommand: `configure` gives a parser its arguments, `run` carries it out and returns the exit status."""
 
     name: str
     help: str
@@ -77,7 +77,7 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def _overrides(args: argparse.Namespace, *, demo: bool) -> list[tuple[str, str]]:
-    """The flags as options; --set stands last and wins."""
+    """Returns the flags as options; --set stands last and wins."""
     overrides = []
     if args.wait:
         overrides.append(("wait.listen", ",".join(args.wait)))
@@ -93,8 +93,8 @@ def _overrides(args: argparse.Namespace, *, demo: bool) -> list[tuple[str, str]]
 
 
 def _loader(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> Callable[[], Config]:
-    """A function that reads the configuration anew; it raises ConfigError."""
-    # The client's variables are not options of the server, and a shell that has both is no mistake.
+    """Returns a function that reads the configuration anew, and raises ConfigError."""
+    # The client's variables are no options of the server, and a shell may well have both.
     environ = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
     path = args.config or environ.get("RPLX_CONFIG") or None
 
@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs `rplx` with these arguments (None: the process's) and gives its exit status; errors go to stderr."""
+    """Runs `rplx` with these arguments (None: the process's); returns its exit status. Errors go to stderr."""
     standard_streams.fill()
     _print_whatever_comes()
     try:
@@ -197,13 +197,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; keep Python from complaining when it flushes at exit.
+        # Nobody reads our output any more; this keeps Python from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
 
 
 def _print_whatever_comes() -> None:
-    """Characters that stdout has no bytes for (ASCII, lone surrogates) come out escaped instead of as a traceback."""
+    """Has characters that stdout has no bytes for (ASCII, lone surrogates) escaped, as they would raise otherwise."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -12,11 +12,11 @@ from rplx.options.environment import REACHED_AT
 from rplx.options.table import OPTIONS, Config
 
 TIMEOUT = 4.0  # seconds for both answers
-STEP = 0.1  # seconds between two looks while it is waited for
+STEP = 0.1  # seconds between two tries
 
 
 def wait(config: Config, seconds: float) -> str:
-    """As `check`, again and again for so many seconds until it is well. Errors: Unhealthy, as it was last."""
+    """As `check`, tried for so many seconds until the server answers. Raises the last Unhealthy."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -28,10 +28,10 @@ def wait(config: Config, seconds: float) -> str:
 
 
 def check(config: Config) -> str:
-    """One line that says it is well. Errors: Unhealthy.
+    """Returns a line that says that the server answers. Raises Unhealthy if it does not.
 
-    The first address of WAIT is asked for the script. Where history is in Redis, IN is asked as well, for the position
-    of WATCH: it says 503 while Redis is away, and the question leaves no trace, as a poll would in ONLINE.
+    The first address of WAIT is asked for the script. If history is in Redis, IN is asked as well, for the position of
+    WATCH: it answers 503 while Redis is away, and the question leaves no trace, as a poll would in ONLINE.
     """
     end = time.monotonic() + TIMEOUT
     path = f"/?{quote(config.pages.identifier)}={quote(config.pages.script_id)}"
@@ -42,7 +42,7 @@ def check(config: Config) -> str:
 
 
 def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> str:
-    """Gives HOST:PORT. An answer 4xx is well, too: IN may want a login. Errors: Unhealthy."""
+    """Returns HOST:PORT if it answers; 4xx counts as an answer, as IN may want a login. Raises Unhealthy."""
     host, port = parse_address(address)
     host = REACHED_AT.get(host, host)
     connection = http.client.HTTPConnection(host, port, timeout=max(end - time.monotonic(), STEP))

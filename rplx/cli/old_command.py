@@ -22,7 +22,10 @@ class CommandLine:
 
 
 def parse_command_line(argv: list[str]) -> CommandLine:
-    """The old command line, options in any order. Wrong ones, --help and --version end the process as argparse does."""
+    """Returns what the old command line says, options in any order.
+
+    Wrong options, --help and --version end the process as argparse does (SystemExit).
+    """
     parser = argparse.ArgumentParser(
         prog=TITLE,
         description="The Realplexor server with its old command line, configuration file and log. "
@@ -37,10 +40,10 @@ def parse_command_line(argv: list[str]) -> CommandLine:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the server as the old command did. Gives the exit status: 2 if the configuration is wrong."""
+    """Runs the server as the old command did; returns the exit status, 2 if the configuration is wrong."""
     standard_streams.fill()
     command_line = parse_command_line(sys.argv[1:] if argv is None else argv)
-    # It brings gevent with it, which --help and a wrong command line need not wait for.
+    # Imported late, as it loads gevent, which --help and a wrong command line need not wait for.
     from rplx.serving.daemon import run_legacy
 
     try:

@@ -1,4 +1,4 @@
-"""The Python client. It needs nothing but the standard library, and works with gevent and without.
+"""The Python client. It needs the standard library alone, and works with gevent and without (docs/python.md).
 
 from rplx.client import Realplexor
 
@@ -6,8 +6,8 @@ client = Realplexor("127.0.0.1", 10010)
 client.send(["alpha", "beta"], {"text": "hello"})
 """
 
-from rplx.client.answers import Event, Message
-from rplx.client.blocks import Unreadable
+from rplx.client.answers import Event
+from rplx.client.blocks import Message, Unreadable
 from rplx.client.errors import (
     BrokenResponse,
     ConnectionFailed,

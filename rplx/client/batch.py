@@ -24,7 +24,7 @@ class _Pending(NamedTuple):
 
 
 class Batch:
-    """One run of `send_many`. `take` and `give_back` are the client's connections, `deadline` starts a new one."""
+    """One run of `send_many`."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Batch:
         give_back: Callable[[Connection, Answer], None],
         deadline: Callable[[], Deadline],
     ) -> None:
+        """`take` and `give_back` lend a connection of the client's; `deadline` returns one that begins now."""
         self._take, self._give_back, self._deadline = take, give_back, deadline
         self._connection: Connection | None = None
         self._last_answer: Answer | None = None
@@ -42,7 +43,10 @@ class Batch:
         self._failed: dict[int, RealplexorError] = {}
 
     def run(self, messages: Iterable[tuple[Any, ...]], prepare: Prepare) -> list[Receipt]:
-        """The receipts in order. SendManyError as soon as one message fails, once all answers under way are read."""
+        """Sends all `messages`; returns their receipts in order. `prepare` makes a message's request.
+
+        Raises SendManyError for the first message that fails, after it has read all answers under way.
+        """
         cause: RealplexorError | None = None
         try:
             self._feed(messages, prepare)
@@ -50,7 +54,7 @@ class Batch:
         except RealplexorError as error:
             cause = error
         except Exception:
-            # The iterable's own error: what is under way is finished, or closing the connection would cut it off.
+            # The iterable's own error: closing the connection at once would cut off what is under way.
             with contextlib.suppress(RealplexorError):
                 self._exchange(down_to=0)
             raise
@@ -63,6 +67,7 @@ class Batch:
         return list(self._receipts.values())
 
     def _feed(self, messages: Iterable[tuple[Any, ...]], prepare: Prepare) -> None:
+        """Gathers requests and has them written; stops at the first message that fails."""
         for number, message in enumerate(messages):
             try:
                 if not isinstance(message, (tuple, list)) or len(message) not in (2, 3):
@@ -79,7 +84,7 @@ class Batch:
                 return
 
     def _exchange(self, down_to: int) -> None:
-        """Writes what is gathered and reads answers until at most `down_to` are outstanding."""
+        """Writes what is gathered, and reads answers until at most `down_to` are still to come."""
         self._write()
         while len(self._pending) > down_to:
             self._write()
@@ -100,6 +105,7 @@ class Batch:
                     self._pending.clear()
 
     def _write(self) -> None:
+        """Writes the requests that are not written yet, on a connection that it takes if there is none."""
         if self._written == len(self._pending):
             return
         deadline = self._deadline()
@@ -108,12 +114,12 @@ class Batch:
         data = b"".join(item.request for item in list(self._pending)[self._written :])
         self._written = len(self._pending)
         self._gathered = 0
-        # A server that refused one of them reads no further; why, is in the answers that are read next.
+        # A server that refused one of them reads no further, and says why in an answer, which is read next.
         with contextlib.suppress(ConnectionLost):
             self._connection.write(data, deadline)
 
     def _end(self) -> None:
-        """Gives the connection back, or closes it if answers may still come."""
+        """Gives the connection back, or closes it if answers may still come on it."""
         if self._connection is None:
             return
         if self._written or self._last_answer is None:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to a line of the server, kept from request to request, pipelining allowed."""
+"""One HTTP/1.1 connection to a line of the server (RFC 9112): kept from request to request, with pipelining."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RECV = 65_536
 
 
 class Deadline:
-    """The end of a call that may take `seconds` in all; None: for ever."""
+    """The end of a call that begins now and may take `seconds` in all; None: for ever."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
@@ -28,7 +28,7 @@ class Deadline:
         return "the system's limit" if self._seconds is None else f"{self._seconds:g} s"
 
     def left(self) -> float | None:
-        """Seconds that are left, as a socket's timeout; TimeoutError when none is."""
+        """Returns the seconds that are left, as a socket's timeout. Raises TimeoutError if none is."""
         if self._end is None:
             return None
         left = self._end - time.monotonic()
@@ -55,7 +55,7 @@ class Address:
 
     @classmethod
     def of(cls, host: str, port: int, tls: bool | ssl.SSLContext) -> Address:
-        """InvalidArgument for a host or port that nothing can listen on."""
+        """Returns the address. Raises InvalidArgument for a host or port that nothing can listen on."""
         try:
             host.encode("idna")
         except (UnicodeError, AttributeError) as error:
@@ -93,9 +93,10 @@ class Answer:
 
 
 class Connection:
-    """Opens at once. ConnectionFailed or Timeout when it cannot; both name the address."""
+    """A connection that is open once it is made. All errors name the address."""
 
     def __init__(self, address: Address, deadline: Deadline) -> None:
+        """Connects, with the TLS handshake if there is one. Raises ConnectionFailed, Timeout."""
         self.address = address
         self._used = time.monotonic()
         self._buffer = bytearray()
@@ -122,12 +123,12 @@ class Connection:
             raise
 
     def usable(self) -> bool:
-        """Whether a kept connection may carry another request: not idle too long, not closed, nothing unasked came."""
+        """Returns whether a kept connection may carry another request: not idle too long, open, nothing unread."""
         if self._buffer or time.monotonic() - self._used > REUSE_WITHIN:
             return False
         try:
             self._socket.settimeout(0.0)
-            self._socket.recv(1)  # the end of the stream, or bytes that nobody asked for: either way it is spent
+            self._socket.recv(1)  # the end of the stream, or bytes without a request: both make it useless
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
@@ -135,10 +136,10 @@ class Connection:
         return False
 
     def ask(self, request: bytes, deadline: Deadline) -> Answer:
-        """Writes one request and reads its answer.
+        """Writes one request and returns its answer. Raises ConnectionLost, Timeout, BrokenResponse.
 
-        When the write fails, an answer that the server gave before it stopped reading (413, say) is still taken. A
-        ConnectionLost without one has `unknown` False: the server never had the whole request, and refuses parts.
+        If the write fails, an answer that the server gave before it stopped reading (such as 413) is still returned.
+        A ConnectionLost without an answer has `unknown` False: the server never had the whole request.
         """
         try:
             self.write(request, deadline)
@@ -149,12 +150,16 @@ class Connection:
         return self.read_answer(deadline)
 
     def write(self, data: bytes, deadline: Deadline) -> None:
+        """Writes all of `data`. Raises ConnectionLost, Timeout."""
         with self._errors("sending", deadline, unknown=False):
             self._socket.settimeout(deadline.left())
             self._socket.sendall(data)
 
     def read_answer(self, deadline: Deadline) -> Answer:
-        """The next answer, in the order of the requests; interim answers (1xx) are skipped."""
+        """Returns the next answer, in the order of the requests; skips interim answers (1xx).
+
+        Raises ConnectionLost, Timeout, BrokenResponse.
+        """
         with self._errors("waiting for the answer", deadline, unknown=True):
             while True:
                 version, status, reason = _status(self.address, self._line(deadline))
@@ -168,7 +173,7 @@ class Connection:
         return Answer(status, reason, headers, body, closes)
 
     def abort(self) -> None:
-        """Ends the connection under a read that waits in another thread."""
+        """Ends the connection, so that a read that waits in another thread fails."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -177,6 +182,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _errors(self, doing: str, deadline: Deadline, *, unknown: bool) -> Iterator[None]:
+        """Turns errors of the socket into the client's, which say what was being done."""
         try:
             yield
         except TimeoutError as error:
@@ -221,7 +227,7 @@ class Connection:
         return headers
 
     def _body(self, headers: dict[str, str], deadline: Deadline, *, empty: bool) -> tuple[bytes, bool]:
-        """The body, and whether it went to the end of the stream (RFC 9112, section 6.3)."""
+        """Returns the body, and whether it ended with the stream (RFC 9112, section 6.3)."""
         if empty:
             return b"", False
         if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -263,7 +269,7 @@ class Connection:
 
 
 def _status(address: Address, line: bytes) -> tuple[str, int, str]:
-    """HTTP version, status and reason of a status line."""
+    """Returns the HTTP version, status and reason of a status line. Raises BrokenResponse."""
     version, _, rest = line.decode("latin-1").partition(" ")
     status, _, reason = rest.partition(" ")
     if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdigit() and len(status) == 3):

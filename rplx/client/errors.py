@@ -1,4 +1,4 @@
-"""What goes wrong between a back-end and the server, one class for each thing that a caller may want to tell apart."""
+"""Errors of the client, one class for each case that a caller may want to tell apart (docs/python.md)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class RealplexorError(Exception):
 
 
 class InvalidArgument(RealplexorError, ValueError):
-    """An id, cursor, position, login or data that cannot be sent; nothing was sent."""
+    """An id, cursor, position, address, login or data that cannot be sent. Nothing was sent."""
 
 
 class Refused(RealplexorError):
-    """The server's refusal: `status` (HTTP), `reason` (the phrase behind it) and `text` (the body, one line)."""
+    """The server's refusal (part 7.3): `status` (HTTP), `reason` (the phrase behind it) and `text` (the body)."""
 
     def __init__(self, status: int, reason: str, text: str) -> None:
         super().__init__(f"{status} {reason}: {text}" if text else f"{status} {reason}")
@@ -28,9 +28,9 @@ class Refused(RealplexorError):
 
 
 class NotStored(RealplexorError):
-    """The server took the message but did not store it in each channel: `missing` are not owned by the login.
+    """The server took the message but did not store it in the channels `missing`, which the login does not own.
 
-    `receipt` holds the channels in which it was stored, with the cursors there.
+    `receipt`: the channels in which it was stored, with its cursors there.
     """
 
     def __init__(self, receipt: dict[str, str], missing: list[str]) -> None:
@@ -40,7 +40,7 @@ class NotStored(RealplexorError):
 
 
 class ConnectionFailed(RealplexorError, ConnectionError):
-    """No connection to the server: refused, no such host, no valid certificate. Nothing was sent."""
+    """There is no connection to the server: refused, no such host, no valid certificate. Nothing was sent."""
 
 
 class ConnectionLost(RealplexorError, ConnectionError):
@@ -60,7 +60,7 @@ class Timeout(RealplexorError, TimeoutError):
 
 
 class BrokenResponse(RealplexorError):
-    """What came back is not an answer of this protocol; is there another kind of server at the address?"""
+    """What came back is not an answer of this protocol: there may be another kind of server at the address."""
 
     unknown = True
 

@@ -1,4 +1,4 @@
-"""Listening as a browser does: polls on the WAIT line that follow each other without losing a message in between."""
+"""Listening as a browser does: polls on the WAIT line, from the cursor of the last message on (parts 2 and 7.4)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from decimal import Decimal
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from rplx.client import answers
-from rplx.client.answers import Message
+from rplx.client import blocks
+from rplx.client.blocks import Message
 from rplx.client.connection import Address, Answer, Connection, Deadline
 from rplx.client.errors import (
     BrokenResponse,
@@ -31,7 +31,7 @@ from rplx.client.names import Ids, Names, cursors_by_id
 POLL_TIMEOUT = 305.0  # seconds: the server's wait.timeout (300 s) and what the way there and back may take
 RETRY_FIRST = 0.1  # seconds before the first retry; doubled each time
 RETRY_MAX = 30.0  # seconds before any retry
-WARN_AT = 2  # failures in a row: the first may be a restart, which is nothing to worry about
+WARN_AT = 2  # failures in a row that are worth a warning: one may be a restart
 QUICK = 1.0  # seconds: an empty answer that comes sooner counts as a failure, so that polls never spin
 GET_MAX = 1700  # characters of a list that still goes into the request target; longer ones go as a POST body
 _PASSING_STATUSES = {408, 429, 500, 502, 503, 504}
@@ -40,14 +40,14 @@ _log = logging.getLogger("rplx.client")
 
 
 def is_passing(error: RealplexorError) -> bool:
-    """Whether the same question may well be answered a little later."""
+    """Returns whether the same request may be answered a little later."""
     if isinstance(error, Refused):
         return error.status in _PASSING_STATUSES
     return isinstance(error, (ConnectionFailed, ConnectionLost, Timeout, BrokenResponse))
 
 
 class Retry:
-    """The wait after failures in a row: doubled each time, and jittered so that a crowd does not come back at once."""
+    """The wait after failures in a row: doubled each time, with jitter, so that not all clients come back at once."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -71,9 +71,10 @@ class Retry:
 class Listener:
     """An iterator over messages; made by `Realplexor.listen`, whose errors it raises at the start.
 
-    Once made, its place in each channel is known and nothing sent from then on is missed while history holds it,
-    across reconnects and restarts; a failure that may pass is retried for ever. Refusals that will not pass (400, 403,
-    413) are raised. One thread iterates; `close` may be called from any, and ends the iteration.
+    Once it is made, its place in each channel is known, and nothing that is sent from then on is missed while history
+    holds it, across reconnects and restarts. A failure that may pass is retried for ever. The iteration raises Refused
+    for refusals that will not pass (400, 403, 413), and InvalidArgument if the server has a page in place of a channel
+    (part 2). One thread iterates; `close` may be called from any thread, and ends the iteration.
     """
 
     def __init__(
@@ -99,8 +100,8 @@ class Listener:
         self._connection: Connection | None = None
         self._closing = threading.Event()
         self._due: deque[Message] = deque()
-        self._told: dict[str, str | None] = {}  # id -> the cursor at which its gap was told, until it is behind
-        self._asks = True  # whether the next poll is to be answered at once
+        self._told: dict[str, str | None] = {}  # id -> the cursor at which its gap was reported, while it is there
+        self._asks = True  # whether the next poll asks for the position, and so is answered at once
         self._retry = Retry()
         try:
             self._take(self._poll())
@@ -110,7 +111,7 @@ class Listener:
 
     @property
     def cursors(self) -> dict[str, str | None]:
-        """Where the listener is in each channel, behind the last message that it gave out; `listen` takes it again."""
+        """The cursor in each channel of the last message that was yielded; to be given to `listen` to go on there."""
         return dict(self._cursors)
 
     def __iter__(self) -> Listener:
@@ -130,7 +131,7 @@ class Listener:
         return message
 
     def close(self) -> None:
-        """Ends the listener; an iteration that waits in another thread stops."""
+        """Ends the listener, and an iteration that waits in another thread."""
         self._closing.set()
         if (connection := self._connection) is not None:
             connection.abort()
@@ -145,7 +146,7 @@ class Listener:
         self._drop()
 
     def _try(self) -> None:
-        """One poll; a failure that may pass, and an empty answer that came too soon, make the next one wait."""
+        """Polls once. A failure that may pass, or an empty answer that came too soon, delays the next poll."""
         started = time.monotonic()
         asked = self._asks
         try:
@@ -164,7 +165,7 @@ class Listener:
             self._retry.failed("an empty answer")
 
     def _poll(self) -> Answer:
-        """One request and its answer. Asking twice does no harm: the cursors say what is due."""
+        """Returns the answer to a poll. Polling twice does no harm, as the cursors say what is due."""
         request = self._request(self._asks)
         seconds = self._timeout if self._asks else self._poll_timeout
         kept = self._connection is not None and self._connection.usable()
@@ -213,9 +214,7 @@ class Listener:
 
     def _take(self, answer: Answer) -> None:
         """Keeps what an answer brings: messages, and the place in channels that had none (part 7.4)."""
-        if answer.status != 200:
-            raise Refused(answer.status, answer.reason, answer.text.strip())
-        messages = answers.poll(answer.body)
+        messages = self._messages(answer)
         position = answer.headers.get("x-realplexor-cursor")
         if position:
             self._cursors = {id: position if at is None else at for id, at in self._cursors.items()}
@@ -225,17 +224,30 @@ class Listener:
         gap = answer.headers.get("x-realplexor-gap", "")
         self._take_gap([self._names.short(id.strip()) for id in gap.split(",") if id], position)
 
+    def _messages(self, answer: Answer) -> list[Message]:
+        """Returns the messages of an answer. Raises Refused, InvalidArgument, BrokenResponse."""
+        if answer.status != 200:
+            raise Refused(answer.status, answer.reason, answer.text.strip())
+        try:
+            return blocks.read(answer.body)
+        except BrokenResponse:
+            if "last-modified" not in answer.headers:
+                raise
+        # Only pages have a date, and they are asked for by the first id (part 2, "Special first ids").
+        first = self._names.full(next(iter(self._cursors)))
+        raise InvalidArgument(f'"{first}" is not a channel of this server: as the first id it asks for a page')
+
     def _take_gap(self, ids: list[str], position: str | None) -> None:
-        """Tells of a gap, once: where no message is behind it, the channel goes on from the present."""
+        """Reports each gap once. A channel without a message behind the gap goes on from the present."""
         known = {id: self._cursors[id] for id in ids if id in self._cursors}
         news = [id for id, cursor in known.items() if self._told.get(id) != cursor]
         self._told = known
         for id, cursor in known.items():
-            # A cursor ahead of the server's clock, which was set back: messages come from below it.
+            # A cursor ahead of the server's clock, which was set back: new messages have lower cursors.
             if position and cursor is not None and Decimal(cursor) > Decimal(position):
                 self._cursors[id] = position
         if self._due:
-            # Beside others' messages the answer may have been cut at the server's limit: the next poll says at once.
+            # The answer may have been cut at the server's limit, before messages of this channel: ask again at once.
             self._asks = not all(any(id in message.ids for message in self._due) for id in known)
         elif position:
             for id, cursor in known.items():
@@ -246,7 +258,7 @@ class Listener:
 
 
 def _parsed(url: str, tls: bool | ssl.SSLContext) -> tuple[Address, str]:
-    """Where to connect, and the request target up to the marker."""
+    """Returns where to connect, and the request target up to the marker. Raises InvalidArgument."""
     with contextlib.suppress(ValueError):
         parts = urlsplit(url)
         port = parts.port  # ValueError if it is none

@@ -1,4 +1,4 @@
-"""Names and numbers on their way to the wire and back: ids, cursors, positions, namespaces, the marker's list."""
+"""What stands in requests, checked: ids, cursors, positions, namespaces, JSON, the marker's list (part 1)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,11 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # as the server's option pag
 _CURSOR = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _POSITION = re.compile(r"[0-9]+")
 _PASSWORD = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]*")
-_NUMBERS = (
-    bytes,
-    bytearray,
-    memoryview,
-    array,
-)  # an iteration over these gives numbers, and 99 is an id like any other
+_NUMBERS = (bytes, bytearray, memoryview, array)  # their items are numbers, which would pass for ids
 
 
 def checked_id(value: object) -> str:
-    """The id's text; InvalidArgument unless it is one or more of `[A-Za-z0-9_]` (protocol page, "Words")."""
+    """Returns the id's text. Raises InvalidArgument unless it is one or more of `[A-Za-z0-9_]` ("Words")."""
     text = str(value)
     if not isinstance(value, (str, int)) or isinstance(value, bool) or not _ID.fullmatch(text):
         raise InvalidArgument(f'Identifier must be alphanumeric, "{text}" given')
@@ -38,14 +33,14 @@ def checked_id(value: object) -> str:
 
 
 def checked_cursor(value: object) -> str:
-    """The cursor's text, a string's as it is; InvalidArgument unless it reads `\\d+(\\.\\d+)?`."""
+    """Returns the cursor's text, a string as it is. Raises InvalidArgument unless it reads `\\d+(\\.\\d+)?`."""
     if not is_cursor(value):
         raise InvalidArgument(f'Cursor must be numeric, "{_cursor_text(value)}" given')
     return _cursor_text(value)
 
 
 def is_cursor(value: object) -> bool:
-    """Whether the wire has a form for it."""
+    """Returns whether it can be written as a cursor: a decimal number without sign and exponent ("Words")."""
     return not isinstance(value, bool) and _CURSOR.fullmatch(_cursor_text(value)) is not None
 
 
@@ -54,7 +49,7 @@ def _cursor_text(value: object) -> str:
 
 
 def checked_position(value: object) -> str:
-    """A WATCH position's text, "0" (where to start) for None and ""; InvalidArgument unless it is a whole number."""
+    """Returns a WATCH position's text, "0" (the start) for None and "". Raises InvalidArgument if it is no number."""
     text = "0" if value is None else str(value).strip() or "0"
     if isinstance(value, bool) or not _POSITION.fullmatch(text):
         raise InvalidArgument(f'Position value must be numeric, "{text}" given')
@@ -62,16 +57,16 @@ def checked_position(value: object) -> str:
 
 
 def checked_marker_word(word: object) -> str:
-    """The word before `=` in the marker; InvalidArgument unless it can stand in a header's value (part 1)."""
+    """Returns the word before `=` in the marker. Raises InvalidArgument unless it can be one (part 1)."""
     if not isinstance(word, str) or not _WORD.fullmatch(word):
         raise InvalidArgument(f'The marker\'s word must be alphanumeric, "{word}" given')
     return word
 
 
 def cursors_by_id(ids: Ids) -> dict[str, str | None]:
-    """Each id once, with its cursor's text or None. An id alone, several, or a mapping id -> cursor.
+    """Returns each id with its cursor's text or None. `ids`: an id, several, or a mapping id -> cursor.
 
-    Bytes are no text, and no list of numbers either: InvalidArgument.
+    Raises InvalidArgument, also for bytes, which are neither a text nor a list of numbers.
     """
     if isinstance(ids, (str, *_NUMBERS)) or not isinstance(ids, Iterable):
         return {checked_id(ids): None}
@@ -80,8 +75,23 @@ def cursors_by_id(ids: Ids) -> dict[str, str | None]:
     return {checked_id(id): None for id in ids}
 
 
+def addressees(ids: Ids, limit_to: Ids | None) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Returns the channels of a send with their cursors, and the ids that limit it, none for a send to everybody.
+
+    Raises InvalidArgument, also if there is no id, or no id to limit the message to: sent without limiters it would go
+    to everybody, which an empty list does not ask for.
+    """
+    cursors = cursors_by_id(ids)
+    if not cursors:
+        raise InvalidArgument("No identifier given")
+    limiters = cursors_by_id(limit_to) if limit_to is not None else None
+    if limiters == {}:
+        raise InvalidArgument("No identifier to limit the message to given; None means everybody")
+    return cursors, limiters or {}
+
+
 def encode(data: Any) -> bytes:
-    """`data` as compact JSON in UTF-8; InvalidArgument for what JSON has no form for (NaN, sets, lone surrogates)."""
+    """Returns `data` as compact JSON in UTF-8. Raises InvalidArgument for what has no form in JSON (NaN, sets)."""
     try:
         return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -89,7 +99,7 @@ def encode(data: Any) -> bytes:
 
 
 def checked_json(text: str | bytes | bytearray | memoryview) -> bytes:
-    """`text` in UTF-8, without white space around it; InvalidArgument unless it is one strict JSON text (RFC 8259)."""
+    """Returns `text` in UTF-8 without white space around it. Raises InvalidArgument unless it is JSON (RFC 8259)."""
     if not isinstance(text, (str, bytes, bytearray, memoryview)):
         raise InvalidArgument(f"not JSON: neither text nor bytes, but {type(text).__name__}")
 
@@ -98,7 +108,7 @@ def checked_json(text: str | bytes | bytearray | memoryview) -> bytes:
 
     try:
         decoded = (text if isinstance(text, str) else bytes(text).decode()).strip(" \t\r\n")
-        # Numbers stay text here: they are sent as they stand, however long.
+        # Numbers are not converted, as they are sent as they stand, however long.
         json.loads(decoded, parse_constant=refuse, parse_int=str, parse_float=str)
         return decoded.encode()
     except (ValueError, RecursionError) as error:
@@ -107,14 +117,17 @@ def checked_json(text: str | bytes | bytearray | memoryview) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What stands before a client's ids: `prefix` is `LOGIN_` + namespace, `credentials` `LOGIN:PASSWORD@` or ""."""
+    """What a client's namespace and login add to its ids and its marker (parts 1 and 6).
+
+    `prefix`: `LOGIN_` and the namespace. `credentials`: `LOGIN:PASSWORD@`, or nothing.
+    """
 
     prefix: str
     credentials: str
 
     @classmethod
     def of(cls, namespace: str | None, login: str | None, password: str | None) -> Names:
-        """InvalidArgument for a namespace, login or password that the marker could not carry (part 1)."""
+        """Returns the names. Raises InvalidArgument for what the marker cannot carry (part 1)."""
         namespace = "" if namespace is None or namespace == "" else checked_id(namespace)
         if login is None or login == "":
             return cls(namespace, "")
@@ -125,24 +138,28 @@ class Names:
         return cls(f"{login}_{namespace}", f"{login}:{password or ''}@")
 
     def full(self, id: str) -> str:
+        """Returns the id as the server knows it."""
         return self.prefix + id
 
     def short(self, full: str) -> str:
-        """The id as the caller knows it; an id of somebody else stays as it is."""
+        """Returns the id as the caller knows it; an id outside of the namespace stays as it is."""
         return full.removeprefix(self.prefix)
 
     def items(self, cursors: Mapping[str, str | None]) -> str:
-        """The marker's list for these ids: `CURSOR:ID,ID`."""
+        """Returns the marker's list for these ids: `CURSOR:ID,ID` (part 1)."""
         return ",".join(
             self.full(id) if cursor is None else f"{cursor}:{self.full(id)}" for id, cursor in cursors.items()
         )
 
     def limiters(self, ids: Iterable[str]) -> str:
-        """The marker's items that limit a message, each with the comma before it: `,*ID,*ID`."""
+        """Returns the marker's items that limit a message, each behind a comma: `,*ID,*ID` (part 1)."""
         return "".join(f",*{self.full(id)}" for id in ids)
 
     def prefixes(self, prefixes: Prefixes) -> list[str]:
-        """Full prefixes for ONLINE and WATCH; no prefix means all ids of the namespace."""
+        """Returns full prefixes for ONLINE and WATCH (part 3); without one, all ids of the namespace are meant.
+
+        Raises InvalidArgument.
+        """
         if prefixes is None or isinstance(prefixes, str):
             prefixes = [prefixes or ""]
         elif isinstance(prefixes, _NUMBERS) or not isinstance(prefixes, Iterable):

@@ -36,8 +36,7 @@ class Dklab_Realplexor_Exception(Exception):
 class Dklab_Realplexor:
     """The old client. `rplx.client.Realplexor` does the same with receipts, kept connections and typed errors.
 
-    `host`, `port`: the IN line (TLS on port 443); `namespace` is put before each id; `identifier` is the word before
-    `=` in the marker. Errors raise Dklab_Realplexor_Exception.
+    Every method raises Dklab_Realplexor_Exception, and nothing else.
     """
 
     timeout = 5.0  # seconds for connecting, and for each wait for bytes
@@ -47,6 +46,10 @@ class Dklab_Realplexor:
     def __init__(
         self, host: str, port: int | str, namespace: str | None = None, identifier: str = "identifier"
     ) -> None:
+        """`host`, `port`: the IN line (TLS on port 443). `namespace` is put before each id.
+
+        `identifier`: the word before `=` in the marker (part 1).
+        """
         self._namespace = namespace
         try:
             self._identifier = checked_marker_word(identifier)
@@ -56,7 +59,7 @@ class Dklab_Realplexor:
             raise Dklab_Realplexor_Exception(str(error)) from error
 
     def logon(self, login: str, password: str) -> None:
-        """From now on `LOGIN_` stands before the namespace, and requests carry the password."""
+        """Puts `LOGIN_` before the namespace, and the login with its password into requests, from now on."""
         try:
             self._names = Names.of(self._namespace, login, password)
         except InvalidArgument as error:
@@ -70,11 +73,11 @@ class Dklab_Realplexor:
     ) -> None:
         """Sends `data` as JSON to an id, a list of ids or a mapping id -> cursor, limited to `showOnlyForIds`.
 
-        No id: nothing is sent. An id whose cursor is a number, but none that the wire has (-5, 1e3), is left out
-        without a word, as it always has been.
+        Without an id nothing is sent. An id whose cursor is a number that cannot be written as a cursor (-5, 1e3) is
+        left out silently, as the old module did.
         """
         try:
-            items = self._names.items(cursors_by_id(_without_foreign_cursors(idsAndCursors)))
+            items = self._names.items(cursors_by_id(_without_odd_cursors(idsAndCursors)))
             limiters = self._names.limiters(cursors_by_id(showOnlyForIds)) if showOnlyForIds else ""
             body = encode(data)
         except InvalidArgument as error:
@@ -83,11 +86,11 @@ class Dklab_Realplexor:
             _checked(answer)
 
     def cmdOnline(self, prefixes: Prefixes = None) -> list[str]:
-        """The online ids, all or those that start with one of the prefixes."""
+        """Returns the online ids, all or those that start with one of the prefixes."""
         return list(self.cmdOnlineWithCounters(prefixes))
 
     def cmdOnlineWithCounters(self, prefixes: Prefixes = None) -> dict[str, int]:
-        """The online ids with the number of connections that listen to each."""
+        """Returns the online ids, each with the number of connections that listen to it."""
         try:
             counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes)))
         except (InvalidArgument, BrokenResponse) as error:
@@ -95,7 +98,7 @@ class Dklab_Realplexor:
         return {self._names.short(id): count for id, count in counts.items()}
 
     def cmdWatch(self, fromPos: str | int | None, prefixes: Prefixes = None) -> list[dict[str, str]]:
-        """Changes after a position, as `{"event": ..., "pos": ..., "id": ...}` each, oldest first."""
+        """Returns changes after a position, each as `{"event": ..., "pos": ..., "id": ...}`, oldest first."""
         try:
             arguments = [checked_position(fromPos), *self._names.prefixes(prefixes)]
             events = answers.watch(self._command("WATCH", *arguments))
@@ -107,7 +110,7 @@ class Dklab_Realplexor:
         return _checked(self._request("", " ".join(words).encode() + b"\n"))
 
     def _request(self, items: str, body: bytes) -> bytes:
-        """All that the server answers; nothing at all is what an old server says to a send."""
+        """Returns all that the server answers, which is nothing for a send to an old server."""
         head = (
             f"POST / HTTP/1.1\r\nHost: {self._address.host_header}\r\nConnection: close\r\n"
             f"Content-Length: {len(body)}\r\n"
@@ -122,7 +125,7 @@ class Dklab_Realplexor:
             raise Dklab_Realplexor_Exception(f"Error #{error.errno or 0}: {text}") from error
 
     def _exchange(self, request: bytes) -> bytes:
-        """Errors: OSError, BrokenResponse for an answer past the limit."""
+        """Returns all that comes back. Raises OSError, and BrokenResponse for an answer past the limit."""
         address, tls = self._address, self._address.tls
         deadline = Deadline(self.call_timeout)
         with socket.create_connection((address.host, address.port), self.timeout) as plain:
@@ -145,7 +148,8 @@ class Dklab_Realplexor:
         return connection.recv(65_536)
 
 
-def _without_foreign_cursors(ids: Any) -> Any:
+def _without_odd_cursors(ids: Any) -> Any:
+    """Returns the ids without those whose cursor is a number that cannot be written as a cursor."""
     if not isinstance(ids, Mapping):
         return ids
     return {id: cursor for id, cursor in ids.items() if not _is_number(cursor) or is_cursor(cursor)}
@@ -162,7 +166,7 @@ def _is_number(value: object) -> bool:
 
 
 def _checked(answer: bytes) -> bytes:
-    """The body of a whole and successful answer."""
+    """Returns the body of an answer. Raises Dklab_Realplexor_Exception unless it is whole and successful."""
     head, separator, body = answer.partition(b"\r\n\r\n")
     status_line, *lines = head.decode("utf-8", "replace").split("\r\n")
     version, _, status = status_line.partition(" ")

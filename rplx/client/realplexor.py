@@ -27,31 +27,26 @@ from rplx.client.names import (
     Ids,
     Names,
     Prefixes,
+    addressees,
     checked_json,
     checked_marker_word,
     checked_position,
-    cursors_by_id,
     encode,
 )
 
 TIMEOUT = 5.0  # seconds for one call: connect, send, answer
 IDLE_MAX = 4  # idle connections that are kept; as many threads send at once without a new one
-FIRST_POSITION = "1"  # lower than any event's position: WATCH from here tells all that the server remembers
+FIRST_POSITION = "1"  # lower than any event's position, so that WATCH from here returns all that is remembered
 
 
 class Realplexor:
-    """A client of one server. Any number of threads or greenlets may use it at once; it survives a fork.
-
-    `host`, `port`: the server's IN line. `namespace` is put before each id on the way out and taken off on the way in;
-    a `login` puts `LOGIN_` before that, so a login sends only to its own channels (protocol page, part 6). `password`
-    belongs to the login. `timeout`: seconds for one whole call, None for ever. `tls`: True speaks TLS with the
-    system's certificates, an `ssl.SSLContext` with what that says. `identifier`: the server's option of that name.
+    """A client of one server. Any number of threads or greenlets may use it at once, also after a fork.
 
     Every method raises RealplexorError: InvalidArgument, Refused, ConnectionFailed, ConnectionLost, Timeout or
-    BrokenResponse. What only asks is asked again when a kept connection turns out to be closed. **A send is never
-    written twice**, unless the server certainly did not have the whole of the first one: so a message arrives at most
-    once, and where an error's `unknown` is True it may have arrived. Whoever must have it there at least once sends
-    again then, and may have it there twice.
+    BrokenResponse. A question (ONLINE, WATCH, STATS) is asked again if a kept connection turns out to be closed. **A
+    send is never written twice**, unless the server certainly did not have the whole of the first one: so a message
+    arrives at most once, and if an error's `unknown` is True it may have arrived. A caller that needs it to arrive at
+    least once sends it again then, and it may arrive twice.
     """
 
     def __init__(
@@ -66,6 +61,14 @@ class Realplexor:
         tls: bool | ssl.SSLContext = False,
         identifier: str = "identifier",
     ) -> None:
+        """Connects to nobody yet.
+
+        `host`, `port`: the server's IN line. `namespace` is put before each id that is sent and taken off each that
+        comes back; a `login` puts `LOGIN_` before that, so a login sends only to its own channels (protocol page,
+        part 6). `password` belongs to the login. `timeout`: seconds for one whole call, None for ever. `tls`: True
+        for TLS with the system's certificates, or an `ssl.SSLContext`. `identifier`: the word before `=` in the
+        marker (part 1), the server's option pages.identifier. Raises InvalidArgument.
+        """
         if timeout is not None and not timeout > 0:
             raise InvalidArgument(f"Timeout must be more than 0 seconds, {timeout} given")
         self.timeout = timeout
@@ -76,44 +79,48 @@ class Realplexor:
         self._process = os.getpid()
 
     def send(self, ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
-        """Sends `data` to channels and gives the receipt: id -> the message's cursor there. Stored when this returns.
+        """Sends `data` to channels (part 3); the message is stored when this returns.
 
         `ids`: an id, several, or a mapping id -> cursor (None: the server draws one). `data`: anything that `json`
-        takes. `limit_to`: ids; only those who also listen to one of them see the message. Raises NotStored when the
-        server left out a channel.
+        takes. `limit_to`: ids; only listeners that also listen to one of them see the message. Returns the receipt:
+        id -> the message's cursor there (part 7.1). Raises NotStored if the server left out a channel.
         """
         return self._send(ids, encode(data), limit_to)
 
     def send_json(
         self, ids: Ids, text: str | bytes | bytearray | memoryview, limit_to: Ids | None = None
     ) -> dict[str, str]:
-        """`send` for data that is JSON text already; it is checked, and sent as it stands."""
+        """As `send`, for a message that is a JSON text already: it is checked, and sent as it stands."""
         return self._send(ids, checked_json(text), limit_to)
 
     def send_many(self, messages: Iterable[tuple[Any, ...]]) -> list[dict[str, str]]:
         """Sends each `(ids, data)` or `(ids, data, limit_to)` in order on one connection, without waiting in between.
 
-        Gives the receipts in the same order. `messages` may be a generator: it is drawn from as answers come, and
-        messages go out in groups. Stops at the first that is refused or lost: SendManyError says which are stored.
+        Returns the receipts in the same order. `messages` may be a generator: it is iterated as answers come, and
+        messages are written in groups. Raises SendManyError, which says what is stored, at the first message that is
+        refused or lost.
         """
         batch = Batch(self._take, self._give_back, lambda: Deadline(self.timeout))
         return batch.run(messages, lambda ids, data, limit_to=None: self._prepared(ids, encode(data), limit_to))
 
     def online(self, prefixes: Prefixes = None) -> list[str]:
-        """The ids that are online, sorted; with `prefixes` (one or several) those that start with one of them."""
+        """Returns the ids that are online, sorted (part 3, ONLINE).
+
+        `prefixes`: one or several; only ids that start with one of them are returned.
+        """
         return list(self.online_with_counters(prefixes))
 
     def online_with_counters(self, prefixes: Prefixes = None) -> dict[str, int]:
-        """The online ids with the number of their listeners' connections, 0 for one in its grace time after leaving."""
+        """As `online`, with the number of each id's connections: 0 while it still counts as online after leaving."""
         counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes)).body)
         return {self._names.short(id): count for id, count in counts.items()}
 
     def watch(self, position: str | int | None = None, prefixes: Prefixes = None) -> list[Event]:
-        """What came online or went offline after `position`, oldest first; of several changes of an id the latest.
+        """Returns what came online or went offline after `position`, oldest first (part 3, WATCH).
 
-        Without a position, with 0, and with one that the server never gave: one `Event("FAKE", POS, "FAKE")`, where
-        POS is where to start. One that stands before others tells that events up to POS are forgotten: ask `online()`.
-        `follow` does all of that by itself.
+        Of several changes of an id the latest is returned. `prefixes` as for `online`. Without a position, with 0, and
+        with one that the server never gave, the result is one `Event("FAKE", POS, "FAKE")`: ask on from POS. If it
+        stands before others, the server has forgotten events up to POS: ask `online()`. `follow` does all of that.
         """
         arguments = [checked_position(position), *self._names.prefixes(prefixes)]
         events = answers.watch(self._command("WATCH", *arguments).body)
@@ -122,13 +129,13 @@ class Realplexor:
     def follow(
         self, position: str | int | None = None, prefixes: Prefixes = None, interval: float = 1.0
     ) -> Iterator[Event]:
-        """Yields events for ever, asking each `interval` seconds; without a position only what happens from now on.
+        """Yields events for ever, asking every `interval` seconds; without a position only those from now on.
 
-        Only the first question raises what any call raises; later the server may go away and come back. A server
-        that was restarted without its memory counts positions anew: then `Event("restart", "1", "")` comes first and
-        all events since the restart behind it. Who was online before and did not come back is not announced: ask
-        `online()`. `Event("missed", POS, "")` comes before the others where the server has forgotten events up to POS.
-        To go on in another process, keep the last event's `pos`.
+        Only the first question raises what any call raises; later the server may go away and come back. A server that
+        was restarted without its memory counts positions anew: then `Event("restart", "1", "")` is yielded, and all
+        events since the restart behind it. Ids that were online before and did not come back are not reported: ask
+        `online()`. `Event("missed", POS, "")` is yielded before the others if the server has forgotten events up to
+        POS. To go on in another process, keep the last event's `pos`.
         """
         events = self.watch(position, prefixes)
         at = checked_position(position)
@@ -155,11 +162,11 @@ class Realplexor:
                 events = []
 
     def stats(self) -> dict[str, dict[str, str]]:
-        """The server's state: section -> key -> value, empty for a login (protocol page, part 3, STATS)."""
+        """Returns the server's state: section -> key -> value, empty for a login (part 3, STATS)."""
         return answers.stats(self.stats_text())
 
     def stats_text(self) -> str:
-        """The server's state as it comes."""
+        """Returns the server's state as text (part 3, STATS)."""
         return self._command("STATS").text
 
     def listen(
@@ -170,12 +177,13 @@ class Realplexor:
         on_gap: Callable[[list[str]], None] | None = None,
         poll_timeout: float = POLL_TIMEOUT,
     ) -> Listener:
-        """Listens as a browser does: an iterator over messages that reconnects by itself; see Listener.
+        """Returns an iterator over messages that polls as a browser does, and reconnects by itself; see Listener.
 
         `channels`: an id, several, or a mapping id -> cursor to go on from. `wait`: the WAIT line's URL, by default
-        port 8088 of the same host. What is sent after this returned is received. `on_gap` is called with the ids
-        whose history no longer reaches back to where this listener was: messages may have been missed.
-        `poll_timeout`: seconds without an answer after which a poll is given up; more than the server's wait.timeout.
+        port 8088 of the same host. What is sent after this has returned is received. `on_gap` is called with the ids
+        whose history no longer reaches back to where this listener was, so that messages may have been missed (part
+        7.4). `poll_timeout`: seconds without an answer after which a poll is given up; it must be more than the
+        server's wait.timeout.
         """
         if wait is None:
             wait = f"http://{Address(self.address.host, 8088)}/"
@@ -183,7 +191,7 @@ class Realplexor:
         return Listener(wait, channels, self._names, self._identifier, on_gap, self.timeout, poll_timeout, tls)
 
     def close(self) -> None:
-        """Closes the idle connections. The client may still be used; it opens new ones."""
+        """Closes the idle connections. The client may still be used: it opens new ones."""
         while self._idle:
             try:
                 self._idle.pop().close()
@@ -205,15 +213,9 @@ class Realplexor:
     def _prepared(
         self, ids: Ids, data: bytes, limit_to: Ids | None
     ) -> tuple[bytes, Callable[[Answer], dict[str, str]]]:
-        """A send's request, and what reads the receipt off its answer."""
-        cursors = cursors_by_id(ids)
-        if not cursors:
-            raise InvalidArgument("No identifier given")
-        limiters = cursors_by_id(limit_to) if limit_to is not None else None
-        if limiters == {}:
-            # Sent without limiters it would go to everybody, which is the last thing that an empty list asks for.
-            raise InvalidArgument("No identifier to limit the message to given; None means everybody")
-        request = self._request(self._names.items(cursors) + self._names.limiters(limiters or ()), data)
+        """Returns a send's request, and the function that reads the receipt from its answer."""
+        cursors, limiters = addressees(ids, limit_to)
+        request = self._request(self._names.items(cursors) + self._names.limiters(limiters), data)
 
         def receipt(answer: Answer) -> dict[str, str]:
             stored = {self._names.short(id): cursor for id, cursor in answers.receipt(_accepted(answer).body).items()}
@@ -238,7 +240,11 @@ class Realplexor:
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
     def _call(self, request: bytes, *, repeatable: bool) -> Answer:
-        """Asks on a kept connection or a new one. Again only if the kept one was closed, and the request harmless."""
+        """Returns the answer to a request, on a kept connection or a new one.
+
+        If the kept one turns out to be closed, the request is written again if it is `repeatable`, or certainly was
+        not carried out.
+        """
         deadline = Deadline(self.timeout)
         while True:
             connection, kept = self._take(deadline)
@@ -256,7 +262,7 @@ class Realplexor:
             return answer
 
     def _take(self, deadline: Deadline) -> tuple[Connection, bool]:
-        """A connection, and whether it is a kept one."""
+        """Returns a connection, and whether it is a kept one."""
         if self._process != os.getpid():
             # The parent's connections: closing our copies leaves the parent's open.
             self.close()
@@ -279,6 +285,7 @@ class Realplexor:
 
 
 def _accepted(answer: Answer) -> Answer:
+    """Returns the answer if it is no refusal. Raises Refused."""
     if answer.status != 200:
         raise Refused(answer.status, answer.reason, answer.text.strip())
     return answer

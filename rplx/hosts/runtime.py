@@ -12,8 +12,8 @@ from gevent import get_hub, monkey
 from gevent.lock import BoundedSemaphore
 
 from rplx.assembly import SWEEP_EVERY, Assembly
-from rplx.client.errors import InvalidArgument, Refused, Timeout
-from rplx.client.names import Ids, cursors_by_id, encode
+from rplx.client.errors import Refused, Timeout
+from rplx.client.names import Ids, addressees, encode
 from rplx.engine.factory import is_shared
 from rplx.errors import Refusal
 from rplx.hosts.waiting_room import WaitingRoom
@@ -149,16 +149,11 @@ class Runtime:
 
     def publish(self, ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
         """Sends to the listeners of this process; arguments, result and errors are those of rplx.publish."""
-        cursors = cursors_by_id(ids)
-        if not cursors:
-            raise InvalidArgument("No identifier given")
-        limiters = cursors_by_id(limit_to) if limit_to is not None else None
-        if limiters == {}:
-            raise InvalidArgument("No identifier to limit the message to given; None means everybody")
+        cursors, limiters = addressees(ids, limit_to)
         body = encode(data)
         if len(body) > self.config.in_.maxlen:
             raise Refused(413, "Content Too Large", f"message longer than {self.config.in_.maxlen} bytes (in.maxlen)")
-        send = Send(Identifiers(cursors, limiters or {}), body)
+        send = Send(Identifiers(cursors, limiters), body)
         try:
             if _thread_id() == self._thread:
                 return self._assembly.hub.publish(send)

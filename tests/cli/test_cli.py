@@ -367,6 +367,12 @@ class TestLive:
                 ("abc", "def"), f"[{cursor}: 8b]"
             )
 
+    def test_a_page_is_no_channel_to_listen_to(self, capsys: Capture) -> None:
+        with LiveServer() as server:
+            assert main(["listen", "SCRIPT", "--wait", "{}:{}".format(*server.wait)]) == 2
+        error = 'rplx listen: "SCRIPT" is not a channel of this server: as the first id it asks for a page\n'
+        assert capsys.readouterr().err == error
+
     def test_serve_names_all_problems_at_once(self, tmp_path: Path) -> None:
         file = tmp_path / "rplx.toml"
         file.write_text('[wait]\ntimeout = "x"\n')

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rplx.client import (
+    BrokenResponse,
     ConnectionFailed,
     InvalidArgument,
     Realplexor,
@@ -116,6 +117,8 @@ class TestListen:
 
         with StubServer(refuse) as server, pytest.raises(Refused, match="400 Bad Request: Empty identifier passed"):
             Realplexor().listen("abc", server.url)
+        with StubServer(answering("hello")) as other, pytest.raises(BrokenResponse, match="is this the WAIT line"):
+            Realplexor().listen("abc", other.url)
         with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{server.address[1]}: Connection refused"):
             Realplexor().listen("abc", server.url)
 

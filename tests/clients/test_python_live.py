@@ -23,6 +23,7 @@ from rplx.client import (
     ConnectionFailed,
     Dklab_Realplexor,
     Dklab_Realplexor_Exception,
+    InvalidArgument,
     Listener,
     Message,
     Realplexor,
@@ -67,6 +68,15 @@ def test_history_from_a_cursor(server: LiveServer, client: Realplexor) -> None:
     first, *_ = client.send_many([("h", number) for number in range(5)])
     with client.listen({"h": first["h"]}, url(server)) as listener:
         assert [next(listener).data for _ in range(4)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("id", ["SCRIPT", "IFRAME"])
+def test_a_page_is_no_channel(server: LiveServer, client: Realplexor, id: str) -> None:
+    with pytest.raises(InvalidArgument, match=f'"{id}" is not a channel of this server: as the first id'):
+        client.listen(id, url(server))
+    with client.listen(["a", id], url(server)) as listener:  # only in the first place
+        client.send(id, "a message")
+        assert next(listener).data == "a message"
 
 
 def test_namespace(server: LiveServer) -> None:

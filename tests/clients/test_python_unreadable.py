@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rplx.client import BrokenResponse, Message, Realplexor, Unreadable
-from rplx.client.answers import poll
-from rplx.client.blocks import read_one_by_one
+from rplx.client.blocks import read, read_one_by_one
 from rplx.messages import Due
 from rplx.messages import Message as Stored
 from rplx.protocol import long_poll
@@ -65,7 +64,7 @@ class TestPoll:
         ],
     )
     def test_that_message_alone(self, message: str | bytes, reason: str) -> None:
-        first, odd, last = poll(answer('{"k": "]}\\""}', message, '["ж", 1.5]'))
+        first, odd, last = read(answer('{"k": "]}\\""}', message, '["ж", 1.5]'))
         assert (first, last) == (Message({"k": ']}"'}, {"a": "1"}), Message(["ж", 1.5], {"a": "3"}))
         assert odd.ids == {"a": "2"}
         assert isinstance(odd.data, Unreadable)
@@ -73,7 +72,7 @@ class TestPoll:
         assert reason in odd.data.reason
 
     def test_a_message_that_looks_like_blocks_stays_one(self) -> None:
-        messages = poll(answer(LONG_NUMBER, f"[{LOOKS_LIKE_BLOCKS}]", "3"))
+        messages = read(answer(LONG_NUMBER, f"[{LOOKS_LIKE_BLOCKS}]", "3"))
         assert [message.ids for message in messages] == [{"a": "1"}, {"a": "2"}, {"a": "3"}]
         assert messages[1].data == json.loads(f"[{LOOKS_LIKE_BLOCKS}]")
 
@@ -82,11 +81,11 @@ class TestPoll:
         """Its last message is not taken for one that cannot be read: the poll is made again."""
         whole = answer(LONG_NUMBER, '{"list": [1, 2]}')
         with pytest.raises(BrokenResponse):
-            poll(whole[:-cut])
+            read(whole[:-cut])
 
     def test_cursors_that_are_none(self) -> None:
         with pytest.raises(BrokenResponse, match="a cursor is a decimal number"):
-            poll(b'[{"ids": {"a": "x"}, "data": 1}]')
+            read(b'[{"ids": {"a": "x"}, "data": 1}]')
 
     @given(st.lists(VALUES, min_size=1))
     def test_one_by_one_reads_what_json_reads(self, values: list[Any]) -> None:

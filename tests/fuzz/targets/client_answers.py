@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rplx.client import answers
+from rplx.client import answers, blocks
 from rplx.client.errors import BrokenResponse
 from tests.fuzz.inputs import plain, repeated
 
@@ -30,12 +30,12 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    for read in (answers.receipt, answers.online, answers.watch, answers.poll):
+    for read in (answers.receipt, answers.online, answers.watch, blocks.read):
         try:
             found = read(data)
         except BrokenResponse:
             continue
-        if read is answers.poll:
+        if read is blocks.read:
             for message in found:
                 assert all(isinstance(text, str) for pair in message.ids.items() for text in pair)
     try:
