@@ -1,4 +1,4 @@
-"""Whose an address is, where clients are counted by address."""
+"""The client that an address stands for, where clients are counted by address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NETWORK = 8  # bytes of an IPv6 address that name the network; its owner choose
 
 
 def network_of(host: str) -> str:
-    """The client that an address counts for: an IPv6 address is its /64, as one client has all of that.
+    """Returns the client that an address counts for: an IPv6 address is its /64, as one client has all of that.
 
     An IPv4 address is itself, also where it is written as an IPv6 one (::ffff:192.0.2.1). What is no address, such
     as the "" of a UNIX socket, stays as it is.

@@ -1,4 +1,4 @@
-"""systemd's journal: whether a stream goes there, and errors as it and a terminal read them."""
+"""systemd's journal: whether a stream goes there, and errors in a form for it and for terminals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def is_journal(descriptor: int) -> bool:
-    """Whether what is written there goes to systemd's journal, which then reads a line's priority from its beginning.
+    """Returns whether `descriptor` is systemd's journal, which reads a line's priority from the line's beginning.
 
     systemd names its stream in JOURNAL_STREAM as DEVICE:INODE (systemd.exec(5)); `<3>` is an error (sd-daemon(3)).
     """

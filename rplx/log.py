@@ -14,7 +14,7 @@ from gevent import monkey
 
 from rplx.journal import is_journal
 
-LINES_MAX = 100_000  # lines that may wait for a slow target; beyond, lines are dropped and counted
+LINES_MAX = 100_000  # lines that may wait for a slow target; further lines are dropped and counted
 NO_COUNTERS = "[pairs_by_fhs=0 data_to_send=0 connected_fhs=0 online_timers=0 cleanup_timers=0 events=0]"
 ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7  # priorities of syslog(3), which systemd's journal is told
 RETRY_AFTER = 0.05  # seconds between two tries on a target that takes nothing
@@ -31,7 +31,7 @@ _sleep = monkey.get_original("time", "sleep")
 
 
 def visible(text: str) -> str:
-    """`text` with all escaped that cannot be seen or changes how the rest is shown: controls, line ends, directions."""
+    """Returns `text` with all signs escaped that cannot be seen, or change how others are shown, such as line ends."""
     if text.isprintable() and (text.isascii() or not _UNSEEN.search(text)):
         return text
     return "".join([_escaped(sign) if not sign.isprintable() or _UNSEEN.match(sign) else sign for sign in text])
@@ -43,7 +43,7 @@ def _escaped(sign: str) -> str:
 
 
 class LoggedConnection(Protocol):
-    """What a connection's lines are made of: `line` is WAIT or IN, `peer` is HOST:PORT."""
+    """What a line of the log names of a connection: `line` is WAIT or IN, `peer` is HOST:PORT."""
 
     @property
     def line(self) -> str: ...
@@ -53,7 +53,7 @@ class LoggedConnection(Protocol):
 
 @dataclass(slots=True)
 class _Counted:
-    """Something that happens again and again: what was told of it first, when, and how often it happened since."""
+    """Something that happens again and again: its latest text, the time of the first, and how often it came since."""
 
     text: str
     since: float  # monotonic seconds
@@ -63,8 +63,8 @@ class _Counted:
 class Log:
     """Writes lines to a descriptor from a thread of its own.
 
-    `verbosity`: 0 nothing, 1 the message, 2 with the time before it, 3 with a line of counters behind it.
-    `connections`: a line for each step of each connection.
+    `verbosity`: 0 for nothing, 1 for messages, 2 for the time before them, 3 for a line of counters behind them.
+    `connections`: whether each step of each connection has a line. `descriptor`: the file descriptor written to.
     """
 
     def __init__(self, verbosity: int = 1, connections: bool = False, descriptor: int = 1) -> None:
@@ -82,16 +82,16 @@ class Log:
         self._writing = False
 
     def configure(self, verbosity: int, connections: bool) -> None:
-        """Takes new options."""
+        """Takes new options, from the next line on."""
         self.verbosity = verbosity
         self.connections = connections and verbosity > 0
 
     def show_counters(self, counters: Callable[[], str]) -> None:
-        """From now on the second line of the third form has what `counters` returns."""
+        """Makes the line of counters (`verbosity` 3) hold what `counters` returns."""
         self._counters = counters
 
     def message(self, text: str, priority: int = INFO) -> None:
-        """A line of the server's own."""
+        """Writes a line about the server itself."""
         if not self.verbosity:
             return
         line = visible(text)
@@ -108,14 +108,14 @@ class Log:
         self.message(f"ERROR: {text}", ERROR)
 
     def rarely(self, text: str) -> None:
-        """A line that would come again and again: once a second at most."""
+        """Writes a line that would come again and again, once a second at most."""
         now = time.monotonic()
         if text != self._repeated or now - self._repeated_at >= REPEAT_AFTER:
             self._repeated, self._repeated_at = text, now
             self.message(text, WARNING)
 
     def counted(self, kind: str, text: str) -> None:
-        """A line about what clients can cause as often as they like: the first of its `kind` is written at once.
+        """Writes a line about what clients can cause as often as they like, if it is the first of its `kind`.
 
         Those that follow within a minute are counted, and `sweep` writes their number and the latest text.
         """
@@ -129,7 +129,7 @@ class Log:
         self.message(text, WARNING)
 
     def trouble(self, kind: str, text: str) -> None:
-        """An ongoing trouble: an ERROR line when it begins; until `recovered` the same `kind` is only counted."""
+        """Writes an ERROR line when an ongoing trouble begins; until `recovered` the same `kind` is only counted."""
         known = self._troubles.get(kind)
         if known is not None:
             known.times += 1
@@ -138,14 +138,14 @@ class Log:
         self.error(text)
 
     def recovered(self, kind: str, text: str) -> None:
-        """The end of a trouble, with how long it lasted and how often it was met; nothing if there was none."""
+        """Writes that a trouble has ended, how long it lasted and how often it was met; nothing if there was none."""
         known = self._troubles.pop(kind, None)
         if known is not None:
             seconds = time.monotonic() - known.since
             self.message(f"{text} (after {seconds:.1f} s; met {known.times + 1} times)")
 
     def sweep(self, now: float) -> None:
-        """Tells the counts whose minute is over; called about once a second. `now`: monotonic seconds."""
+        """Writes the counts whose minute is over; called about once a second. `now`: monotonic seconds."""
         for kind in [kind for kind, known in self._counted.items() if now - known.since >= COUNT_FOR]:
             self._tell_count(kind)
 
@@ -155,17 +155,17 @@ class Log:
             self.message(f"{known.text} ({known.times} more in the last {COUNT_FOR:.0f} s)", WARNING)
 
     def connection(self, connection: LoggedConnection, text: str) -> None:
-        """A step of a connection; written only if `connections` is set."""
+        """Writes a step of a connection, if `connections` is set."""
         if self.connections:
             self.message(f"{connection.line}: {connection.peer}: DEBUG: {text}", DEBUG)
 
     def connection_error(self, connection: LoggedConnection, text: str) -> None:
-        """What a connection did wrong. A back-end's errors are always written, a browser's if `connections` is set."""
+        """Writes what a connection did wrong: a back-end always, a browser if `connections` is set."""
         if self.connections or connection.line == "IN":
             self.message(f"{connection.line}: {connection.peer}: ERROR: {text}", WARNING)
 
     def refused(self, connection: LoggedConnection, text: str, trouble: str) -> None:
-        """A request was refused. What is part of an ongoing `trouble` is counted with it, and not told for each."""
+        """Writes that a request was refused. One that is part of an ongoing `trouble` is counted with it instead."""
         if trouble:
             self.trouble(trouble, f"{connection.line}: {text}")
         if self.connections or not trouble:

@@ -1,4 +1,4 @@
-"""The values that the rooms hand each other. A cursor is the very text that came in; it is compared as a decimal."""
+"""The values that the rooms hand each other. A cursor is the very text that came in, and is compared as a decimal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
-_AROUND_BLOCK = 37  # bytes of a block, and of what parts it from the next, beside its ids and its message
+_AROUND_BLOCK = 37  # bytes of a block and of its separator, beside its ids and its message
 _AROUND_ID = 8
 
-CURSOR_CACHE = 4096  # texts whose numbers are remembered: after a message a whole crowd comes back with the same cursor
+CURSOR_CACHE = 4096  # cursors whose numbers are kept: after a message all its listeners come back with the same one
 
 
 @lru_cache(maxsize=CURSOR_CACHE)
 def cursor_value(cursor: str) -> Decimal:
-    """The number that a cursor's text stands for, exact to the last digit (protocol page, "Words")."""
+    """Returns the number that a cursor's text stands for, exact to the last digit (protocol page, "Words")."""
     return Decimal(cursor)
 
 
 def size_of_id(id: str, cursor: str) -> int:
-    """Bytes that an id and its cursor take in a block of a poll's body (part 2.3)."""
+    """Returns the bytes that an id and its cursor take in a block of a poll's body (part 2.3)."""
     return len(id) + len(cursor) + _AROUND_ID
 
 
@@ -32,7 +32,7 @@ class Credentials:
     password: str
 
 
-@dataclass(slots=True)  # not frozen: that triples the time of making one
+@dataclass(slots=True)  # not frozen: frozen ones take longer to make, and each request makes some
 class Identifiers:
     """A marker's list (part 1): each id once, with its cursor, or None where the item had none.
 
@@ -43,28 +43,28 @@ class Identifiers:
     limiters: dict[str, str | None] = field(default_factory=dict)
     credentials: Credentials | None = None
     count: int = field(default=1, compare=False)
-    """Items that name an id, double ones too."""
+    """The number of items that name an id, repeated ones too."""
 
 
-@dataclass(slots=True)  # not frozen: that triples the time of making one
+@dataclass(slots=True)  # not frozen: frozen ones take longer to make, and each request makes some
 class Message:
     """A stored message: its bytes as they came, its cursor in each of its channels, and who may see it.
 
-    `limiters` empty: everybody; else only listeners that also listen to one of them (part 2, "Which messages are due").
+    Everybody may if `limiters` is empty, else only who also listens to one of them (part 2, "Which messages are due").
     """
 
     data: bytes
     cursors: dict[str, str]
     limiters: frozenset[str] = frozenset()
     weight: int = field(default=0, compare=False, repr=False, kw_only=True)
-    """Bytes of memory that it takes in each of its channels, once the history has counted them."""
+    """The bytes of memory that it takes in each of its channels, once the history has counted them."""
 
     def visible_to(self, names: Sequence[str]) -> bool:
-        """Whether a listener of `names` may see this message (part 2, "Which messages are due")."""
+        """Returns whether a listener of `names` may see this message (part 2, "Which messages are due")."""
         return not self.limiters or not self.limiters.isdisjoint(names)
 
 
-@dataclass(slots=True)  # not frozen: that triples the time of making one
+@dataclass(slots=True)  # not frozen: frozen ones take longer to make, and each request makes some
 class Send:
     """Store `data` in the channels of `identifiers` (part 3, Send).
 
@@ -78,7 +78,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Who is online? (part 3, ONLINE)"""
+    """Asks which channels are online (part 3, ONLINE). `arguments` is the text of the prefixes as it came."""
 
     prefixes: tuple[str, ...] = ()
     credentials: Credentials | None = None
@@ -87,7 +87,7 @@ class Online:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What changed after `position`? None: where to start (part 3, WATCH). `position` is the argument's text."""
+    """Asks what changed after `position`, an argument's text; None asks where to start (part 3, WATCH)."""
 
     position: str | None = None
     prefixes: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The server's state in five sections (part 3, STATS)."""
+    """Asks for the server's state in five sections (part 3, STATS)."""
 
     credentials: Credentials | None = None
 
@@ -116,7 +116,7 @@ class Event:
 
 @dataclass(slots=True)
 class Due:
-    """One message that is due to a listener, the ids and cursors by which it is due, and the smallest of these.
+    """One message that is due to a listener, the ids and cursors by which it is due, and the smallest cursor.
 
     `ids` may be the message's own `cursors`, so it is replaced, never changed.
     """
@@ -127,15 +127,15 @@ class Due:
 
     @classmethod
     def of(cls, message: Message, ids: dict[str, str]) -> Due:
-        """`ids` is not empty."""
+        """Returns a message that is due by `ids`, which is not empty."""
         return cls(message, ids, min(map(cursor_value, ids.values())))
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a poll's body (part 2.3)."""
+        """The bytes that it takes in a poll's body (part 2.3)."""
         return len(self.message.data) + sum([size_of_id(id, cursor) for id, cursor in self.ids.items()]) + _AROUND_BLOCK
 
     def add(self, id: str, cursor: str, value: Decimal) -> None:
-        """One channel more by which it is due, where `ids` is its own."""
+        """Adds a channel by which it is due. Its `ids` must not be the message's own `cursors`."""
         self.ids[id] = cursor
         self.value = min(self.value, value)

@@ -21,7 +21,7 @@ from rplx.in_line.server import InServer
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
 from rplx.net.accepting import accept_last
-from rplx.net.listening import listen, show_address, take_all
+from rplx.net.listening import admit_attempts, listen, show_address
 from rplx.options.environment import configuration
 from rplx.options.table import Config
 from rplx.system import standard_streams
@@ -110,7 +110,7 @@ class Runtime:
             self._in_sockets = listen(self.config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
         else:
             self._in_sockets = list(sockets)
-            take_all(self._in_sockets)
+            admit_attempts(self._in_sockets)
         self._in_server = self._assembly.in_server()
         self._in_server.start(self._in_sockets)
         if sockets is None:

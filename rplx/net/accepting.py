@@ -16,7 +16,7 @@ import gevent
 from gevent import get_hub
 
 from rplx.log import Log
-from rplx.net.listening import take_no_more
+from rplx.net.listening import drop_attempts
 
 BATCH = 256  # connections accepted at once
 PAUSE = 0.2  # seconds without accepting when descriptors have run out
@@ -47,7 +47,7 @@ def accept_last(sockets: Sequence[socket.socket]) -> None:
     To be called before the sockets are closed for good, which would reset those connections. Nobody new can connect
     meanwhile. Returns at once where the system has no means for it.
     """
-    if take_no_more(sockets):
+    if drop_attempts(sockets):
         gevent.sleep(LAST_COMERS)
 
 

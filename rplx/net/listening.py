@@ -15,9 +15,9 @@ from rplx.errors import ConfigError
 from rplx.options.checks import parse_address
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
-DEFER_ACCEPT = 5  # seconds that a silent new connection stays in the kernel: 48 -> 37.5 µs to enter
+DEFER_ACCEPT = 5  # seconds that the kernel keeps a new connection that sends nothing; accept and read come in one turn
 USER_TIMEOUT = 60_000  # milliseconds that sent bytes may stay unacknowledged
-UNSENT_MAX = 131_072  # bytes that the kernel takes beyond what a listener reads: else megabytes, and no write_timeout
+UNSENT_MAX = 131_072  # bytes that the kernel buffers for a listener; by default megabytes, unseen by write_timeout
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
 _SO_ATTACH_FILTER = 26  # socket(7); a program of bpf(4) sees a segment from its TCP header on
 _SO_DETACH_FILTER = 27
@@ -28,10 +28,6 @@ _NO_SYN = (  # code, jump if true, jump if false, operand
     (0x06, 0, 0, 0),  # drop it
     (0x06, 0, 0, 0xFFFFFFFF),  # else take all of it
 )
-_PR_SET_PDEATHSIG = 1
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_CLEAR_ALL = 4
-_CAPABILITY_VERSION = 0x20080522  # of capset(2): two words of 32 bits for each set
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +43,17 @@ class Sockets:
 
 
 def show_address(sock: socket.socket) -> str:
-    """A socket's own address as HOST:PORT."""
+    """Returns a socket's own address as HOST:PORT."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def listen(addresses: Iterable[str], option: str, *, browsers: bool, shared: bool = False) -> list[socket.socket]:
-    """Listening sockets on `addresses`; accepted sockets inherit what is set here.
+    """Returns listening sockets on `addresses`; accepted sockets inherit what is set here.
 
     `shared`: further sockets may be bound to the same ports, and connections are spread over them (SO_REUSEPORT).
-    Errors: ConfigError that says which address cannot be had and that `option` changes it.
+    `browsers`: the clients are browsers, so that silent and slow ones have to be found out.
+    Raises ConfigError that says which addresses cannot be had and that `option` changes them.
     """
     sockets: list[socket.socket] = []
     problems = []
@@ -103,16 +100,16 @@ def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.soc
 
 
 def unsent(descriptor: int) -> int:
-    """Bytes that a socket has taken and its peer has not acknowledged, sent or not (tcp(7), SIOCOUTQ)."""
+    """Returns the bytes that a socket has taken and its peer has not acknowledged, sent or not (tcp(7), SIOCOUTQ)."""
     found: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))[0]
     return found
 
 
-def take_no_more(sockets: Iterable[socket.socket]) -> bool:
-    """Has the kernel drop who begins to connect; connections that have begun still come to be accepted.
+def drop_attempts(sockets: Iterable[socket.socket]) -> bool:
+    """Makes the kernel drop new connection attempts; connections that have begun may still be accepted.
 
-    Who is dropped tries again after a second, and then is refused, or comes to the next server. False if the system
-    does not let us.
+    A client that was dropped tries again after a second, and is then refused or comes to the next server. Returns False
+    if the system does not allow it.
     """
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _NO_SYN))
     filter_ = struct.pack("@HP", len(_NO_SYN), ctypes.addressof(program))
@@ -124,8 +121,8 @@ def take_no_more(sockets: Iterable[socket.socket]) -> bool:
     return True
 
 
-def take_all(sockets: Iterable[socket.socket]) -> None:
-    """Undoes `take_no_more`, which may be there from who served on these sockets before."""
+def admit_attempts(sockets: Iterable[socket.socket]) -> None:
+    """Undoes `drop_attempts`, which an earlier server may have left on these sockets."""
     for sock in sockets:
         with contextlib.suppress(OSError):  # it is not there
             sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)

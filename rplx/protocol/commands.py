@@ -1,4 +1,4 @@
-"""One request of the IN line -> Send | Online | Watch | Stats (protocol page, part 3)."""
+"""Makes a Send, Online, Watch or Stats of one request of the IN line (protocol page, part 3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rplx.protocol.door import MARKER, OPEN, Door
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
 
-# ++ and *+ give nothing back: otherwise a line of n spaces would be tried in n * n ways.
+# ++ and *+ give nothing back: otherwise a line of n blanks would be tried in n * n ways.
 _COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?(?:\r?\n\r?\n|\r?\n?\Z)")
 _WHOLE_COMMAND = re.compile(rb"(?i)(online|watch|stats)(?:[ \t]++([^\r\n]*+))?\r?\n\r?\n")
 _BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")
@@ -19,15 +19,15 @@ _NO_CHANNEL = "no channel given, and no command (ONLINE, WATCH or STATS)"
 
 
 class EmptyBody(BadRequest):
-    """A send without a blank line, so without a body: ignored (part 3)."""
+    """A send without a blank line, and so without a body. It is ignored (part 3)."""
 
 
 def command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door = OPEN) -> Command:
-    """What a whole HTTP request asks for.
+    """Returns what a whole HTTP request asks for.
 
     The marker counts in `X-Realplexor`, else in the request target, else in the body's own plain text head
-    (part 7.6). Errors: Forbidden from a browser, MethodNotAllowed (part 7.7), BadRequest with neither channels nor a
-    command.
+    (part 7.6). Raises Forbidden for a request of a browser, MethodNotAllowed (part 7.7), and BadRequest if there are
+    neither channels nor a command.
     """
     identifiers = marker_of_head(request, parser, door)
     if request.method == "POST":
@@ -40,11 +40,10 @@ def command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door =
 
 
 def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, has_length: bool) -> Identifiers | None:
-    """Judges a request by its head alone, whose body has a length or goes on to the end of the sending half.
+    """Judges a request by its head alone, and returns the list that the head names.
 
-    Returns the list that the head names.
-
-    Errors: as `command_of_http`. Who asks by GET without a length never half-closes, so it is told at once.
+    `has_length`: the body has a length; else it goes on to the end of the sending half. Raises what `command_of_http`
+    raises. A client that asks by GET without a length never half-closes, so it is refused at once.
     """
     identifiers = marker_of_head(request, parser, door)
     door.check_method(request.method, whole=has_length)
@@ -54,15 +53,15 @@ def check_head(request: HttpRequest, parser: IdentifierParser, door: Door, *, ha
 
 
 def list_so_far(head: HttpRequest | None, text: bytes, parser: IdentifierParser) -> Identifiers | None:
-    """The list of a request that is still coming in, once it is complete: of its HTTP head, or of plain text."""
+    """Returns the list of a request that is coming in, of its HTTP head or of plain text; None until it is whole."""
     try:
         return parser.in_text(text, complete=False) if head is None else marker_of_head(head, parser)
     except Refusal:
-        return None  # told when the request is judged
+        return None  # the refusal is raised when the request is judged
 
 
 def list_of(request: HttpRequest, parser: IdentifierParser) -> Identifiers | None:
-    """The list of a whole HTTP request, wherever it stands; None if there is none, or a wrong one."""
+    """Returns the list of a whole HTTP request, wherever it stands, or None if there is none or a wrong one."""
     return list_so_far(request, b"", parser) or list_so_far(None, request.body, parser)
 
 
@@ -79,9 +78,9 @@ def _command_of_body(request: HttpRequest, identifiers: Identifiers | None, pars
 
 
 def marker_of_head(request: HttpRequest, parser: IdentifierParser, door: Door = OPEN) -> Identifiers | None:
-    """The marker of a request's head, None if there is none.
+    """Returns the marker of a request's head, or None if there is none.
 
-    Errors: Forbidden if a header tells that a browser sent this (part 7.7), those of the parser.
+    Raises Forbidden if a header tells that a browser sent this (part 7.7), and what the parser raises.
     """
     marker = None
     watched = door.watched
@@ -97,9 +96,9 @@ def marker_of_head(request: HttpRequest, parser: IdentifierParser, door: Door = 
 
 
 def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
-    """What a whole plain text request asks for: a command at its start, or a marker, a blank line and a body.
+    """Returns what a whole plain text request asks for: a command at its start, or a marker, a blank line and a body.
 
-    Errors: EmptyBody without a blank line, BadRequest with neither channels nor a command.
+    Raises EmptyBody if there is no blank line, and BadRequest if there are neither channels nor a command.
     """
     at_start = _COMMAND.match(data)
     if at_start is not None:
@@ -113,7 +112,7 @@ def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
 
 
 def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
-    """The command of a plain text request that is still coming in, if a blank line has ended it; else None."""
+    """Returns the command of a plain text request that is still coming in if a blank line has ended it, else None."""
     at_start = _WHOLE_COMMAND.match(data)
     if at_start is not None:
         return _make(at_start, None)
@@ -128,9 +127,9 @@ def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
 
 
 def early_command_behind(identifiers: Identifiers | None, body: bytes, parser: IdentifierParser) -> Command | None:
-    """The command of a request whose body has no length and is still coming in, if a blank line has ended it.
+    """Returns the command of a body without a length that is still coming in if a blank line has ended it, else None.
 
-    `identifiers` are those of its head. Errors: those of the parser.
+    `identifiers` are those of the request's head. Raises what the parser raises.
     """
     if identifiers is None:
         return early_command(body, parser)
@@ -139,7 +138,7 @@ def early_command_behind(identifiers: Identifiers | None, body: bytes, parser: I
 
 
 def ends_in_old_form(request: HttpRequest, data: bytes) -> bool:
-    """Whether a command is that of a client that waits for the end: a blank line was the last that came (part 3)."""
+    """Returns whether a command is that of a client that reads to the end: a blank line came last (part 3)."""
     blank = (b"\n\r\n", b"\n\n")
     if not data.endswith(blank) and not request.body.endswith(blank):
         return False
@@ -147,7 +146,7 @@ def ends_in_old_form(request: HttpRequest, data: bytes) -> bool:
 
 
 def _command(body: bytes, identifiers: Identifiers, *, old_form: bool) -> Command:
-    """`old_form`: the marker is there, and where old clients put it: an empty list is a send to nobody (part 7.9)."""
+    """`old_form`: the marker stands where old clients put it, so an empty list is a send to nobody (part 7.9)."""
     # With channels it is a send, whatever the body says: a message is never taken for a command (part 7.9).
     if identifiers.cursors:
         return Send(identifiers, body)

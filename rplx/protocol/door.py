@@ -1,4 +1,4 @@
-"""Tells back-ends from browsers on the IN line, by a request's method and headers (protocol page, part 7.7)."""
+"""Keeps browsers off the IN line, by a request's method and headers (protocol page, part 7.7)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NEVER_REBOUND = re.compile(rb"localhost|[0-9]+(?:\.[0-9]+){3}|\[[0-9a-f:.]+\]")
 
 
 class Door:
-    """Judges who may come in.
+    """Refuses requests of browsers.
 
-    `hosts` are the names that a `Host` may have, without ports; none: any. `own` are authorities (HOST:PORT) at which
-    the line itself is reached. `wait_line` says in a refusal where listeners find the other line.
+    `hosts` are the names that a `Host` may have, without ports; none: any name. `own` are the authorities (HOST:PORT)
+    at which the line itself is reached. `wait_line` is what a refusal says about where the WAIT line is.
     """
 
     def __init__(self, hosts: Iterable[str] = (), own: Iterable[str] = (), wait_line: str = "wait.listen") -> None:
@@ -30,7 +30,7 @@ class Door:
         self.watched = _BROWSERS_OWN | {MARKER, b"referer"} | ({b"host"} if self._hosts else set())
 
     def check_header(self, name: bytes, value: bytes, request: HttpRequest) -> None:
-        """Judges one of the `watched` headers. Errors: Forbidden."""
+        """Judges one of the `watched` headers. Raises Forbidden."""
         if name == b"host":
             if value and _host_of(value) not in self._hosts:
                 raise Forbidden("this Host is not among in.hosts")
@@ -38,7 +38,7 @@ class Door:
             raise Forbidden("this address is for back-ends, not for browsers")
 
     def _is_own(self, referer: bytes, host: bytes | None) -> bool:
-        """Whether a Referer names this line itself, by a name that no page of another can have been served by."""
+        """Returns whether a Referer names this line itself, by a name under which nobody else can serve a page."""
         found = _REFERER.match(referer)
         if found is None:
             return False
@@ -49,14 +49,14 @@ class Door:
         return authority == (host or b"").lower() and bool(name in self._hosts or _NEVER_REBOUND.fullmatch(name))
 
     def check_method(self, method: str, *, whole: bool) -> None:
-        """`whole`: the body has a length, so nothing has to be waited for. Errors: MethodNotAllowed."""
+        """Judges a method. `whole`: the body has a length. Raises MethodNotAllowed."""
         if method == "HEAD":
             raise self.listener()
         if method not in ("POST", "GET") and not (method == "PUT" and whole):
             raise MethodNotAllowed(f"{method} is not served here; send by POST")
 
     def listener(self) -> MethodNotAllowed:
-        """For who asks by GET or HEAD for a channel. It is never a send: browsers GET whatever a page names."""
+        """Returns the refusal of a GET or HEAD of a channel. It is never a send: browsers GET whatever a page names."""
         return MethodNotAllowed(
             "send by POST, with a Content-Length and X-Realplexor: identifier=ID,ID; this is the IN line of back-ends: "
             f"listeners poll the WAIT line, {self._wait_line}"

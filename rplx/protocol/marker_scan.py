@@ -1,4 +1,4 @@
-"""Whether the marker of a request that is still coming in is complete, in work linear in what came."""
+"""Finds out whether the marker of a request that is still coming in is complete, in work linear in its size."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ENDS_PASSWORD = re.compile(rb"[@\s]")
 class MarkerScan:
     """Follows one text that grows. `word` stands before the `=` of the marker (protocol page, part 1).
 
-    It comes to what `IdentifierParser.in_text` says of a text that is not complete, without looking at any byte twice:
-    a client that sends byte by byte costs no more than one that sends all at once.
+    Its answer is that of `IdentifierParser.in_text` for a text that is not complete, but no byte is looked at twice: a
+    client that sends byte by byte costs no more than one that sends all at once.
     """
 
     __slots__ = ("_clean", "_inside", "_look", "_looked", "_marker", "_read", "_skips", "_value", "_word_size")
@@ -36,12 +36,12 @@ class MarkerScan:
         self._look = self._find_marker
 
     def is_complete(self, text: bytes | bytearray) -> bool:
-        """Whether the list has ended in `text`, which begins with what was given before."""
+        """Returns whether the list has ended in `text`, which begins with what was given before."""
         self._take(bytes(memoryview(text)[self._read :]))
         return self._look()
 
     def _take(self, new: bytes) -> None:
-        """Cleans what has come; the beginning of a Referer line or of an escape is left for the next time."""
+        """Adds what has come to the clean text. What may begin a Referer line or an escape is left for later."""
         if self._skips:
             end = new.find(b"\n") + 1
             self._read += end or len(new)
@@ -69,7 +69,7 @@ class MarkerScan:
         may_be_referer = len(last) < len(_BEGINS_REFERER) and _BEGINS_REFERER.startswith(last.lower())
         return new[:begin] if may_be_referer and (begin or not self._inside) else new
 
-    # -- one after another, each from where the last look ended; True if the list has ended
+    # -- steps, one after another. Each goes on where the last look ended, and returns whether the list has ended.
 
     def _find_marker(self) -> bool:
         found = self._marker.search(self._clean, self._looked)
@@ -89,7 +89,7 @@ class MarkerScan:
         return self._look()
 
     def _find_password(self) -> bool:
-        """What looked like a list may have been a login."""
+        """Looks for the end of a password: what looked like a list may have been a login."""
         if not self._skip_to(_ENDS_PASSWORD):
             return False
         if self._clean[self._looked] != ord("@"):

@@ -18,7 +18,7 @@ from rplx.errors import ConfigError
 from rplx.legacy.perl.config import perl_text
 from rplx.log import WARNING, Log
 from rplx.net.accepting import accept_last
-from rplx.net.listening import Sockets, show_address, take_all
+from rplx.net.listening import Sockets, admit_attempts, show_address
 from rplx.options.table import Change, Config, changed
 from rplx.serving.collecting import Collector
 from rplx.serving.supervisor import EXIT_RESTART, Loader
@@ -73,7 +73,7 @@ class Server:
             gevent.signal_handler(number, gevent.spawn, handler)
         release_signals()
         self._warn_of_guests()
-        take_all(self._all_sockets())
+        admit_attempts(self._all_sockets())
         self._wait_server.start(self._sockets.wait)
         self._in_server.start(self._sockets.in_)
         collector = Collector(time.monotonic())

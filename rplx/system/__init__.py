@@ -1,1 +1,1 @@
-"""What the operating system is asked for."""
+"""What is asked of the operating system."""

@@ -1,4 +1,4 @@
-"""The file that holds a daemon's process id. Root writes it where others may write too, so no link is followed."""
+"""The file with a daemon's process id. Root may write it where others may write too, so no link is followed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe wi
 
 @contextlib.contextmanager
 def held(path: str | None) -> Iterator[None]:
-    """Holds this process's id in a file while it runs; None: in none. Errors: ConfigError if it cannot be written.
+    """Keeps this process's id in a file while the block runs; None: in none. Raises ConfigError if it cannot write.
 
-    What stands there already is replaced and never written through: not by a link, not under another of its names.
+    A file that is there already is replaced and never written to: neither behind a link nor under another name.
     """
     if path is None:
         yield
@@ -50,7 +50,7 @@ def _problem(path: str, error: OSError) -> ConfigError:
 
 
 def _check_links(file: Path) -> None:
-    """Errors: OSError if root would reach the folder through a link that somebody else made and may lead anywhere."""
+    """Raises OSError if root would reach the folder through a link of another user, which may lead anywhere."""
     if os.geteuid() != 0:
         return
     for folder in file.absolute().parents:
@@ -60,7 +60,7 @@ def _check_links(file: Path) -> None:
 
 
 def _replace(folder: int, name: str, text: bytes) -> None:
-    """Puts a file of its own in the place of whatever has this name. Errors: OSError."""
+    """Puts a new file in the place of whatever has this name. Raises OSError."""
     temporary = f".{name}.{secrets.token_hex(8)}"
     try:
         made = os.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=folder)
@@ -77,7 +77,7 @@ def _replace(folder: int, name: str, text: bytes) -> None:
 
 
 def _overwrite(folder: int, name: str, text: bytes) -> None:
-    """Where the folder is not ours but the file is, made for us beforehand. Errors: OSError."""
+    """Writes a file that is ours in a folder that is not: it was made for us. Raises OSError."""
     with open(os.open(name, _FLAGS, dir_fd=folder), "wb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
@@ -87,7 +87,7 @@ def _overwrite(folder: int, name: str, text: bytes) -> None:
 
 
 def _remove(folder: int, name: str, text: bytes) -> None:
-    """Takes away what we have written, and leaves what somebody else has put there since. Errors: OSError."""
+    """Removes the file that we wrote, but not one that somebody else has put there since. Raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(name, flags, dir_fd=folder), "rb") as file:
         ours = file.read(len(text) + 1) == text

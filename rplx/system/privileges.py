@@ -15,7 +15,7 @@ _CAPABILITY_VERSION = 0x20080522  # of capset(2): two words of 32 bits for each 
 
 
 def check_user(user: str) -> None:
-    """Errors: ConfigError if there is no such user; "" is none to check."""
+    """Raises ConfigError if there is no such user; "" stands for no user."""
     if not user:
         return
     try:
@@ -25,7 +25,7 @@ def check_user(user: str) -> None:
 
 
 def drop_privileges(user: str) -> bool:
-    """Becomes `user` for good, with all ids and groups; False if this is not root or there is nothing to drop."""
+    """Becomes `user` for good, with all ids and groups. Returns False if this is not root, or `user` is ""."""
     if not user or os.getuid() != 0:
         return False
     entry = pwd.getpwnam(user)
@@ -37,9 +37,9 @@ def drop_privileges(user: str) -> bool:
 
 
 def drop_capabilities() -> bool:
-    """Gives up what lets a plain user bind a low port and the like, for good; False if the system does not let us.
+    """Gives up for good what lets a plain user bind a low port and the like. Returns False if the system refuses.
 
-    Root, which the operator wanted then, keeps what it is root for.
+    A process of root keeps its capabilities: its operator wants it so.
     """
     if os.getuid() == 0:
         return True

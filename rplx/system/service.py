@@ -1,4 +1,4 @@
-"""What service managers and ps are told of this process."""
+"""Tells service managers and ps about this process."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from setproctitle import setproctitle
 
 from rplx.log import Log
 
-NOTIFY_TIMEOUT = 0.1  # seconds that a full NOTIFY_SOCKET may hold up who tells it something
+NOTIFY_TIMEOUT = 0.1  # seconds that a full NOTIFY_SOCKET may hold up a report
 
 
 def set_title(title: str) -> None:
-    """The process's name in ps."""
+    """Sets the process's name in ps."""
     setproctitle(title)
 
 
 def notify(state: str, log: Log) -> None:
-    """Tells systemd, if it started us (sd_notify(3)): READY=1, RELOADING=1, STOPPING=1.
+    """Reports READY=1, RELOADING=1 or STOPPING=1 to systemd, if it started us (sd_notify(3)).
 
-    One that cannot be reached changes nothing for us: `log` is told once.
+    If systemd cannot be reached, `log` is told once and nothing else happens.
     """
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
@@ -38,5 +38,5 @@ def notify(state: str, log: Log) -> None:
 
 
 def reloading() -> str:
-    """What systemd is told when a reload begins."""
+    """Returns what systemd is told when a reload begins."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"

@@ -1,4 +1,4 @@
-"""Descriptors 0, 1 and 2. Whoever started us may have closed them, and what is opened next would take their places."""
+"""Descriptors 0, 1 and 2. The process may be started without them, and what is opened next would take their places."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by descriptor
 
 
 def fill() -> None:
-    """Puts /dev/null where one of the three is closed. To be called before anything that stays open is opened."""
+    """Opens /dev/null in the place of each that is closed. Call it before anything is opened that stays open."""
     for descriptor, (name, mode) in enumerate(_STREAMS):
         try:
             os.fstat(descriptor)
