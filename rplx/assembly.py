@@ -6,11 +6,13 @@ import importlib
 import time
 from dataclasses import dataclass
 
+from rplx.access.gate import Logins
 from rplx.access.users import Users
 from rplx.engine.factory import make_engine
 from rplx.errors import ConfigError
 from rplx.hub.hub import Hub
 from rplx.hub.visibility import Visibility
+from rplx.in_line.commands import Executor
 from rplx.in_line.server import InServer
 from rplx.log import WARNING, Log
 from rplx.options.table import Config
@@ -44,9 +46,10 @@ class Assembly:
         self.config = config
         self.log = log
         loaded = load(config, log)
-        self.users = loaded.users
+        self.logins = Logins(loaded.users, config)
         self.engine = make_engine(config, log)
         self.hub = Hub(self.engine, log, config.wait.out_max, loaded.visibility)
+        self.executor = Executor(self.hub, self.logins, config.in_, log)
         self._applications: list[Application] = []
         self._in_servers: list[InServer] = []
         log.show_counters(self.hub.counters)
@@ -65,21 +68,22 @@ class Assembly:
 
     def in_server(self, *, wait_line: str = "where the application is served") -> InServer:
         """Makes an IN line. `wait_line`: where the WAIT line is, for the refusal of a poll that comes here."""
-        made = InServer(self.hub, self.config, self.users, self.log, wait_line=wait_line)
+        made = InServer(self.hub, self.executor.execute, self.config, self.log, wait_line=wait_line)
         self._in_servers.append(made)
         return made
 
     def configure(self, config: Config, loaded: Loaded) -> None:
         """Takes new options and what they name. Requests under way keep the old ones."""
         self.config = config
-        self.users = loaded.users
+        self.logins.configure(loaded.users, config)
         self.log.configure(config.log.verbosity, config.log.connections)
         self.engine.reconfigure(config.history, config.presence)
         self.hub.configure(config.wait.out_max, loaded.visibility)
+        self.executor.configure(config.in_)
         for application in self._applications:
             application.configure(config)
         for server in self._in_servers:
-            server.configure(config, loaded.users)
+            server.configure(config)
 
     def sweep(self) -> None:
         """Does what has become due: to be called every SWEEP_EVERY seconds. Logs what goes wrong, raises nothing."""

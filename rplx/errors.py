@@ -1,4 +1,4 @@
-"""One error tree: each error knows its HTTP status, its one-line text and whether the connection ends."""
+"""One error tree: a refusal knows its HTTP status, its machine code and its one-line text."""
 
 from __future__ import annotations
 
@@ -22,20 +22,25 @@ class UsageError(RplxError):
 
 
 class Unhealthy(RplxError):
-    """A server that does not answer as one that is well does."""
+    """A server that answers no health check, or a wrong answer to one."""
 
 
 class Refusal(RplxError):
-    """A request that is answered with an HTTP error instead of being carried out.
+    """A request that is answered with an HTTP error instead of being carried out (protocol page, part 7.3).
 
-    `status` is the HTTP status code, `text` the one-line reason that the client reads, `closes` whether the
-    connection ends with the answer (protocol page, part 7.3).
+    `status` and `reason` are those of the HTTP status line, `text` is the one-line reason that the client reads.
+    `closes` says whether a kept connection of the IN line ends with the answer. On the WAIT line no error decides that:
+    a connection ends there where what came is no request, and is kept as the request asks where it is one.
     """
 
     status = 400
     reason = "Bad Request"
+    code = "refused"
+    """Names this class of refusals for programs. It is unique, and stays the same when the text is worded anew."""
     hint = ""
-    """What the answer says behind `text`, and the log does not."""
+    """What an answer of the WAIT line says behind `text`, and the log does not."""
+    advice = ""
+    """What the log tells the operator about the cause, and no answer does."""
     trouble = ""
     """The name of an ongoing trouble that this is part of: the log counts it there instead of telling each."""
 
@@ -46,11 +51,13 @@ class Refusal(RplxError):
 
 
 class BadRequest(Refusal):
-    pass
+    code = "bad_request"
 
 
 class EmptyIdentifier(BadRequest):
-    """A poll that names no channel, in words that old logs have (part 4); a newcomer is told what to ask for."""
+    """A poll that names no channel. Old logs have this text (part 4); the hint tells a newcomer what to ask for."""
+
+    code = "empty_identifier"
 
     def __init__(self, word: str, script_id: str) -> None:
         super().__init__("Empty identifier passed")
@@ -60,24 +67,43 @@ class EmptyIdentifier(BadRequest):
 class TlsHandshake(BadRequest):
     """The client speaks TLS, where there is none. It can read no answer, so its connection is closed (part 7.15)."""
 
+    code = "tls_handshake"
+
     def __init__(self) -> None:
         super().__init__("a TLS handshake on a port without TLS: https needs a proxy in front that ends it")
 
 
 class AccessDenied(Refusal):
-    """Credentials refused. The reason phrase is spelt so on the wire, and clients compare it (part 3)."""
+    """Credentials are wrong. The reason phrase is spelt so on the wire, and clients compare it (part 3)."""
 
     status = 403
     reason = "Access Deined"
+    code = "access_denied"
+
+
+class GuestRefused(AccessDenied):
+    """A back-end without credentials, where guests may not send. Old clients compare the text (part 3)."""
+
+    code = "guest_refused"
+    advice = (
+        "a back-end without a login is refused: the line : in users.file lets it in; without such a file"
+        " in.guests_loopback_only=false lets other machines send"
+    )
+
+    def __init__(self) -> None:
+        super().__init__("access denied for guest user")
 
 
 class Forbidden(Refusal):
     status = 403
     reason = "Forbidden"
+    code = "forbidden"
 
 
 class ForeignOrigin(Forbidden):
     """A preflight of a page that may read nothing here. The log names such origins by itself (part 4)."""
+
+    code = "foreign_origin"
 
     def __init__(self) -> None:
         super().__init__("this origin is not among wait.allowed_origins")
@@ -86,43 +112,52 @@ class ForeignOrigin(Forbidden):
 class NotFound(Refusal):
     status = 404
     reason = "Not Found"
+    code = "not_found"
 
 
 class MethodNotAllowed(Refusal):
     status = 405
     reason = "Method Not Allowed"
+    code = "method_not_allowed"
 
 
 class RequestTimeout(Refusal):
     status = 408
     reason = "Request Timeout"
+    code = "request_timeout"
 
 
 class LengthRequired(Refusal):
     status = 411
     reason = "Length Required"
+    code = "length_required"
 
 
 class TooLarge(Refusal):
     status = 413
     reason = "Content Too Large"
+    code = "too_large"
 
 
 class TooManyRequests(Refusal):
     status = 429
     reason = "Too Many Requests"
+    code = "too_many_requests"
 
 
 class HeadTooLarge(Refusal):
     status = 431
     reason = "Request Header Fields Too Large"
+    code = "head_too_large"
 
 
 class Unavailable(Refusal):
     status = 503
     reason = "Service Unavailable"
+    code = "unavailable"
 
 
 class InsufficientStorage(Refusal):
     status = 507
     reason = "Insufficient Storage"
+    code = "insufficient_storage"

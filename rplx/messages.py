@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from typing import Protocol
 
 _AROUND_BLOCK = 37  # bytes of a block and of its separator, beside its ids and its message
 _AROUND_ID = 8
@@ -103,6 +104,20 @@ class Stats:
 
 
 Command = Send | Online | Watch | Stats
+
+
+class Asker(Protocol):
+    """Who asks for a command: the address `host`, and what the log's lines begin with, WAIT or IN and HOST:PORT.
+
+    The credentials are part of the command.
+    """
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "client": set(),
     "hosts": GROUND
     | {"assembly", "client", "engine", "hub", "in_line", "net", "options", "protocol", "system", "wait_line"},
-    "serving": GROUND | {"access", "assembly", "engine", "legacy", "net", "options", "system", "wait_line"},
+    "serving": GROUND | {"assembly", "engine", "legacy", "net", "options", "system", "wait_line"},
     "": {"client", "hosts", "version"},
     "bench": GROUND | {"options", "system"},
     "cli": GROUND | {"bench", "client", "legacy", "options", "serving", "system"},

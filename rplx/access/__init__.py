@@ -1,1 +1,1 @@
-"""Who may send and ask."""
+"""Who may send and ask: users with passwords, and guests (protocol page, part 3, "Users")."""

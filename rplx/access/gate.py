@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections import deque
+from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
 from gevent import get_hub
@@ -12,7 +13,7 @@ from gevent.lock import BoundedSemaphore
 
 from rplx.access.users import Users
 from rplx.addresses import network_of
-from rplx.errors import AccessDenied, TooManyRequests
+from rplx.errors import AccessDenied, GuestRefused, TooManyRequests
 from rplx.messages import Credentials
 from rplx.options.table import Config
 
@@ -22,54 +23,80 @@ ALL_LOGINS = 10  # times users.max_failures, over all logins of an address: past
 UNKNOWN = ""  # stands for all logins that are in no users file
 ALL = "*"  # stands for all logins of an address
 
-GUESTS_REFUSED = "access denied for guest user"  # old clients compare it (part 3)
-GUESTS_HINT = (
-    "a back-end without a login is refused: the line : in users.file lets it in; without such a file"
-    " in.guests_loopback_only=false lets other machines send"
-)
-
 
 class Logins:
-    """Admits requests by their credentials."""
+    """Admits requests by their credentials, and guests, who have none."""
 
     def __init__(self, users: Users, config: Config) -> None:
-        self._failures = _Failures()
-        self._verifying: WeakValueDictionary[tuple[str, str], BoundedSemaphore] = WeakValueDictionary()
-        self.users = users
-        self.configure(users, config)
-
-    def configure(self, users: Users, config: Config) -> None:
-        """Takes new users and options; they count from the next request on."""
-        users.inherit(self.users)
-        self.users = users
+        self._users = users
         self._guests_loopback_only = config.in_.guests_loopback_only
         self._max_failures = config.users.max_failures
-        self._failures.most = self._max_failures * ALL_LOGINS
+        self._failures = _Failures(self._max_failures * ALL_LOGINS)
+        self._verifying: WeakValueDictionary[tuple[str, str], BoundedSemaphore] = WeakValueDictionary()
+
+    def configure(self, users: Users, config: Config) -> None:
+        """Takes new users and options, which count from the next request on."""
+        users.inherit(self._users)
+        self._users = users
+        self._guests_loopback_only = config.in_.guests_loopback_only
+        self._max_failures = config.users.max_failures
+        self._failures.configure(self._max_failures * ALL_LOGINS)
+
+    def warm_up(self) -> None:
+        """Loads what the first check of a password needs."""
+        self._users.warm_up()
+
+    def owns(self, login: str, id: str) -> bool:
+        """Returns whether `login` may send to this id, or ask about this prefix (part 3, "Users")."""
+        return self._users.owns(login, id)
 
     def admit(self, host: str, credentials: Credentials | None) -> None:
-        """Errors: AccessDenied, TooManyRequests."""
-        users = self.users
+        """Returns if a request from the address `host` may be carried out; None stands for a guest.
+
+        May wait for a thread that checks the password. Raises AccessDenied; TooManyRequests after too many wrong ones.
+        """
         if credentials is None:
-            if not users.guests_allowed:
-                raise AccessDenied(GUESTS_REFUSED)
-            if not users.has_file and self._guests_loopback_only and not is_loopback(host):
-                raise AccessDenied(GUESTS_REFUSED)
+            self._check_guest(host)
             return
+        users = self._users
         if users.remembers(credentials.login, credentials.password):
             return
         login = credentials.login if users.knows(credentials.login) else UNKNOWN
         host = network_of(host)
-        # One at a time for each login, and one of these from each address: a thousand guesses at once would all
-        # come before the first has failed, and whoever is right waits for one guess at each other login at most.
+        # One check at a time for each address and login, and one for each address: a thousand guesses at once would
+        # all be let through before the first has failed. Whoever is right waits for one guess at each other login.
         own = self._verifying.setdefault((host, login), BoundedSemaphore())
         all_ = self._verifying.setdefault((host, ALL), BoundedSemaphore())
         with own, all_:
             self._verify(host, login, credentials)
 
+    # -- guests
+
+    def _check_guest(self, host: str) -> None:
+        """Applies the whole policy on guests: the users file decides; without one, where they come from does.
+
+        Raises GuestRefused.
+        """
+        if self._users.has_file:
+            admitted = self._users.guests_allowed
+        else:
+            admitted = not self._guests_loopback_only or is_loopback(host)
+        if not admitted:
+            raise GuestRefused
+
+    def warning_of_guests(self, hosts: Iterable[str]) -> str:
+        """Returns a line for the log of a server that listens on the addresses `hosts`; "" if none is needed."""
+        if self._users.has_file or all(map(is_loopback, hosts)):
+            return ""
+        who = "the machine itself" if self._guests_loopback_only else "EVERY machine that can connect"
+        return f"IN: there is no users file (users.file), so {who} may send without a password"
+
+    # -- passwords
+
     def _verify(self, host: str, login: str, credentials: Credentials) -> None:
-        """Errors: AccessDenied, TooManyRequests."""
-        users = self.users
-        if users.remembers(credentials.login, credentials.password):  # the one before us has just found out
+        """Raises AccessDenied, TooManyRequests."""
+        users = self._users
+        if users.remembers(credentials.login, credentials.password):  # the request before this one has just shown it
             return
         if self._max_failures:
             self._check_failures(host, login)
@@ -82,7 +109,7 @@ class Logins:
             raise denied
 
     def _check_failures(self, host: str, login: str) -> None:
-        """Guesses at one login cost that login, from that address. Errors: TooManyRequests."""
+        """Raises TooManyRequests: wrong guesses at a login lock that login alone, and for that address alone."""
         failed = self._failures.count((host, login))
         if failed >= self._max_failures:
             raise TooManyRequests("too many failed logins from this address; wait a minute")
@@ -91,11 +118,16 @@ class Logins:
 
 
 class _Failures:
-    """How often each pair of an address and a login has failed in the last minute."""
+    """How often each pair of an address and a login has failed in the last FAILURE_WINDOW seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """`most`: counts up to this one are told apart."""
+        self._most = most
         self._times: dict[tuple[str, str], deque[float]] = {}
-        self.most = 0  # that has to be told apart
+
+    def configure(self, most: int) -> None:
+        """Takes another `most`."""
+        self._most = most
 
     def add(self, key: tuple[str, str]) -> None:
         times = self._times.pop(key, None)
@@ -104,7 +136,7 @@ class _Failures:
                 del self._times[next(iter(self._times))]
             times = deque()
         times.append(time.monotonic())
-        if len(times) > self.most:
+        while len(times) > self._most:
             times.popleft()
         self._times[key] = times  # behind the others: those that failed longest ago are forgotten first
 
@@ -119,7 +151,7 @@ class _Failures:
 
 
 def _denial(users: Users, credentials: Credentials) -> AccessDenied | None:
-    """Not raised: gevent's threads print the traceback of what is raised in them."""
+    """Returns the error instead of raising it: gevent's threads print the traceback of what is raised in them."""
     try:
         users.verify(credentials.login, credentials.password)
     except AccessDenied as error:
@@ -128,10 +160,10 @@ def _denial(users: Users, credentials: Credentials) -> AccessDenied | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is the machine's own."""
+    """Returns whether an address is the machine's own; a Unix socket's, which is none, counts as such."""
     if host.startswith("127."):
         return True
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
-        return True  # a Unix socket's
+        return True

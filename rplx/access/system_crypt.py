@@ -1,6 +1,6 @@
 """Password hashes that only the system's crypt(3) makes: yescrypt and others, by libxcrypt (crypt(5)).
 
-Blocking CPU work. The library is called without Python's lock, so threads that hash hold up nobody.
+Blocking CPU work. ctypes releases the interpreter lock during a call, so that a thread which hashes holds up nobody.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ FORMS = r"""
     | \$md5(,rounds=[1-9]\d{0,8})?\$[./0-9A-Za-z]{8}\${1,2}[./0-9A-Za-z]{22}
     | \$3\$\$[0-9a-f]{32}
 """
-"""The hashes that are checked here: a regular expression, verbose."""
+"""The hashes that are checked here, as a verbose regular expression."""
 
 _WHOLE = re.compile(FORMS, re.VERBOSE | re.ASCII)
-_NAMES = ("libcrypt.so.2", "libcrypt.so.1")  # the second is also what older systems' programs are bound to
-_DATA_SIZE = 1 << 18  # bytes of `struct crypt_data`, 32 KiB or, of the old one, 128
-_METHOD_INVALID, _METHOD_DISABLED = 1, 2  # what crypt_checksalt says of a hash that cannot be checked
+_NAMES = ("libcrypt.so.2", "libcrypt.so.1")  # the second is its name where old programs have to find it, too
+_DATA_SIZE = 1 << 18  # bytes, more than any version's `struct crypt_data` has
+_METHOD_INVALID, _METHOD_DISABLED = 1, 2  # what crypt_checksalt returns for a hash that cannot be checked
 
 
 def is_its(password_hash: str) -> bool:
-    """Whether a hash has a form that is checked here."""
+    """Returns whether a hash has a form that is checked here."""
     return bool(_WHOLE.fullmatch(password_hash))
 
 
 def takes(password_hash: str) -> bool:
-    """Whether the system's library can check such a hash; False where there is none. Fast: nothing is hashed."""
+    """Returns whether the system's library can check such a hash; False if there is none. Nothing is hashed."""
     library = _library()
     if library is None:
         return False
@@ -42,21 +42,21 @@ def takes(password_hash: str) -> bool:
 
 
 def matches(secret: bytes, password_hash: str) -> bool:
-    """Whether the password has this hash; one with NUL or over PASSWORD_MAX bytes has none.
+    """Returns whether the password has this hash; one with NUL or over PASSWORD_MAX bytes has none.
 
     The comparison takes constant time.
     """
     library = _library()
     if library is None or b"\0" in secret or len(secret) > PASSWORD_MAX:
         return False
-    data = ctypes.create_string_buffer(_DATA_SIZE)  # one a call, zeroed: threads share nothing
+    data = ctypes.create_string_buffer(_DATA_SIZE)  # zeroed, and a new one for each call, as threads may call at once
     found = library.crypt_r(secret, password_hash.encode(), data)
     return hmac.compare_digest(found or b"", password_hash.encode())
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """libxcrypt, None where there is none (musl, macOS, the C library's own before it: these make no such hashes)."""
+    """Returns libxcrypt; None on musl, macOS, and with the C library's own crypt, which make no such hashes."""
     for name in _NAMES:
         try:
             library = ctypes.CDLL(name)

@@ -15,8 +15,8 @@ from rplx.errors import AccessDenied, ConfigError
 LOGIN = re.compile(r"[A-Za-z0-9]+", re.ASCII)
 GUESTS = ":"
 
-# What Apache's htpasswd writes, but for its plain text, and of crypt(3) what the library knows; the rest is the
-# system's. DES crypt and its longer kin come last: they have no mark of their own.
+# All that Apache's htpasswd writes but plain text, and those of crypt(3) that the library knows; the system's library
+# checks the others. DES crypt and its longer variants come last, since nothing marks their hashes.
 _HASHES = CryptContext(
     schemes=[
         "apr_md5_crypt",
@@ -63,10 +63,10 @@ _BCRYPT_MAX = 72  # bytes of a password that bcrypt looks at; htpasswd cuts it t
 
 
 class Users:
-    """Logins with their password hashes, and whether requests without credentials are allowed.
+    """Logins with their password hashes.
 
-    `has_file` says whether they come from a file. `warnings` has a line, with file and line number, for each line of
-    the file that was skipped.
+    `has_file`: they come from a file, and then `guests_allowed` says whether it lets in requests without credentials.
+    `warnings` has a line, with file and line number, for each line of the file that was skipped.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class Users:
         self.warnings = warnings or []
         self._hashes = hashes
         self._decoys = {_cost(password_hash): password_hash for password_hash in hashes.values()}
-        # The last good password of each login as an HMAC under a key of this process: a hash is slow by design, and a
-        # back-end sends the same pair with every message. One entry a login, so the users file bounds it.
+        # The last good password of each login, as an HMAC under a key of this process: a back-end sends the same pair
+        # with every message, and its hash is slow by design. There is one entry for each login at most.
         self._key = secrets.token_bytes(32)
         self._good: dict[str, bytes] = {}
-        self._nothing = secrets.token_bytes(32)  # stands where there is none, so that both take the same time
+        self._nothing = secrets.token_bytes(32)  # compared with where there is none, so that both take the same time
 
     @classmethod
     def load(cls, path: str) -> Users:
-        """The users of the file at `path`; "": no logins, and guests are allowed.
+        """Returns the users of the file at `path`; for "" there is no file, and nobody has a login.
 
         Raises ConfigError that names the option if the file cannot be read.
         """
         if not path:
-            return cls({}, has_file=False, guests_allowed=True)
+            return cls({}, has_file=False, guests_allowed=False)
         try:
             text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
         except OSError as error:
@@ -99,7 +99,10 @@ class Users:
 
     @classmethod
     def parse(cls, text: str, path: str) -> Users:
-        """The users of a users file's text; `path` stands in the warnings. Of two lines of a login the last counts."""
+        """Returns the users of a users file's text. `path` stands in the warnings.
+
+        If a login has two lines, the last one counts.
+        """
         hashes: dict[str, str] = {}
         warnings: list[str] = []
         guests_allowed = False
@@ -119,16 +122,12 @@ class Users:
             warnings.append(f"{path}: there is no login in it and no line {GUESTS} for guests, so nobody may send")
         return cls(hashes, has_file=True, guests_allowed=guests_allowed, warnings=warnings)
 
-    def verify(self, login: str | None, password: str = "") -> None:
-        """Returns if the password is right, or if there is no login (None or "") and guests are allowed.
+    def verify(self, login: str, password: str) -> None:
+        """Returns if the password is right.
 
-        Raises AccessDenied with the text that the wire has, without its newline. Each takes the same time, whether the
-        login is known or not and whatever form its hash has: it costs one hash of every form that is in the file.
+        Raises AccessDenied with the text that the wire has, without its newline. A refusal takes the same time whether
+        the login is known or not, and whatever form its hash has: one hash of every form in the file is computed.
         """
-        if not login:
-            if not self.guests_allowed:
-                raise AccessDenied("access denied for guest user")
-            return
         if self.remembers(login, password):
             return
         known = self._hashes.get(login)
@@ -140,7 +139,8 @@ class Users:
         raise AccessDenied(f"invalid password for login: {login}")
 
     def _try(self, secret: bytes, known: str | None) -> bool:
-        """Whether the password has the hash `known`; the same work in the same order whatever hash, and for None."""
+        """Returns whether the password has the hash `known`. The work and its order are the same for every hash, and
+        for None."""
         own = None if known is None else _cost(known)
         found = False
         for cost, decoy in self._decoys.items():
@@ -151,28 +151,28 @@ class Users:
         return found
 
     def warm_up(self) -> None:
-        """Checks a password for nothing, so that the library has loaded what it needs."""
+        """Checks an empty password, so that the hash library loads what it needs."""
         self._try(b"", None)
 
     def remembers(self, login: str, password: str) -> bool:
-        """Whether `verify` found this very pair right before. Fast, so it needs no thread."""
+        """Returns whether `verify` found this very pair right before. It is fast, so it needs no thread."""
         return hmac.compare_digest(self._good.get(login, self._nothing), self._seal(_bytes(password)))
 
     def _seal(self, secret: bytes) -> bytes:
         return hmac.digest(self._key, secret, "sha256")
 
     def knows(self, login: str) -> bool:
-        """Whether the login has a password here."""
+        """Returns whether the login has a password here."""
         return login in self._hashes
 
     def inherit(self, old: Users) -> None:
-        """Takes over the good passwords that `old` remembers of logins whose hash is the same: after a reload, say."""
+        """Takes over, after a reload, the good passwords that `old` remembers of logins whose hash is the same."""
         self._key = old._key
         self._good = {login: seal for login, seal in old._good.items() if self._hashes.get(login) == old._hashes[login]}
 
-    def owns(self, login: str | None, id: str) -> bool:
-        """Whether the login may send to this id or ask about this prefix: it begins with `LOGIN_`. A guest may all."""
-        return not login or id.startswith(f"{login}_")
+    def owns(self, login: str, id: str) -> bool:
+        """Returns whether the login may send to this id, or ask about this prefix: it has to begin with `LOGIN_`."""
+        return id.startswith(f"{login}_")
 
 
 def _bytes(password: str) -> bytes:
@@ -180,7 +180,7 @@ def _bytes(password: str) -> bytes:
 
 
 def _problem(login: str, colon: str, password_hash: str) -> str:
-    """What is wrong with a line. The hash is not shown: it may be a password that somebody wrote there."""
+    """Returns what is wrong with a line, "" if nothing is. The hash is left out: it may be a password in plain text."""
     if not colon:
         return "not of the form login:hash"
     if not LOGIN.fullmatch(login):
@@ -194,7 +194,7 @@ def _problem(login: str, colon: str, password_hash: str) -> str:
 
 
 def _matches(secret: bytes, password_hash: str) -> bool:
-    """Whether the password has this hash; a password that no hash can take (with NUL, over 4 KiB) has not.
+    """Returns whether the password has this hash; a password that no hash can take (with NUL, over 4 KiB) has none.
 
     The libraries compare in constant time.
     """
@@ -209,6 +209,6 @@ def _matches(secret: bytes, password_hash: str) -> bool:
 
 
 def _cost(password_hash: str) -> str:
-    """What decides how long a hash takes: its form, and its rounds where it has them, as in `$2y$05`."""
+    """Returns what decides how long a hash takes: its form, and its rounds where it has them, as in `$2y$05`."""
     start = _COST.match(password_hash)
     return start[0] if start else f"DES, {len(password_hash)} characters"

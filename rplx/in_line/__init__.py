@@ -1,1 +1,1 @@
-"""The line of those who send."""
+"""The line of back-ends: they send, and ask who listens (protocol page, part 3)."""

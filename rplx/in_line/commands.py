@@ -1,120 +1,159 @@
-"""Carries out what back-ends ask for: a command in, the text of its answer out (protocol page, part 3)."""
+"""Carries out what back-ends ask for, whoever has read it: a command in, its answer out (protocol page, part 3)."""
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from rplx.access.gate import Logins
 from rplx.errors import TooLarge
 from rplx.hub import stats
 from rplx.hub.hub import Hub
-from rplx.in_line.connection import Connection
 from rplx.log import Log
-from rplx.messages import Command, Online, Send, Stats, Watch
+from rplx.messages import Asker, Command, Identifiers, Online, Send, Stats, Watch
 from rplx.options.table import InOptions
 from rplx.protocol import commands, replies
 from rplx.protocol.json_texts import check_json
 
 
 class Executor:
-    """`execute` is called in the greenlet of the connection that asks. `options` may be replaced at any time."""
+    """One to a process. Its methods are called in a greenlet that may wait, that of who asks."""
 
-    def __init__(self, hub: Hub, options: InOptions, logins: Logins, log: Log) -> None:
+    def __init__(self, hub: Hub, logins: Logins, options: InOptions, log: Log) -> None:
         self._hub = hub
-        self.options = options
         self._logins = logins
         self._log = log
+        self.configure(options)
 
-    def execute(self, connection: Connection, command: Command) -> bytes | list[bytes]:
-        """Carries a command out; gives the text of its answer, a long one in parts. Errors: Refusal."""
-        self._hub.turns.rest()  # a long list has been read for it
+    def configure(self, options: InOptions) -> None:
+        """Takes new options, which count from the next command on."""
+        self._options = options
+
+    def execute(self, asker: Asker, command: Command) -> bytes | list[bytes]:
+        """Carries out a command if its credentials admit it. Returns the text of the answer, a long one in parts.
+
+        Raises Refusal.
+        """
         if isinstance(command, Send):
-            return self._send(connection, command)
+            self._logins.admit(asker.host, command.identifiers.credentials)
+            return replies.receipt(self.send(asker, command))
         credentials = command.credentials
-        self._logins.admit(connection.host, credentials)
+        self._logins.admit(asker.host, credentials)
+        self._hub.turns.rest()  # a long list has been read for it
         login = credentials.login if credentials else None
         if isinstance(command, Online):
-            return self._online(connection, command, login)
+            return self._online(asker, command, login)
         if isinstance(command, Watch):
-            return self._watch(connection, command, login)
+            return self._watch(asker, command, login)
         assert isinstance(command, Stats)
-        self._received(connection, "STATS", "")
-        self._log.connection(connection, "sending stats")
+        self._log_command(asker, "STATS", "")
+        self._log.connection(asker, "sending stats")
         return b"" if login else self._hub.stats()
 
-    def _send(self, connection: Connection, command: Send) -> bytes:
-        identifiers = command.identifiers
-        credentials = identifiers.credentials
-        self._logins.admit(connection.host, credentials)
+    def send(self, asker: Asker, send: Send) -> dict[str, str]:
+        """Stores a message of somebody who has been admitted. Returns the receipt: id -> the message's cursor there.
+
+        The receipt is empty if no channel is left that the login owns. Others may go on first.
+
+        Raises BadRequest, InsufficientStorage, Unavailable.
+        """
+        self._hub.turns.rest()  # a long list has been read for it, or it is one of many
         log = self._log
-        if not identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
+        if not send.identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
             if not log.connections:
-                log.counted("IN: nobody", f"IN: {connection.host}: a send names no channel, so it is stored nowhere")
-            return b""
-        command.data = command.data.removeprefix(codecs.BOM_UTF8)  # editors put it before a text (RFC 8259, 8.1)
-        if not command.data:
-            text = "the message is not JSON: it is empty" if self.options.check_json else commands.EMPTY_BODY
-            raise commands.EmptyBody(text, closes=False)
-        if self.options.check_json:
-            check_json(command.data)
-            self._hub.turns.rest()
-        if credentials is not None:
-            users = self._logins.users
-            for id in [id for id in identifiers.cursors if not users.owns(credentials.login, id)]:
-                log.connection(connection, f"skipping not owned [{id}] for login {credentials.login}")
-                del identifiers.cursors[id]
-                self._hub.turns.rest()
-            if not identifiers.cursors:
-                return b""
+                log.counted("IN: nobody", f"IN: {asker.host}: a send names no channel, so it is stored nowhere")
+            return {}
+        send = self._checked(send)
+        if send.identifiers.credentials is not None:
+            send = Send(self._owned(asker, send.identifiers), send.data, send.stored)
+            if not send.identifiers.cursors:
+                return {}
         if log.connections:
-            added = f"added data for [{','.join(identifiers.cursors)}]"
-            command.stored = partial(log.connection, connection, added)
-        return replies.receipt(self._hub.publish(command))
+            added = f"added data for [{','.join(send.identifiers.cursors)}]"
+            send = replace(send, stored=partial(log.connection, asker, added))
+        return self._hub.publish(send)
 
-    def _online(self, connection: Connection, command: Online, login: str | None) -> bytes | list[bytes]:
-        self._received(connection, "ONLINE", command.arguments)
-        prefixes = self._owned(login, command.prefixes)
-        if prefixes is None:
-            self._log.connection(connection, "sending 0 online identifiers")
-            return b""
-        online = self._hub.engine.online(prefixes)
-        if len(online) > self.options.max_online:
+    def online(self, asker: Asker, prefixes: tuple[str, ...] = ()) -> Mapping[str, int]:
+        """Returns how many listen to each id that is online and begins with one of `prefixes`, if any are given.
+
+        Raises TooLarge, Unavailable.
+        """
+        found = self._hub.engine.online(prefixes)
+        if len(found) > self._options.max_online:
             raise TooLarge(
-                f"more than {self.options.max_online} ids are online (in.max_online); ask for those of a prefix"
+                f"more than {self._options.max_online} ids are online (in.max_online); ask for those of a prefix"
             )
-        self._log.connection(connection, f"sending {len(online)} online identifiers")
-        return stats.online(online, self._hub.turns.rest)
+        self._log.connection(asker, f"sending {len(found)} online identifiers")
+        return found
 
-    def _watch(self, connection: Connection, command: Watch, login: str | None) -> bytes:
-        self._received(connection, "WATCH", command.arguments)
+    # -- sends
+
+    def _checked(self, send: Send) -> Send:
+        """Returns the send with its message as it is stored. Raises EmptyBody, and BadRequest if it is not JSON."""
+        if send.data.startswith(codecs.BOM_UTF8):  # editors put it before a text (RFC 8259, 8.1)
+            send = replace(send, data=send.data.removeprefix(codecs.BOM_UTF8))
+        if not send.data:
+            text = "the message is not JSON: it is empty" if self._options.check_json else commands.EMPTY_BODY
+            raise commands.EmptyBody(text, closes=False)
+        if self._options.check_json:
+            check_json(send.data)
+            self._hub.turns.rest()
+        return send
+
+    def _owned(self, asker: Asker, identifiers: Identifiers) -> Identifiers:
+        """Returns the list without the channels that its login does not own (part 3, "Users")."""
+        assert identifiers.credentials is not None
+        login = identifiers.credentials.login
+        cursors = {}
+        for id, cursor in identifiers.cursors.items():
+            if self._logins.owns(login, id):
+                cursors[id] = cursor
+                continue
+            self._log.connection(asker, f"skipping not owned [{id}] for login {login}")
+            self._hub.turns.rest()
+        return Identifiers(cursors, identifiers.limiters, identifiers.credentials)
+
+    # -- questions
+
+    def _online(self, asker: Asker, command: Online, login: str | None) -> bytes | list[bytes]:
+        self._log_command(asker, "ONLINE", command.arguments)
+        prefixes = self._owned_prefixes(login, command.prefixes)
+        if prefixes is None:
+            self._log.connection(asker, "sending 0 online identifiers")
+            return b""
+        return stats.online(self.online(asker, prefixes), self._hub.turns.rest)
+
+    def _watch(self, asker: Asker, command: Watch, login: str | None) -> bytes:
+        self._log_command(asker, "WATCH", command.arguments)
         engine = self._hub.engine
         newest = engine.position()
         position = _whole(command.position)
         if not position or position > newest:
-            self._log.connection(connection, "sending 1 events")
+            self._log.connection(asker, "sending 1 events")
             return replies.fake_event(newest)
-        prefixes = self._owned(login, command.prefixes)
+        prefixes = self._owned_prefixes(login, command.prefixes)
         if prefixes is None:
-            self._log.connection(connection, "sending 0 events")
+            self._log.connection(asker, "sending 0 events")
             return b""
         events = engine.events(position, prefixes)
-        self._log.connection(connection, f"sending {len(events)} events")
+        self._log.connection(asker, f"sending {len(events)} events")
         return replies.events(events)
 
-    def _received(self, connection: Connection, name: str, arguments: str) -> None:
+    def _log_command(self, asker: Asker, name: str, arguments: str) -> None:
         if self._log.connections:
-            self._log.connection(connection, f"received aux command: {name} {arguments}".rstrip(" "))
+            self._log.connection(asker, f"received aux command: {name} {arguments}".rstrip(" "))
 
-    def _owned(self, login: str | None, prefixes: tuple[str, ...]) -> tuple[str, ...] | None:
-        """The prefixes that the login may ask about; None if it may ask about none of them."""
+    def _owned_prefixes(self, login: str | None, prefixes: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Returns the prefixes that the login may ask about; None if it may ask about none of them."""
         if login is None:
             return prefixes
-        return tuple([prefix for prefix in prefixes if self._logins.users.owns(login, prefix)]) or None
+        return tuple([prefix for prefix in prefixes if self._logins.owns(login, prefix)]) or None
 
 
 def _whole(text: str | None) -> int | None:
-    """A position's number; None if it is not one."""
+    """Returns a position's number; None if it is not one."""
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > 18:
         return None
     return int(text)

@@ -14,9 +14,9 @@ _Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class ReusingPool(Pool):
-    """A gevent Pool whose greenlets are used again: a new one maps and unmaps 16 KB, 25 µs of a send's 150.
+    """A gevent Pool whose greenlets are used again, since each new one maps and unmaps memory for its frames.
 
-    It spawns from the event loop, and an idle greenlet begins at once.
+    `spawn` is called in the event loop; an idle greenlet begins at once.
     """
 
     def __init__(self, size: int) -> None:
@@ -24,7 +24,7 @@ class ReusingPool(Pool):
         self._idle: list[Greenlet[..., Any]] = []
         self._tasks: dict[Greenlet[..., Any], _Task] = {}
         self._dismissed = False
-        self._at_limit = False  # what the server was told when it asked last
+        self._at_limit = False  # what `full` returned last
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         if not self._idle:
@@ -35,11 +35,12 @@ class ReusingPool(Pool):
         return worker
 
     def full(self) -> bool:
+        """Returns whether nobody else can be served now."""
         self._at_limit = not self._idle and super().full()
         return self._at_limit
 
     def dismiss(self) -> None:
-        """Ends the idle greenlets, and those at work when they are done."""
+        """Ends the idle greenlets at once, and the others when they have done their work."""
         self._dismissed = True
         for worker in self._idle:
             get_hub().loop.run_callback(worker.switch)
@@ -50,7 +51,7 @@ class ReusingPool(Pool):
         to_hub = get_hub().switch
         while True:
             function(*args)
-            # At the limit a greenlet ends, which is what lets the server accept again.
+            # At the limit a greenlet ends: that is how gevent's server learns that it may accept again.
             if self._dismissed or self._at_limit or len(self._idle) >= IDLE_MAX:
                 return
             self._idle.append(worker)

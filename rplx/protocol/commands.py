@@ -21,6 +21,8 @@ _NO_CHANNEL = "no channel given, and no command (ONLINE, WATCH or STATS)"
 class EmptyBody(BadRequest):
     """A send without a blank line, and so without a body. It is ignored (part 3)."""
 
+    code = "empty_body"
+
 
 def command_of_http(request: HttpRequest, parser: IdentifierParser, door: Door = OPEN) -> Command:
     """Returns what a whole HTTP request asks for.

@@ -12,7 +12,6 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from rplx.access.gate import is_loopback
 from rplx.assembly import SWEEP_EVERY, Assembly, load
 from rplx.errors import ConfigError
 from rplx.legacy.perl.config import perl_text
@@ -60,7 +59,7 @@ class Server:
 
     def _outermost(self) -> Any:
         """Returns the application that is served: with the sandbox page around it, if demo.enabled says so."""
-        return Demo(self._application, self._assembly.hub) if self._config.demo.enabled else self._application
+        return Demo(self._application, self._assembly.executor) if self._config.demo.enabled else self._application
 
     def run(self, ready: Callable[[], None]) -> int:
         """Serves until a signal ends it; returns the exit status. Calls `ready` when both lines accept."""
@@ -100,17 +99,16 @@ class Server:
             self._log.error(f"{type(error).__name__} while the engine was closed: {error}")
 
     def _warn_of_guests(self) -> None:
-        everywhere = [sock for sock in self._sockets.in_ if not is_loopback(sock.getsockname()[0])]
-        if everywhere and not self._assembly.users.has_file:
-            who = "the machine itself" if self._config.in_.guests_loopback_only else "EVERY machine that can connect"
-            self._log.message(f"IN: there is no users file (users.file), so {who} may send without a password", WARNING)
+        warning = self._assembly.logins.warning_of_guests([sock.getsockname()[0] for sock in self._sockets.in_])
+        if warning:
+            self._log.message(warning, WARNING)
 
     def _warm_up(self) -> None:
         """Loads what the first requests need, as the user that we become may have no right to read it."""
         for kind in ("IFRAME", "SCRIPT"):
             with contextlib.suppress(OSError):  # reported when a client asks for the page
                 self._application.pages.get(kind)
-        self._assembly.users.warm_up()
+        self._assembly.logins.warm_up()
 
     # -- signals
 

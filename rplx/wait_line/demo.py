@@ -1,21 +1,19 @@
-"""The sandbox page's small back-end on the WAIT line: lets anybody publish, so it is off unless asked for."""
+"""The sandbox page and its back-end on the WAIT line. It lets anybody publish, so it is off unless asked for."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-import gevent
 import ujson
 
 from rplx.errors import BadRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
-from rplx.hub.hub import Hub
-from rplx.messages import Identifiers, Send
+from rplx.messages import Asker, Identifiers, Send
 from rplx.wait_line.application import Application, is_text
 from rplx.wait_line.cors import Environ
+from rplx.wait_line.direct import KEY, Direct
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -23,18 +21,30 @@ if TYPE_CHECKING:
 COUNT_MAX = 1000  # messages in one burst
 IDS_MAX = 20  # channels of one request
 BURST_MAX = 2_097_152  # bytes that a burst stores in all: each message once for each channel
-TURN = 0.008  # seconds that a burst is sent for before others have their turn
 BODY_MAX = 65536  # bytes of a request
 _LENGTH = re.compile(r"[0-9]{1,10}")
 _ID = re.compile(r"[A-Za-z0-9_]{1,128}", re.ASCII)
 
 
-class Demo:
-    """Middleware before the WAIT line: `/` is the sandbox page, `/demo/send` and `/demo/online` its back-end."""
+class Commands(Protocol):
+    """What carries commands out on the IN line, for those whom nobody asks for credentials."""
 
-    def __init__(self, application: Application, hub: Hub) -> None:
+    def send(self, asker: Asker, send: Send) -> dict[str, str]:
+        """Stores a message, and lets others go on first where it is their turn; returns the receipt. Raises Refusal."""
+
+    def online(self, asker: Asker) -> Mapping[str, int]:
+        """Returns how many listen to each id that is online. Raises Refusal."""
+
+
+class Demo:
+    """Middleware before the WAIT line: `/` is the sandbox page, `/demo/send` and `/demo/online` its back-end.
+
+    Served by our own server alone, whose connections ask.
+    """
+
+    def __init__(self, application: Application, commands: Commands) -> None:
         self._application = application
-        self._hub = hub
+        self._commands = commands
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -42,7 +52,7 @@ class Demo:
             if path == "/demo/send":
                 return self._answer(start_response, self._send(environ))
             if path == "/demo/online":
-                return self._answer(start_response, self._hub.engine.online())
+                return self._answer(start_response, self._commands.online(_asker(environ)))
             if path == "/" and not is_text(environ) and environ["REQUEST_METHOD"] == "GET":
                 identifier = self._application.config.pages.identifier
                 if f"{identifier}=" not in environ["QUERY_STRING"]:
@@ -66,7 +76,7 @@ class Demo:
         return [page.content]
 
     def _send(self, environ: Environ) -> dict[str, Any]:
-        """Errors: Refusal."""
+        """Carries out `{"ids": [...], "data": ..., "count": 1}`. Raises Refusal."""
         if environ["REQUEST_METHOD"] != "POST":
             raise MethodNotAllowed("send by POST")
         # A form of another site cannot send this type without a preflight, so foreign pages cannot publish.
@@ -85,19 +95,8 @@ class Demo:
             raise BadRequest(f"count must be from 1 to {COUNT_MAX}")
         if len(text) * count * len(ids) > BURST_MAX:
             raise TooLarge(f"bytes of a message times messages times channels are at most {BURST_MAX}")
-        return {"receipts": self._burst(ids, text, count)}
-
-    def _burst(self, ids: list[str], text: bytes, count: int) -> list[dict[str, str]]:
-        """Sends `text` so many times, in turns; {n} in it is the message's number. Gives the receipts."""
-        receipts = []
-        turn = time.monotonic()
-        for number in range(1, count + 1):
-            send = Send(Identifiers(dict.fromkeys(ids)), text.replace(b"{n}", b"%d" % number))
-            receipts.append(self._hub.publish(send))
-            if time.monotonic() - turn > TURN:
-                gevent.sleep(0.001)  # a timer: with 0 the loop looks at no socket
-                turn = time.monotonic()
-        return receipts
+        asker = _asker(environ)
+        return {"receipts": [self._commands.send(asker, _numbered(ids, text, at)) for at in range(1, count + 1)]}
 
     def _answer(self, start_response: StartResponse, value: object, status: str = "200 OK") -> Iterable[bytes]:
         body = _encode(value)
@@ -111,8 +110,20 @@ class Demo:
         return [body]
 
 
+def _asker(environ: Environ) -> Asker:
+    """Returns the connection that a request came on."""
+    direct: Direct = environ[KEY]
+    asker: Asker = direct.connection
+    return asker
+
+
+def _numbered(ids: list[str], text: bytes, number: int) -> Send:
+    """Returns one message of a burst; {n} in `text` stands for its number."""
+    return Send(Identifiers(dict.fromkeys(ids)), text.replace(b"{n}", b"%d" % number))
+
+
 def _checked_ids(ids: object) -> list[str]:
-    """Errors: Refusal."""
+    """Returns `ids` if they are a list of channels. Raises BadRequest, TooLarge."""
     if not isinstance(ids, list) or not ids:
         raise BadRequest("ids must be a list with at least one channel")
     if len(ids) > IDS_MAX:
