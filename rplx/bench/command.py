@@ -1,4 +1,4 @@
-"""The arguments of `rplx bench`, and what is refused. Measuring is in `session`, imported only when it is asked for."""
+"""The arguments of `rplx bench`, and which of them are refused. `session`, which measures, is imported late."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rplx.errors import UsageError
 
 LISTENERS, CHANNELS, PAYLOAD, ROUNDS = 10_000, 1, 64, 5
 PAYLOAD_MIN, PAYLOAD_MAX = 24, 200_000  # bytes: the client marks each message; the default in.maxlen is 204,800
-CHANNELS_MAX = 60_000  # the floor tells 65,536 apart
-SPARE_DESCRIPTORS = 200  # of the server's, for what are no listeners
+CHANNELS_MAX = 60_000  # the floor has 65,536 at most
+SPARE_DESCRIPTORS = 200  # descriptors of the server that are left for other things than listeners
 MODES = ("close", "keepalive", "in", "in-pipelined")
 
 
@@ -33,7 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and prints; exit status 1 if a message was lost or came twice. Raises UsageError, RplxError."""
+    """Measures and prints; returns the exit status, 1 if a message was lost or came twice.
+
+    Raises UsageError, RplxError.
+    """
     listens = args.mode in ("close", "keepalive")
     _check(args, listens)
 
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, listens: bool) -> None:
-    """Refuses what cannot be done or would not measure what it says; fills in the default of --listeners."""
+    """Fills in the default of --listeners. Raises UsageError for what cannot be measured, or makes no sense."""
     if not listens and args.listeners is not None:
         raise UsageError(f"--listeners means nothing with --mode {args.mode}: nobody listens there")
     if args.listeners is None and listens:
@@ -64,6 +67,7 @@ def _check(args: argparse.Namespace, listens: bool) -> None:
 
 
 def _most_listeners(args: argparse.Namespace) -> int:
+    """Returns how many listeners there may be, as ports or descriptors allow."""
     if args.target:
         with open("/proc/sys/net/ipv4/ip_local_port_range") as ports:
             low, high = map(int, ports.read().split())

@@ -1,4 +1,4 @@
-"""Looks at a server elsewhere before it gets load: are these two addresses the two lines of one Realplexor server?"""
+"""Checks, before a server elsewhere is put under load, that two addresses are the two lines of one server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NotRealplexor(RplxError):
 
 
 def resolved(option: str, text: str) -> str:
-    """HOST:PORT with the host's IPv4 address, which the C client needs. UsageError if there is none."""
+    """Returns HOST:PORT with the host's IPv4 address, which the C client needs. Raises UsageError if it has none."""
     try:
         host, port = parse_address(text)
         found = socket.getaddrinfo(host or "127.0.0.1", port, socket.AF_INET, socket.SOCK_STREAM)
@@ -42,6 +42,7 @@ def check(wait: str, in_: str, channel: str) -> None:
 
 
 def _ask(option: str, address: str, request: str) -> bytes:
+    """Returns all that comes back. Raises NotRealplexor."""
     answer = b""
     try:
         with socket.create_connection(parse_address(address), TIMEOUT) as connection:

@@ -25,19 +25,20 @@ BAR_WIDTH = 30
 
 
 def bar(done: int, total: int) -> str:
+    """Returns a progress bar."""
     filled = BAR_WIDTH * done // total
     return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
 
 
 def number(value: float | None) -> str:
-    """A figure with three digits that count, or a dash."""
+    """Returns a figure with three significant digits, or a dash for None."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(results: Mapping[str, Result], base: str = "floor") -> str:
-    """A row for each figure, a column for each server (median and range of the rounds), and the ratio to `base`."""
+    """Returns a table: a row a figure, a column a server (median and range of the rounds), and ratios to `base`."""
     compared = [name for name in results if name != base] if base in results else []
     head = ["", *results, *(f"{name} / {base}" for name in compared)]
     rows = [head]
@@ -63,14 +64,14 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def _share(metric: str, result: Result, floor: Result) -> str:
-    if metric == "bytes_a_listener":  # the floor keeps next to nothing: no measure of anything
+    if metric == "bytes_a_listener":  # the floor keeps so little that a ratio to it says nothing
         return "-"
     values = ratios(result, floor, metric)
     return f"{statistics.median(values):.2f}" if values else "-"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first to the left and the others to the right."""
+    """Returns rows as text, the first column aligned to the left and the others to the right."""
     columns = max(map(len, rows))
     padded = [[*row, *[""] * (columns - len(row))] for row in rows]
     widths = [max(map(len, column)) for column in zip(*padded, strict=True)]

@@ -1,6 +1,6 @@
 """Rounds of the same work at several servers in turn, their medians, and the ratio to the floor round by round.
 
-Alternating, because a machine's speed drifts by more than what is to be seen: only figures of one run compare.
+The servers alternate, as a machine's speed drifts by more than what is to be seen: only figures of one run compare.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from rplx.bench.servers import Target
 from rplx.bench.tools import Crowd, Event, Senders, Tools
 
-KEPT_MESSAGES = 3  # messages to each kept connection in a round; the round counts with their median
+KEPT_MESSAGES = 3  # messages to each kept connection in a round, whose figures are their median
 WARM_UP = 20  # listeners that come and go before the first round
 
 Metrics = dict[str, float]
@@ -29,19 +29,22 @@ class Result:
     expected: int = 0
 
     def values(self, metric: str) -> list[float]:
+        """Returns the figure of each round that has it."""
         return [metrics[metric] for metrics in self.rounds if metric in metrics]
 
     def median(self, metric: str) -> float | None:
+        """Returns the median of the rounds, None if none has the figure."""
         values = self.values(metric)
         return statistics.median(values) if values else None
 
     @property
     def complete(self) -> bool:
+        """Whether every message arrived exactly once."""
         return self.delivered == self.expected
 
 
 def ratios(result: Result, floor: Result, metric: str) -> list[float]:
-    """`metric` against the floor's of the same round, for rounds in which both have it."""
+    """Returns `metric` divided by the floor's of the same round, for each round in which both have it."""
     pairs = [(a.get(metric), b.get(metric)) for a, b in zip(result.rounds, floor.rounds, strict=False)]
     return [mine / base for mine, base in pairs if mine is not None and base]
 
@@ -57,9 +60,10 @@ def alternate(
     *,
     share_cpus: bool = False,
 ) -> dict[str, Result]:
-    """`rounds` times the work at each target in turn; `progress` is told what has been done.
+    """Does the work at each target in turn, `rounds` times; returns the results by the target's name.
 
-    The servers have a CPU to themselves, unless the clients are to share it.
+    `progress` is called after each piece of work, with its name. The servers have a CPU to themselves, unless
+    `share_cpus` lets the clients run on it too.
     """
     results = {target.name: Result() for target in targets}
     with contextlib.nullcontext() if share_cpus else clients_apart(targets):
@@ -75,7 +79,7 @@ def alternate(
 def clients_apart(targets: Sequence[Target]) -> Iterator[None]:
     """Puts the servers on one CPU, and this process and the clients that it starts on the others.
 
-    Where both share them, clients run on the CPU that a fast server leaves idle: the floor looks faster than it is.
+    If they shared all CPUs, clients would run on the one that a fast server leaves idle, which would flatter the floor.
     """
     cpus = os.sched_getaffinity(0)
     if len(cpus) < 2 or not all(target.worker for target in targets):
@@ -92,7 +96,7 @@ def clients_apart(targets: Sequence[Target]) -> Iterator[None]:
 
 
 def listening(tools: Tools, crowd: Crowd) -> Work:
-    """Work of a crowd, see `crowd_metrics`; the first round, before which the server is empty, has bytes_a_listener."""
+    """Returns the work of a crowd: `crowd_metrics`, and bytes_a_listener in the first round, on an empty server."""
 
     def work(target: Target, result: Result) -> Metrics:
         first = not result.rounds
@@ -120,16 +124,17 @@ def listening(tools: Tools, crowd: Crowd) -> Work:
 
 
 def warm(tools: Tools, target: Target, crowd: Crowd) -> None:
-    """A few listeners come and go, so that what a server loads at its first request is not counted."""
+    """Has a few listeners come and go, so that what a server loads at its first request is not counted."""
     few = min(WARM_UP, crowd.listeners)
     tools.listen(target, Crowd(few, min(few, crowd.channels), keep=crowd.keep, poll=crowd.poll, prefix=crowd.prefix))
 
 
 def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metrics:
-    """entered_per_s, deliveries_per_s, latency_p50_ms (p90, p99, max) and, of a server whose process is known, its CPU
-    time in µs for one entry and one delivery; of kept connections also cycles_per_s: delivered and polling again.
+    """Returns the figures of a crowd's events.
 
-    Entered is a listener when its head has come; where none comes before the message, when the server is idle again.
+    These are entered_per_s, deliveries_per_s, latency_p50_ms (p90, p99, max); for a server whose process is known its
+    CPU time in µs for an entry and a delivery; for kept connections cycles_per_s: delivered and polling again. A
+    listener has entered when its head has come; if none comes before the message, when the server is idle again.
     """
     parked = events[0]
     delivered = [event for event in events if event["event"] == "delivered" and event["latency_ms"]]
@@ -156,7 +161,7 @@ def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metr
 
 
 def sending(tools: Tools, senders: Senders) -> Work:
-    """Work of publishers: sends_per_s and the server's CPU time in µs a send."""
+    """Returns the work of publishers: sends_per_s, and the server's CPU time in µs a send."""
 
     def work(target: Target, result: Result) -> Metrics:
         event = tools.publish(target, senders)
@@ -171,7 +176,7 @@ def sending(tools: Tools, senders: Senders) -> Work:
 
 
 def as_json(results: Mapping[str, Result], base: str = "floor") -> dict[str, object]:
-    """Every round's figures, their medians, and the ratios to `base`, if it is there."""
+    """Returns every round's figures, their medians, and the ratios to `base` if it is among the results."""
     out: dict[str, object] = {}
     for name, result in results.items():
         metrics = list(dict.fromkeys(metric for metrics in result.rounds for metric in metrics))

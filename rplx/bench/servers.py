@@ -41,16 +41,16 @@ class Target:
 
     @property
     def loopback(self) -> bool:
-        """Whether clients may come from all of 127.0.0.0/16, which takes the limit of 28,000 ports away."""
+        """Whether clients may come from all of 127.0.0.0/16, so that the ports of one address are no limit."""
         return self.wait.startswith("127.") and self.in_.startswith("127.")
 
     def memory(self) -> int:
-        """Bytes of user memory of all its processes, shared pages counted once (PSS)."""
+        """Returns the bytes of user memory of all its processes, with shared pages counted once (PSS)."""
         return sum(map(_proportional_set_size, family(self.pid)))
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Returns the ids of a process and of all its descendants."""
     members = [pid]
     for parent in members:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -72,9 +72,9 @@ def _proportional_set_size(pid: int) -> int:
 def running(
     command: Sequence[str], patterns: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> Iterator[tuple[int, list[str]]]:
-    """A child process. Gives its id and, for each pattern, the first group of its match in the log, once all are there.
+    """Runs a child process. Yields its id and, for each pattern, the first group of its match in the log.
 
-    Raises ServerFailed with the log if that takes longer than START_TIMEOUT.
+    Raises ServerFailed with the log if they are not all there within START_TIMEOUT.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environ)
@@ -111,7 +111,7 @@ LISTENING = (r"WAIT: listening (127\.0\.0\.1:\d+)", r"IN: listening (127\.0\.0\.
 
 @contextlib.contextmanager
 def started_rplx(*arguments: str) -> Iterator[Target]:
-    """`rplx serve` on loopback as it is by default, whatever the environment's options; `arguments` are added."""
+    """Runs `rplx serve` on loopback with `arguments`, and none of the environment's options. Yields the target."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RPLX_")}
     command = [sys.executable, "-m", "rplx", "serve", "--wait", "127.0.0.1:0", "--in", "127.0.0.1:0", *arguments]
     with running(command, LISTENING, environ) as (pid, (wait, in_)):
@@ -120,6 +120,6 @@ def started_rplx(*arguments: str) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def started_floor(directory: Path) -> Iterator[Target]:
-    """floor.c, built in `directory`."""
+    """Runs the floor (floor.c), built in `directory`. Yields the target."""
     with running([str(directory / "floor"), "0", "0"], LISTENING) as (pid, (wait, in_)):
         yield Target("floor", wait, in_, pid, pid)

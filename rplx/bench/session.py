@@ -1,4 +1,4 @@
-"""One `rplx bench`: starts a server of its own on loopback and the floor, or takes one elsewhere, measures, prints."""
+"""One run of `rplx bench`: starts a server and the floor on loopback, or takes a server elsewhere; measures; prints."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WINDOW = 64  # sends under way on a pipelined connection
 
 
 def run(args: argparse.Namespace, listens: bool) -> int:
-    """Measures and prints; see command.run."""
-    raise_descriptor_limit()  # ours, and by inheritance of all that we start
+    """Measures and prints; returns the exit status. See command.run."""
+    raise_descriptor_limit()  # for this process and all that it starts
     prefix = f"rplxbench{os.urandom(4).hex()}x"
     with tempfile.TemporaryDirectory(prefix="rplx-bench-") as directory, contextlib.ExitStack() as servers:
         if args.target:
@@ -62,7 +62,7 @@ def _work(args: argparse.Namespace, tools: Tools, prefix: str) -> rounds.Work:
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on: they compare only within one machine."""
+    """Returns what the figures depend on: they compare only within one machine."""
     return {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
 
 
@@ -78,7 +78,7 @@ def _title(args: argparse.Namespace, listens: bool) -> str:
 
 @contextlib.contextmanager
 def _progress(total: int, stream: TextIO) -> Iterator[Callable[[str], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
+    """Yields a function that shows progress on a terminal, and nothing elsewhere."""
     if not stream.isatty():
         yield lambda label: None
         return

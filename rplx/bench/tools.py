@@ -20,7 +20,7 @@ TICKER_LATE = 3.0  # seconds that a ticker may take beyond its time
 
 Event = dict[str, Any]  # one line of JSON from a program
 
-_SENDERS = itertools.cycle(range(2, 250))  # see Target.subnet
+_SENDERS = itertools.cycle(range(2, 250))  # the part of 127.0.0.0/16 that clients come from, see Target.loopback
 
 
 class ToolFailed(RplxError):
@@ -65,7 +65,7 @@ class Tools:
     directory: Path
 
     def listen(self, target: Target, crowd: Crowd, on_event: Callable[[Event], None] | None = None) -> list[Event]:
-        """Runs a crowd once and gives its events (load.c). `on_event` is called with each while the crowd stands still.
+        """Runs a crowd once (load.c); returns its events. `on_event` is called with each while the crowd waits.
 
         Raises ToolFailed.
         """
@@ -92,7 +92,7 @@ class Tools:
         return events
 
     def publish(self, target: Target, senders: Senders) -> Event:
-        """Sends as fast as the server acknowledges (publish.c). Raises ToolFailed."""
+        """Sends as fast as the server acknowledges (publish.c); returns the result. Raises ToolFailed."""
         arguments = {
             "-i": target.in_, "-x": target.worker, "-P": senders.publishers, "-W": senders.window,
             "-t": senders.seconds, "-c": senders.channels, "-b": senders.payload, "-g": senders.prefix,
@@ -102,7 +102,7 @@ class Tools:
             return _answer(program, "publish")
 
     def ticker(self, target: Target, seconds: float, interval_ms: float, channel: str) -> Ticker:
-        """Starts the ticker (ticker.c) beside whatever else runs; `result` waits for its end."""
+        """Starts the ticker (ticker.c) beside other work; returns it."""
         arguments = {
             "-w": target.wait, "-i": target.in_, "-g": channel, "-e": interval_ms, "-t": seconds,
             "-a": _sender(target),
@@ -125,7 +125,9 @@ class Ticker:
     seconds: float
 
     def result(self) -> list[tuple[float, float, float]]:
-        """For each tick: when it was due (time.monotonic), ms until acknowledged, ms until delivered; -1: never."""
+        """Waits for the end; returns for each tick when it was due (time.monotonic), and the ms until it was
+        acknowledged and until it was delivered, -1 if it never was. Raises ToolFailed.
+        """
         with self.program as program:
             return [tuple(tick) for tick in _answer(program, "ticker", self.seconds + TICKER_LATE)["ticks"]]
 
@@ -158,7 +160,7 @@ def _check(program: subprocess.Popen[str], name: str) -> None:
 
 
 def build(directory: Path) -> Tools:
-    """Compiles the programs into `directory`. Raises ToolFailed if there is no compiler or it does not succeed."""
+    """Compiles the programs into `directory`; returns them. Raises ToolFailed if there is no compiler or it fails."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise ToolFailed(

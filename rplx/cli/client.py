@@ -271,7 +271,7 @@ def _count(text: str) -> int:
 
 
 def _items(text: str) -> dict[str, str | None]:
-    """The ids of `ITEM,ITEM`, an ITEM being `[CURSOR:]ID` (protocol page, part 1); the client checks them."""
+    """Returns id -> cursor or None of `[CURSOR:]ID,...` (protocol page, part 1). The client checks them."""
     items: dict[str, str | None] = {}
     for item in text.split(","):
         cursor, colon, id = item.strip().rpartition(":")

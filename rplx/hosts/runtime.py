@@ -98,7 +98,7 @@ class Runtime:
 
     @property
     def has_in(self) -> bool:
-        """Whether the IN line is served here."""
+        """Whether the IN line is served in this process."""
         return self._in_server is not None
 
     def start_in(self, sockets: Iterable[Any] | None = None) -> list[Any]:
@@ -185,8 +185,6 @@ class Runtime:
         if errors:
             raise errors[0]
         return results[0]
-
-    # -- what time brings
 
     def _sweep_forever(self) -> None:
         while True:

@@ -1,1 +1,1 @@
-"""Our own serving processes."""
+"""The processes of `rplx serve`: one that serves, and a supervisor of several."""

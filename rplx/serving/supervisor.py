@@ -189,7 +189,7 @@ class Supervisor:
             worker.signal(how)
 
     def _deadline(self) -> float:
-        """When a worker that is told to end now is killed."""
+        """Returns when a worker that is told to end now is to be killed, in monotonic seconds."""
         return time.monotonic() + self._config.server.drain + END_TIMEOUT
 
     def _reap(self) -> None:
@@ -284,5 +284,5 @@ class Supervisor:
 
 
 def _addresses(config: Config) -> tuple[object, ...]:
-    """What the listening sockets are made of."""
+    """Returns the options that the listening sockets are made of."""
     return config.wait.listen, config.in_.listen, config.server.workers

@@ -1,4 +1,4 @@
-"""A serving process of the supervisor's, and when it is started, started again or killed. All times are monotonic."""
+"""A serving process of the supervisor's: when it is started, started again and killed. Times are monotonic seconds."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
+        """Whether a process runs in this place."""
         return self._pid != 0
 
     @property
@@ -39,7 +40,7 @@ class Worker:
         return self._pid
 
     def is_due(self, now: float) -> bool:
-        """Whether a process is to be started now."""
+        """Returns whether a process is to be started now."""
         return not self._pid and now >= self._start_at
 
     def runs(self, pid: int, now: float) -> None:
@@ -58,6 +59,7 @@ class Worker:
         self._kill_at = deadline
 
     def kill_if_overdue(self, now: float) -> None:
+        """Kills its process if it was told to end and has taken too long."""
         if self._kill_at is not None and now > self._kill_at:
             self.signal(signal.SIGKILL)
 
