@@ -19,7 +19,8 @@ const banner = { js: `/* ${NOTICE} */` };
 
 async function bundle(contents, options) {
   const stdin = { contents, resolveDir: fileURLToPath(here) };
-  const result = await build({ stdin, bundle: true, write: false, charset: 'utf8', target: 'es2022', define: { PHASE_CHECK: 'false' }, ...options });
+  const usual = { bundle: true, write: false, charset: 'utf8', target: 'es2022', define: { PHASE_CHECK: 'false' } };
+  const result = await build({ stdin, ...usual, ...options });
   return result.outputFiles[0].text;
 }
 

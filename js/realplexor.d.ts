@@ -1,14 +1,14 @@
-/** Called for each message: its data as JSON.parse gave it, the id without namespace and login, the cursor's text. */
+/** Is called for each message with its data as from JSON.parse, the id without namespace and login, and the cursor's text. */
 export type RealplexorCallback<Data = any> = (data: Data, id: string, cursor: string) => void;
 
 export interface RealplexorOptions {
-  /** Stands before each id on the wire; letters, digits and underscores. Default: none. */
+  /** Text before each id on the wire: letters, digits and underscores. Default: none. */
   namespace?: string | null;
-  /** As with logon(). Default: none. */
+  /** The login, as in logon(). Default: none. */
   login?: string | null;
   /** The word before = in the marker, the server's option `pages.identifier`. Default: "identifier". */
   identifier?: string;
-  /** Seconds after which the server ends a poll with nothing to send, its option `wait.timeout`; 0: never. Default: 300. */
+  /** Seconds after which the server ends a poll without a message, its option `wait.timeout`; 0 means never. Default: 300. */
   waitTimeout?: number;
   /** Seconds between an answer and the next poll. Default: 0.01. */
   reconnectDelay?: number;
@@ -20,7 +20,7 @@ export interface RealplexorOptions {
   credentials?: 'omit' | 'same-origin' | 'include';
 }
 
-/** Why there is no connection now; "idle": nothing is subscribed. */
+/** Why there is no connection now; "idle" means that nothing is subscribed. */
 export type RealplexorDisconnectReason = 'error' | 'silence' | 'offline' | 'hidden' | 'idle' | 'closed';
 
 export interface RealplexorEvents {
@@ -30,8 +30,9 @@ export interface RealplexorEvents {
   /** The server's history no longer reached back to where these channels were: messages may have been missed. */
   gap: { type: 'gap'; ids: string[] };
   /**
-   * A poll failed: refused, unreachable or unreadable. The client tries again by itself. A refusal's error has its HTTP
-   * status. With `ids` a message in these channels is no JSON and was left out; all others came.
+   * A poll failed: the server refused or was out of reach, or its answer could not be read. The client tries again by itself. The
+   * error of a refusal has the HTTP status. If there are `ids`, a message in these channels was no JSON and was left out; all
+   * others came.
    */
   error: { type: 'error'; error: Error & { status?: number }; ids?: string[] };
   message: { type: 'message'; data: any; id: string; cursor: string };
@@ -60,7 +61,7 @@ export declare class Realplexor {
 
   /**
    * A new promise that resolves when the server has taken notice of all channels subscribed so far, so that what is
-   * sent from then on will arrive. One that the client is closed under never settles; of a closed client it rejects.
+   * sent from then on will arrive. If the client is closed meanwhile, it never settles. That of a closed client rejects.
    */
   readonly ready: Promise<void>;
 
@@ -72,19 +73,19 @@ export declare class Realplexor {
    */
   subscribe<Data = any>(ids: string | number | readonly (string | number)[], callback: RealplexorCallback<Data>): this;
 
-  /** Takes off one callback; null or none: all of the id. The id's cursor is kept for the next subscription. */
+  /** Takes off one callback, or with null or none all of the id. The id's cursor is kept for the next subscription. */
   unsubscribe(
     ids: string | number | readonly (string | number)[],
     callback?: RealplexorCallback<any> | null,
   ): this;
 
-  /** Messages behind this cursor are wanted; null: from now on. Give it as text: a number may lose digits. */
+  /** Has the channels go on behind this cursor; null means from now on. Give it as text, since a number may lose digits. */
   setCursor(ids: string | number | readonly (string | number)[], cursor: string | number | null): this;
 
-  /** The channel's cursor now, null if it has none yet. */
+  /** Returns the channel's cursor, or null if it has none yet. */
   getCursor(id: string | number): string | null;
 
-  /** Listens to channels that belong to this login; null: to those of nobody. */
+  /** Listens to channels that belong to this login; null means to those without a login. */
   logon(login: string | null): this;
 
   /** Applies changes at once, not at the end of the task. Needed by no new code. */
@@ -98,12 +99,12 @@ export declare class Realplexor {
 }
 
 /**
- * The class of old pages: leaves out ids, cursors, namespaces, logins and callbacks that cannot be, with a line on the
- * console, where Realplexor throws; and keeps the same function twice in one id once.
+ * The class of old pages. Where Realplexor throws for an id, cursor, namespace, login or callback that cannot be, it leaves
+ * that out, with a line on the console. It keeps the same function twice in one id once.
  */
 export declare class Dklab_Realplexor extends Realplexor {}
 
 export default Realplexor;
 
-/** Negative, 0 or positive as cursor a is below, at or above b, as exact decimals. */
+/** Returns a number below, at or above 0 as cursor a is below, at or above b, both taken as exact decimals. */
 export declare function compareCursors(a: string, b: string): number;

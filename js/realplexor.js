@@ -254,7 +254,10 @@ var Realplexor = class {
       this.#settle();
     });
   }
-  /** Calls back for each message. A function subscribed to an id more than once is called once, until it is unsubscribed as often. */
+  /**
+   * Calls back for each message. A function that is subscribed to an id more than once is called once, until it is unsubscribed
+   * as often.
+   */
   subscribe(ids, callback) {
     if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
     if (typeof callback !== "function") return this.#refuse(`Callback must be a function, "${callback}" given`);
@@ -351,7 +354,10 @@ var Realplexor = class {
   #known() {
     return valuesOf(this.#channels);
   }
-  /** Returns the channels to poll by their full names on the wire. Only old pages can have named some that the wire has no form for. */
+  /**
+   * Returns the channels to poll by their full names on the wire. Those that the wire has no form for are left out: only old
+   * pages can have named such.
+   */
   #wanted() {
     const { login, namespace } = this.#options;
     const prefix = (login && login + "_") + namespace;
@@ -384,7 +390,10 @@ var Realplexor = class {
     else if (phase === IDLE || phase === PAUSING) this.#poll();
     else if (phase !== RETRYING && (isMoved || phase === WAITING && !sameKeys(wanted, this.#asked))) this.#poll();
   }
-  /** Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server gives none. */
+  /**
+   * Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server
+   * gives none.
+   */
   #poll(isKnown = this.#phase === WAITING || this.#phase === PAUSING) {
     const channels = this.#wanted();
     const asked = valuesOf(channels);
@@ -401,7 +410,10 @@ var Realplexor = class {
       this.#failed(error);
     }
   }
-  /** Spends `delay` milliseconds in `phase`, then polls, unless a listener that hears of `reason` and `error` does something else. */
+  /**
+   * Spends `delay` milliseconds in `phase`, then polls. Listeners hear of `reason` and `error` first, and may have the client do
+   * something else.
+   */
   #next(phase, delay, reason, error) {
     this.#enter(phase);
     if (delay) this.#timer = setTimeout(() => this.#poll(), delay);

@@ -90,7 +90,10 @@ export class Realplexor {
     });
   }
 
-  /** Calls back for each message. A function subscribed to an id more than once is called once, until it is unsubscribed as often. */
+  /**
+   * Calls back for each message. A function that is subscribed to an id more than once is called once, until it is unsubscribed
+   * as often.
+   */
   subscribe(ids, callback) {
     if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
     if (typeof callback !== 'function') return this.#refuse(`Callback must be a function, "${callback}" given`);
@@ -203,7 +206,10 @@ export class Realplexor {
     return valuesOf(this.#channels);
   }
 
-  /** Returns the channels to poll by their full names on the wire. Only old pages can have named some that the wire has no form for. */
+  /**
+   * Returns the channels to poll by their full names on the wire. Those that the wire has no form for are left out: only old
+   * pages can have named such.
+   */
   #wanted() {
     const { login, namespace } = this.#options;
     const prefix = (login && login + '_') + namespace;
@@ -240,7 +246,10 @@ export class Realplexor {
     else if (phase !== RETRYING && (isMoved || (phase === WAITING && !sameKeys(wanted, this.#asked)))) this.#poll();
   }
 
-  /** Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server gives none. */
+  /**
+   * Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server
+   * gives none.
+   */
   #poll(isKnown = this.#phase === WAITING || this.#phase === PAUSING) {
     const channels = this.#wanted();
     const asked = valuesOf(channels);
@@ -258,7 +267,10 @@ export class Realplexor {
     }
   }
 
-  /** Spends `delay` milliseconds in `phase`, then polls, unless a listener that hears of `reason` and `error` does something else. */
+  /**
+   * Spends `delay` milliseconds in `phase`, then polls. Listeners hear of `reason` and `error` first, and may have the client do
+   * something else.
+   */
   #next(phase, delay, reason, error) {
     this.#enter(phase);
     if (delay) this.#timer = setTimeout(() => this.#poll(), delay);

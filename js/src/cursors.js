@@ -11,10 +11,13 @@ export function newChannel(id) {
   return { id: String(id), cursor: null, callbacks: [], ready: false, told: undefined };
 }
 
-/** Returns the cursor without what changes nothing about the number: zeros at either end, and a point with nothing behind it. */
+/** Returns the cursor without needless zeros at either end, and without a needless point. */
 const plain = (cursor) => cursor.replace(/^0+(?=\d)/, '').replace(/\.0*$|(\.\d*?)0+$/, '$1');
 
-/** Returns a number below, at or above 0 as cursor a is below, at or above b. It is exact: a float would merge cursors that differ. */
+/**
+ * Returns a number below, at or above 0 as cursor a is below, at or above b. The comparison is exact: as floats, cursors that
+ * differ would be equal.
+ */
 export function compareCursors(a, b) {
   const x = plain(a);
   const y = plain(b);

@@ -2,7 +2,7 @@
 
 /**
  * The PHP library of Dklab Realplexor, as sites have called it since 2009, on top of Rplx\Client. One require_once of
- * this file is enough (keep the folders Dklab and src side by side); composer loads it too.
+ * this file is enough if the folders Dklab and src lie side by side. Composer loads it too.
  */
 
 declare(strict_types=1);
@@ -12,7 +12,8 @@ if (!class_exists('Rplx\Client')) {
 }
 
 /**
- * Everything that goes wrong; messages as in the protocol page, part 6. The code is the errno or the HTTP status.
+ * Thrown for everything that goes wrong, with the messages of the protocol page, part 6. The code is the errno or the
+ * HTTP status.
  */
 class Dklab_Realplexor_Exception extends Exception
 {
@@ -21,7 +22,7 @@ class Dklab_Realplexor_Exception extends Exception
 /**
  * Sends messages to channels, and asks who is online.
  *
- * Parameters have no type declarations, so that old subclasses may override each method.
+ * Parameters have no type declarations, so that old subclasses can override each method.
  */
 class Dklab_Realplexor
 {
@@ -38,9 +39,11 @@ class Dklab_Realplexor
     private $options;
 
     /**
+     * Does not connect yet; the first call does.
+     *
      * @param string               $host       host of the IN line
-     * @param int|string           $port       its port; 443: TLS
-     * @param string|null          $namespace  put before each id, and taken off in answers
+     * @param int|string           $port       port of the IN line; 443 means TLS
+     * @param string|null          $namespace  text that is put before each id sent, and taken off each id received
      * @param string               $identifier the server's option IDENTIFIER
      * @param array<string, mixed> $options    further ones of Rplx\Options, such as timeout or tls
      * @throws Dklab_Realplexor_Exception
@@ -59,9 +62,9 @@ class Dklab_Realplexor
     }
 
     /**
-     * Use these credentials from now on; `LOGIN_` is put before the namespace.
+     * Uses these credentials from now on, and puts `LOGIN_` before the namespace.
      *
-     * @param string|null $login    null: without credentials again
+     * @param string|null $login    the login; null means without credentials again
      * @param string|null $password
      * @return void
      * @throws Dklab_Realplexor_Exception
@@ -74,14 +77,14 @@ class Dklab_Realplexor
     }
 
     /**
-     * Sends a message. An empty list sends nothing, and says nothing.
+     * Sends a message. With an empty list it sends nothing and throws nothing.
      *
-     * @param mixed $idsAndCursors  an id, a list of ids or a map id => cursor, mixed. An id whose cursor is a number,
-     *     but none that the wire has (-5, INF), is left out without a word, as it always has been
+     * @param mixed $idsAndCursors  an id, a list of ids or a map id => cursor, mixed. An id whose cursor is a number
+     *     that the wire has no form for (-5, INF) is left out silently, as in the old library
      * @param mixed $data           anything that json_encode takes
-     * @param mixed $showOnlyForIds null, or ids: only listeners that also listen to one of them see the message. An
-     *     empty array means everybody here, as it always has
-     * @return bool true
+     * @param mixed $showOnlyForIds null, or ids: only listeners that also listen to one of them get the message. An
+     *     empty array means everybody, as in the old library
+     * @return bool always true
      * @throws Dklab_Realplexor_Exception
      */
     public function send($idsAndCursors, $data, $showOnlyForIds = null)
@@ -92,7 +95,7 @@ class Dklab_Realplexor
     }
 
     /**
-     * Ids that are online now.
+     * Returns the ids that are online now.
      *
      * @param mixed $idPrefixes null, or beginnings of ids
      * @return list<string>
@@ -104,10 +107,10 @@ class Dklab_Realplexor
     }
 
     /**
-     * Ids that are online now, and how many connections listen to each.
+     * Returns the ids that are online now, and how many connections listen to each.
      *
      * @param mixed $idPrefixes null, or beginnings of ids
-     * @return array<int|string, string> id => count, as text and in the order in which the server has them
+     * @return array<int|string, string> id => count, as text, in the order of the server
      * @throws Dklab_Realplexor_Exception
      */
     public function cmdOnlineWithCounters($idPrefixes = null)
@@ -116,7 +119,7 @@ class Dklab_Realplexor
     }
 
     /**
-     * What changed after a position.
+     * Returns which ids came online and went offline after a position.
      *
      * @param int|string|null $fromPos    the "pos" of the last event seen; 0 or null to start
      * @param mixed           $idPrefixes null, or beginnings of ids
@@ -181,7 +184,7 @@ class Dklab_Realplexor
     }
 
     /**
-     * With the old text, which names neither host nor port.
+     * Returns the exception with the text of the old library, which names neither host nor port.
      *
      * @return Dklab_Realplexor_Exception
      */

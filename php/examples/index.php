@@ -2,7 +2,7 @@
 
 /**
  * The sending half of the sandbox: forms that send to channels. Anybody who reaches this page can publish, so run it
- * on your own machine only:
+ * only on your own machine:
  *
  *     RPLX_IN=127.0.0.1:10010 php -S 127.0.0.1:8000 -t php/examples
  */

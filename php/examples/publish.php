@@ -1,7 +1,7 @@
 <?php
 
 /**
- * What the forms of index.php do.
+ * Carries out the forms of index.php.
  */
 
 declare(strict_types=1);
@@ -12,7 +12,7 @@ use Rplx\Client;
 const BURST_MAX = 1000;
 
 /**
- * Carries out what the form asks for.
+ * Sends what a form asks for.
  *
  * @param array<string, mixed> $form "ids" (text: ids with commas or blanks between them) and "action": "message" with
  *     "text", "burst" with "count", "object" with the nested fields of "object"
@@ -63,7 +63,7 @@ function textOf(array $form, string $name): string
 }
 
 /**
- * Whether the request comes from a page of this very site (or from no page at all).
+ * Returns whether the request comes from a page of this very site, or from no page at all.
  *
  * @param array<string, mixed> $server $_SERVER
  */

@@ -5,14 +5,15 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * An answer of the IN line (protocol page, part 3): pure, bytes in, a value or "more is needed" out.
+ * An answer of the IN line (protocol page, part 3). Parsing is pure: it takes bytes, and returns an answer or asks for
+ * more.
  */
 final class Answer
 {
-    /** Bytes within which the head must end. */
+    /** The most bytes that a head may have. */
     public const HEAD_MAX = 65536;
 
-    /** Bytes of a foreign answer that are shown in the message. */
+    /** The most bytes of an answer that is no HTTP which the message shows. */
     public const SHOWN_MAX = 1024;
 
     public int $status;
@@ -31,10 +32,12 @@ final class Answer
     }
 
     /**
-     * @param string $bytes all that has come
-     * @param bool   $ended whether nothing can follow
-     * @return self|null null: more bytes are needed
-     * @throws ProtocolException
+     * Reads an answer.
+     *
+     * @param string $bytes all bytes received so far
+     * @param bool   $ended whether the server has ended the connection, so that no more bytes can follow
+     * @return self|null the answer; null if more bytes are needed
+     * @throws ProtocolException if the bytes are no answer, or not a whole one
      */
     public static function parse(string $bytes, bool $ended): ?self
     {

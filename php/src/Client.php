@@ -10,8 +10,9 @@ namespace Rplx;
  *     $client = new Rplx\Client('127.0.0.1', 10010, ['namespace' => 'shop_']);
  *     $cursors = $client->send('news', ['title' => 'Hello']);
  *
- * Every call raises InputException (wrong argument; nothing was sent), ConnectionException (server not reached, silent
- * or gone), RefusedException (the server said no) or ProtocolException (no proper answer); all are Rplx\Exception.
+ * Every call may throw InputException (an argument is wrong; nothing was sent), ConnectionException (the server is not
+ * reached, is silent or is gone), RefusedException (the server refused) or ProtocolException (the answer is not one of
+ * a Realplexor server). All of them are Rplx\Exception.
  */
 final class Client
 {
@@ -20,10 +21,12 @@ final class Client
     private Connection $connection;
 
     /**
+     * Does not connect yet; the first call does.
+     *
      * @param string               $host    name or address; an IPv6 address with or without brackets
-     * @param int                  $port    the IN line; 443 means TLS, unless the option tls says otherwise
+     * @param int                  $port    port of the IN line; 443 means TLS, unless the option tls says otherwise
      * @param array<string, mixed> $options as in Rplx\Options
-     * @throws InputException
+     * @throws InputException if the host, the port or an option is wrong
      */
     public function __construct(string $host, int $port = 10010, array $options = [])
     {
@@ -33,15 +36,15 @@ final class Client
     }
 
     /**
-     * Stores a message in one or more channels and hands it to their listeners.
+     * Stores a message in one or more channels and sends it to their listeners.
      *
      * @param string|int|iterable<mixed> $channels an id, a list of ids, or a map id => cursor; both may be mixed.
-     *     An id `[A-Za-z0-9_]+`; a cursor a decimal number, as text if it must be exact; null: the server's clock.
-     *     With an empty list nothing is sent.
+     *     An id is `[A-Za-z0-9_]+`. A cursor is a decimal number, as text if it must be exact; null takes the server's
+     *     clock. With an empty list nothing is sent.
      * @param mixed $data anything that json_encode takes
-     * @param string|int|iterable<mixed>|null $onlyFor only listeners that also listen to one of these ids see it;
-     *     null: everybody. An empty list is an error
-     * @return array<int|string, string> id => cursor under which it is stored there
+     * @param string|int|iterable<mixed>|null $onlyFor only listeners that also listen to one of these ids get the
+     *     message; null means everybody. An empty list is an error
+     * @return array<int|string, string> id => cursor under which the message is stored there
      */
     public function send($channels, $data, $onlyFor = null): array
     {
@@ -53,7 +56,7 @@ final class Client
     }
 
     /**
-     * As send(), with data that is JSON already.
+     * Does what send() does, with data that is JSON already.
      *
      * @param string|int|iterable<mixed>      $channels
      * @param string|int|iterable<mixed>|null $onlyFor
@@ -71,10 +74,10 @@ final class Client
     }
 
     /**
-     * The ids that have a listener or had one a moment ago (the server's option presence.offline_timeout).
+     * Returns the ids that have a listener, or had one a moment ago (the server's option presence.offline_timeout).
      *
-     * @param string|iterable<string>|null $prefixes beginnings of ids; null or none: all of the namespace
-     * @return list<string> sorted
+     * @param string|iterable<string>|null $prefixes beginnings of ids; null or none means all of the namespace
+     * @return list<string> the ids, sorted
      */
     public function online($prefixes = null): array
     {
@@ -82,10 +85,10 @@ final class Client
     }
 
     /**
-     * As online(), with the number of connections that listen to each id now.
+     * Returns what online() returns, with the number of connections that listen to each id now.
      *
      * @param string|iterable<string>|null $prefixes
-     * @return array<int|string, int> id => number; 0: the last listener left a moment ago
+     * @return array<int|string, int> id => number; 0 if the last listener left a moment ago
      */
     public function onlineWithCounters($prefixes = null): array
     {
@@ -98,12 +101,13 @@ final class Client
     }
 
     /**
-     * Who came online and went offline after a position of the server's event log.
+     * Returns which ids came online and went offline after a position of the server's event log.
      *
-     * @param int                          $position position of the last event seen; 0: give me one to start from
-     * @param string|iterable<string>|null $prefixes beginnings of ids; null or none: all of the namespace
-     * @return list<Event> oldest first. One Event::FAKE alone: start from its position, what came before is not
-     *                     known. Before others it tells that those up to its position are forgotten: ask online()
+     * @param int                          $position position of the last event seen; 0 asks for one to start from
+     * @param string|iterable<string>|null $prefixes beginnings of ids; null or none means all of the namespace
+     * @return list<Event> the events, oldest first. A single Event::FAKE gives the position to start from: nothing
+     *                     before it is known. An Event::FAKE before others says that the server has forgotten the
+     *                     events up to its position: ask online() who is there
      */
     public function watch(int $position = 0, $prefixes = null): array
     {
@@ -120,8 +124,8 @@ final class Client
     }
 
     /**
-     * The server's state, section by section: data_to_send, connected_fhs, online_timers, cleanup_timers, pairs_by_fhs.
-     * Ids are those of the wire; a login sees nothing.
+     * Returns the server's state by sections: data_to_send, connected_fhs, online_timers, cleanup_timers, pairs_by_fhs.
+     * Ids are those of the wire. A client with a login gets nothing.
      *
      * @return array<string, array<int|string, string>> section => key => text
      */
@@ -141,7 +145,7 @@ final class Client
     }
 
     /**
-     * Ends the kept connection; the next call opens another.
+     * Closes the kept connection. The next call opens another.
      */
     public function close(): void
     {

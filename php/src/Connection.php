@@ -5,13 +5,13 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * The way to the IN line: carries one request at a time, on one connection or on one for each (Options::$keepAlive).
+ * Sends requests to the IN line, one at a time, on one connection or on a connection each (Options::$keepAlive).
  */
 final class Connection
 {
     private const CHUNK = 65536;
 
-    /** errno ETIMEDOUT */
+    /** The errno ETIMEDOUT of Linux. */
     private const TIMED_OUT = 110;
 
     private string $host;
@@ -22,18 +22,18 @@ final class Connection
     /** @var resource|null */
     private $socket = null;
 
-    /** @var int the process that connected: a forked child must not talk on its parent's connection */
+    /** @var int the process that connected; a forked child must not use its parent's connection */
     private int $owner = 0;
 
     private string $received = '';
     private bool $ended = false;
 
     /**
-     * @throws InputException
+     * @throws InputException if the host or the port is wrong
      */
     public function __construct(string $host, int $port, Options $options)
     {
-        // It stands in the request's head, too: nothing that could end a line of it.
+        // The host is written into the request's head, so it must not contain anything that could end a line there.
         if (!preg_match('/\A(\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\s\x00-\x1f\x7f\/?#@\[\]]+)\z/', $host)) {
             throw new InputException("Host must be a name or an IP address, \"$host\" given");
         }
@@ -52,10 +52,12 @@ final class Connection
     }
 
     /**
+     * Sends a request and waits for its answer.
+     *
      * @param string $marker     value of the header X-Realplexor
      * @param string $body       a message or a command
-     * @param bool   $repeatable whether it does no harm if the server gets it twice
-     * @return Answer|null null: the connection was closed without a word (only without keepAlive)
+     * @param bool   $repeatable whether it does no harm if the server gets the request twice
+     * @return Answer|null the answer; null if the connection was closed without one (only without keepAlive)
      * @throws ConnectionException|ProtocolException
      */
     public function exchange(string $marker, string $body, bool $repeatable): ?Answer
@@ -68,7 +70,7 @@ final class Connection
         try {
             return $this->attempt($request);
         } catch (ConnectionException $error) {
-            // Only a kept connection may have been closed by the server just now; a send is never repeated.
+            // Only a kept connection may have been closed by the server just before. A send is never repeated.
             if (!$reused || !$repeatable || $this->received !== '') {
                 throw $error;
             }
@@ -90,7 +92,7 @@ final class Connection
 
     private function head(string $marker, int $length): string
     {
-        // Half-close ends a plain connection; TLS has none that servers agree on.
+        // A plain connection is ended by half-close. Servers do not agree on a half-close of TLS.
         $ending = !$this->options->keepAlive && $this->secure ? "Connection: close\r\n" : '';
         return "POST / HTTP/1.1\r\nHost: $this->host:$this->port\r\nContent-Length: $length\r\n"
             . "X-Realplexor: $marker\r\n$ending\r\n";
@@ -124,7 +126,9 @@ final class Connection
     }
 
     /**
-     * @return int bytes sent; fewer than all if the server answered or hung up before the end
+     * Writes a request, and stops when the server answers or closes before the end.
+     *
+     * @return int number of bytes sent
      */
     private function write(string $bytes, float $deadline): int
     {
@@ -167,7 +171,7 @@ final class Connection
     }
 
     /**
-     * Takes what has come, if anything.
+     * Reads what has been received, if anything.
      */
     private function fill(): void
     {
@@ -186,7 +190,9 @@ final class Connection
     }
 
     /**
-     * @return array{bool, bool} whether the socket can be read, and written
+     * Waits until the socket can be read or, if that is wanted, written.
+     *
+     * @return array{bool, bool} whether the socket can be read, and whether it can be written
      */
     private function wait(bool $forWriting, float $deadline): array
     {
@@ -205,7 +211,7 @@ final class Connection
             if ($count) {
                 return [$read !== [], $write !== []];
             }
-            // A signal that came meanwhile is no error.
+            // A signal interrupts the wait; that is no error.
             if ($count === false && stripos($warning, 'interrupted') === false) {
                 throw $this->broken("Waiting for the server failed: $warning");
             }
@@ -213,7 +219,7 @@ final class Connection
     }
 
     /**
-     * Whether a kept connection is there and the server has not ended it meanwhile.
+     * Returns whether there is a kept connection that the server has not closed meanwhile.
      */
     private function isUsable(): bool
     {
@@ -292,9 +298,10 @@ final class Connection
     }
 
     /**
-     * PHP tells why a stream failed only in a warning: collects it, so that no error handler of the site sees it.
+     * Calls with warnings collected: PHP says only there why a stream failed, and no error handler of the site should
+     * see them.
      *
-     * @return array{mixed, string} the result, and the warnings without the function's name
+     * @return array{mixed, string} the result, and the warnings without the functions' names
      */
     private static function quietly(callable $call): array
     {

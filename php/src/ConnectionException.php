@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * The server is not reached, does not answer in time, or the connection broke. The message begins with host and port;
- * the code is the system's errno, 0 if there is none. When it is raised after a send began, the message may or may not
+ * The server is not reached or does not answer in time, or the connection broke. The message begins with host and port.
+ * The code is the system's errno, 0 if there is none. If it is thrown after a send began, the message may or may not
  * have been stored.
  */
 final class ConnectionException extends Exception
@@ -25,7 +25,7 @@ final class ConnectionException extends Exception
     }
 
     /**
-     * What went wrong, without host and port.
+     * Returns what went wrong, without host and port.
      */
     public function detail(): string
     {

@@ -12,13 +12,13 @@ final class Event
     public const ONLINE = 'online';
     public const OFFLINE = 'offline';
 
-    /** Nothing happened: `position` is where to start watching. */
+    /** No event of a channel: `position` is where to start watching. */
     public const FAKE = 'FAKE';
 
     /** @var string one of the constants above */
     public string $kind;
 
-    /** @var int position in the server's event log: hand it to the next watch() */
+    /** @var int position in the server's event log, to be given to the next watch() */
     public int $position;
 
     /** @var string the channel, without the namespace */

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * Base of everything that this library raises on purpose.
+ * The base class of everything that this library throws.
  */
 class Exception extends \RuntimeException
 {

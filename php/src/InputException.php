@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * An argument or option that cannot be sent: a wrong id, cursor, position, login, or data that is no JSON.
+ * An argument or option is wrong: an id, a cursor, a position, a login, or data that cannot be written as JSON.
  * Nothing was sent.
  */
 final class InputException extends Exception

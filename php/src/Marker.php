@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * Writes the identifier marker (protocol page, part 1), and knows which prefix the names have on the wire.
+ * Writes the identifier marker (protocol page, part 1), and adds and removes the prefix that ids have on the wire.
  */
 final class Marker
 {
@@ -20,16 +20,18 @@ final class Marker
     }
 
     /**
+     * Returns the marker of a message.
+     *
      * @param mixed $channels an id, a list of ids or a map id => cursor, mixed; a null cursor is none
-     * @param mixed $limiters an id or a list of ids; null: visible to all listeners
+     * @param mixed $limiters an id or a list of ids; null means visible to all listeners
      * @return string|null the marker; null if there is no channel
-     * @throws InputException
+     * @throws InputException if an id or a cursor is wrong, or the list of limiters is empty
      */
     public function forSend($channels, $limiters): ?string
     {
         $items = [];
         foreach (self::asArray($channels) as $key => $value) {
-            // PHP turns the key "12" into the number 12, so a number as key always is a position in a list.
+            // PHP turns the key "12" into the number 12, so a key that is a number is taken for a position in a list.
             $items[] = is_int($key) ? $this->full($value) : self::cursor($value) . $this->full($key);
         }
         if ($items === []) {
@@ -37,7 +39,7 @@ final class Marker
         }
         $limiters = $limiters === null ? null : self::asArray($limiters);
         if ($limiters === []) {
-            // Sent without limiters it would go to everybody, which is the last thing that an empty list asks for.
+            // Without limiters the message would go to everybody, which an empty list cannot mean.
             throw new InputException('No identifier to limit the message to given; null means everybody');
         }
         foreach ($limiters ?? [] as $limiter) {
@@ -47,7 +49,7 @@ final class Marker
     }
 
     /**
-     * The marker of a command: credentials, if there are any, and no channel.
+     * Returns the marker of a command: credentials, if there are any, and no channel.
      */
     public function forCommand(): string
     {
@@ -55,11 +57,11 @@ final class Marker
     }
 
     /**
-     * The arguments of ONLINE and WATCH.
+     * Returns the arguments of ONLINE and WATCH.
      *
-     * @param mixed $prefixes a prefix or a list of them; null or none: everything in the namespace
-     * @return string each with a space before it
-     * @throws InputException
+     * @param mixed $prefixes a prefix or a list of them; null or none means everything in the namespace
+     * @return string the arguments, each with a space before it
+     * @throws InputException if a prefix is wrong
      */
     public function prefixes($prefixes): string
     {
@@ -68,12 +70,12 @@ final class Marker
             $full[] = $prefix === '' ? $this->prefix : $this->full($prefix);
         }
         $full = $full === [] ? [$this->prefix] : $full;
-        // An empty prefix asks for all; on the wire that is no argument at all.
+        // An empty prefix asks for everything, which is no argument at all on the wire.
         return in_array('', $full, true) ? '' : ' ' . implode(' ', $full);
     }
 
     /**
-     * An id of the wire without the prefix.
+     * Returns an id of the wire without the prefix.
      */
     public function short(string $id): string
     {
@@ -82,7 +84,7 @@ final class Marker
     }
 
     /**
-     * Whatever was given, as text for a message.
+     * Returns any value as text for a message.
      *
      * @param mixed $value
      */
@@ -106,7 +108,7 @@ final class Marker
     }
 
     /**
-     * Whether the wire has a form for this cursor.
+     * Returns whether the wire has a form for this cursor.
      *
      * @param mixed $cursor
      */
@@ -135,7 +137,7 @@ final class Marker
      */
     private static function cursorText($cursor): string
     {
-        // Six decimals are what microtime(true) has; %F knows no decimal comma and no exponent.
+        // microtime(true) has six decimals. %F never writes a decimal comma or an exponent.
         return is_float($cursor) ? rtrim(rtrim(sprintf('%.6F', $cursor), '0'), '.') : self::text($cursor);
     }
 

@@ -5,38 +5,38 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * What can be set about a client, each with its default.
+ * The options of a client, with their defaults.
  */
 final class Options
 {
-    /** Put before each id on the way out, taken off on the way in; `[A-Za-z0-9_]*`. */
+    /** Text `[A-Za-z0-9_]*` that is put before each id sent, and taken off each id received. */
     public string $namespace = '';
 
-    /** Login of the server's users file; its channels begin with `LOGIN_`, which is put before the namespace. */
+    /** Login of the server's users file. Its channels begin with `LOGIN_`, which is put before the namespace. */
     public ?string $login = null;
 
-    /** Its password; no `@` and no white space, since the wire has no way to quote them. */
+    /** Password of the login, without `@` and white space, since the wire has no way to quote them. */
     public string $password = '';
 
-    /** The server's option `pages.identifier`. */
+    /** Word before `=` in the marker: the server's option `pages.identifier`. */
     public string $identifier = 'identifier';
 
-    /** Seconds for the connection to be made, TLS included. */
+    /** Seconds within which the connection must be made, TLS included. */
     public float $connectTimeout = 5.0;
 
-    /** Seconds for one whole request and its answer; not restarted by each byte. */
+    /** Seconds within which a request must be answered as a whole. A byte that comes does not start them anew. */
     public float $timeout = 10.0;
 
     /**
-     * True: one connection for all calls. False: one for each call, ended by half-close as the old library did, and an
-     * empty answer to a send is success, since old servers give none.
+     * True: one connection serves all calls. False: each call has its own, ended by half-close as in the old library,
+     * and a send without an answer counts as done, since old servers give none.
      */
     public bool $keepAlive = true;
 
-    /** Flags for json_encode. */
+    /** Flags given to json_encode. */
     public int $jsonFlags = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES;
 
-    /** Bytes that an answer may have. */
+    /** The most bytes that an answer may have. */
     public int $answerMax = 67108864;
 
     /**
@@ -48,8 +48,10 @@ final class Options
     public $tls = null;
 
     /**
+     * Returns options with some of them set.
+     *
      * @param array<string, mixed> $values by the names above; null leaves the default
-     * @throws InputException on an unknown name or a wrong value
+     * @throws InputException if a name is unknown or a value is wrong
      */
     public static function fromArray(array $values): self
     {

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * What came back is not an answer of a Realplexor server, or only a part of one.
+ * The bytes received are not an answer of a Realplexor server, or only a part of one.
  */
 final class ProtocolException extends Exception
 {

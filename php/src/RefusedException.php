@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace Rplx;
 
 /**
- * The server said no: wrong password (403), message too large (413), no strict JSON (400), away (503).
- * The code is the HTTP status. Nothing was stored.
+ * The server refused: the password is wrong (403), the message is too large (413) or no strict JSON (400), or the
+ * server cannot store it now (503). The code is the HTTP status. Nothing was stored.
  */
 final class RefusedException extends Exception
 {
@@ -14,8 +14,8 @@ final class RefusedException extends Exception
 
     /**
      * @param int    $status HTTP status
-     * @param string $phrase the words behind it, "Access Deined"
-     * @param string $reason the body as it came, a line such as "unknown login: X\n"
+     * @param string $phrase the words behind the status, such as "Access Deined"
+     * @param string $reason the body as it was received, a line such as "unknown login: X\n"
      */
     public function __construct(int $status, string $phrase, string $reason)
     {
@@ -24,7 +24,7 @@ final class RefusedException extends Exception
     }
 
     /**
-     * The server's reason alone, one line.
+     * Returns the server's reason alone, in one line.
      */
     public function reason(): string
     {

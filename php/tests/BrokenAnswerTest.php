@@ -12,7 +12,7 @@ use Rplx\ConnectionException;
 use Rplx\ProtocolException;
 
 /**
- * What the calls make of a server that does not answer as one should.
+ * Calls of a server that answers wrongly or not at all.
  */
 final class BrokenAnswerTest extends TestCase
 {

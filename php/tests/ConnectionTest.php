@@ -12,7 +12,7 @@ use Rplx\ConnectionException;
 use Rplx\ProtocolException;
 
 /**
- * Connections: what is written on them, how long they live, what happens when they do not.
+ * Connections: what is written to them, when they are kept, and what happens if they break.
  */
 final class ConnectionTest extends TestCase
 {

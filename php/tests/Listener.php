@@ -12,7 +12,7 @@ final class Listener
     /** @var resource */
     private $socket;
 
-    /** @var string what came before the body */
+    /** @var string what was received before the body */
     private string $head = '';
 
     /**

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Rplx\Tests;
 
 /**
- * Runs stub_server.php: a server that answers as a test wants it.
+ * Runs stub_server.php, a server that answers as a test tells it.
  */
 final class Stub
 {

@@ -13,7 +13,7 @@ use Rplx\Options;
 use Rplx\RefusedException;
 
 /**
- * Through a TLS front before the live server, whose certificate RPLX_TLS_CA is made out to `localhost`.
+ * Connects through a TLS front of the live server. Its certificate, in RPLX_TLS_CA, is made out to `localhost`.
  */
 final class TlsTest extends TestCase
 {
@@ -96,7 +96,7 @@ final class TlsTest extends TestCase
 
     public function testPort443MeansTls(): void
     {
-        // Whether anybody answers on 443 here is not known; what is written there is decided before.
+        // A server may listen on 443 here or not; the client decides on TLS before it connects.
         $on = static function (int $port, ?bool $tls): bool {
             $connection = new Connection('h', $port, Options::fromArray(['tls' => $tls]));
             return (function (): bool {

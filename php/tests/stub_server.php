@@ -1,9 +1,9 @@
 <?php
 
 /**
- * A server that answers as told. Argument: JSON, a list of connections, each
+ * Answers as it is told. The argument is JSON, a list of connections, each
  * {"until": "eof" | "request" | "nothing", "answers": [base64, ...], "end": "close" | "later" | "reset" | "hold"}.
- * Prints its port, then each request that it read, base64, one a line.
+ * It prints its port, then each request that it read, in base64, one a line.
  */
 
 declare(strict_types=1);

@@ -36,7 +36,7 @@ afterEach(async () => {
   assert.deepEqual(faults, []);
 });
 
-/** In the page: window.client listens to `ids`, window.got has what it heard as [id, data, cursor], window.events what befell. */
+/** Has window.client in the page listen to `ids`. window.got keeps its messages as [id, data, cursor], window.events its events. */
 async function listen(ids, { namespace = null, login = null, at = page } = {}) {
   await at.evaluate(
     async ({ url, ids, namespace, login }) => {

@@ -1,4 +1,4 @@
-// What a page of another site can do to both lines from a real Chromium: publish nothing, read nothing.
+// A page of another site in a real Chromium can neither publish on the IN line nor read on the WAIT line.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { Server, launch, site, sleep, until } from './support.mjs';
@@ -13,7 +13,7 @@ let canary = 0;
 before(async () => {
   host = await site({ '/': '<!DOCTYPE html><title>Another site</title>' });
   server = await Server.start();
-  // By name over plain HTTP: so Chromium sends no Sec-Fetch headers, as to any address that is neither TLS nor loopback.
+  // The server is asked by name over plain HTTP. To such an address, neither TLS nor loopback, Chromium sends no Sec-Fetch headers.
   inUrl = `http://in.test:${server.in_}/`;
   browser = await launch();
 });
@@ -31,14 +31,14 @@ beforeEach(async () => {
 
 afterEach(() => page.context().close());
 
-/** All that was ever stored in `id`, as the texts that a listener of our own hears. */
+/** Returns all that was ever stored in `id`, as the texts that a listener of our own gets. */
 async function stored(id) {
   const response = await fetch(`${server.url}?identifier=1:${id}&position`);
   const text = (await response.text()).trim();
   return text ? JSON.parse(text).map(({ data }) => data) : [];
 }
 
-/** Every foreign attack on IN ends so: nothing is stored, and the server still takes sends. */
+/** Checks what every foreign attack on IN must end with: nothing is stored, and the server still takes sends. */
 async function nothingPublished(id) {
   assert.deepEqual(await stored(id), []);
   const sent = `canary ${++canary}`;
@@ -48,7 +48,7 @@ async function nothingPublished(id) {
 
 const messageBody = (id) => `identifier=${id}\n\n"from a browser"`;
 
-// What a page can send: each gives what it could read, or the name of the error.
+// The ways in which a page can send. Each returns what the page could read, or the name of the error.
 const fetches = {
   'a plain POST': (url, body) => [url, { method: 'POST', body }],
   'a POST without CORS': (url, body) => [url, { method: 'POST', body, mode: 'no-cors' }],
@@ -127,7 +127,7 @@ test('IN: beacons, scripts, images, frames, EventSource and WebSocket', async ()
 });
 
 test('IN: a page whose name is turned to our address (DNS rebinding) is refused by its Origin', async () => {
-  // For the browser the same origin as IN.
+  // For the browser, this is the same origin as IN.
   await page.route(`${inUrl}own`, (route) => route.fulfill({ contentType: 'text/html', body: '<!DOCTYPE html>' }));
   await page.goto(`${inUrl}own`);
   const [response] = await Promise.all([
@@ -175,13 +175,13 @@ test('WAIT: fetch reads nothing, with CORS and without', async () => {
   assert.deepEqual(read, ['TypeError', 'TypeError', 'TypeError', 'opaque', '', null]);
 });
 
-/** In the page: loads polls of `id` by script and image; what became of each, and what the page could read of them. */
+/** Loads polls of `id` in the page by script and image. Returns how each ended, and what the page could read of them. */
 const byTags = (url, ids) =>
   page.evaluate(
     async ([url, ids]) => {
       const leaked = [];
       const became = [];
-      // The ways by which an array that is a script could be read in old browsers.
+      // In old browsers an array that is a script could be read in these ways.
       const { Array: whole } = window;
       window.Array = function Array() { leaked.push('Array'); };
       for (const name of ['ids', 'data', 'text']) {

@@ -1,4 +1,4 @@
-// The page for old clients, driven by a stand-in of the old library's side of the conversation.
+// The page for old clients, driven as the old library in a host page drove it.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Server, launch, site, until } from './support.mjs';
@@ -16,7 +16,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** The host page's side: it puts the server's page into a frame and hands its map of callbacks to the loader there. */
+/** The host page: it puts the server's page into a frame and hands its map of callbacks to the loader there. */
 const OLD_LIBRARY = `
   function OldRealplexor(fullUrl, namespace) {
     this.map = {};

@@ -1,4 +1,4 @@
-// The served script and the page for old clients where there is no fetch, nor what came with it: XMLHttpRequest asks.
+// The served script and the page for old clients in a browser without fetch and its companions: XMLHttpRequest asks.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Server, launch, until } from './support.mjs';
@@ -16,7 +16,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** A page of the server's own origin in a browser that has lost all of this, as its frames have. */
+/** Opens a page of the server's own origin in a browser that lacks all of this, in frames too. */
 async function oldBrowser(html) {
   const context = await browser.newContext();
   await context.addInitScript(() => {

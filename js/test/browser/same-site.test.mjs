@@ -31,7 +31,7 @@ after(async () => {
   host?.stop();
 });
 
-/** What a page on `name` hears in two seconds or until it hears something, when its WAIT line is on `rpl`. */
+/** Returns whether a page on `name` hears a message within two seconds if its WAIT line is on `rpl`. */
 async function heardBy(name, rpl, expected) {
   const page = await (await browser.newContext()).newPage();
   await page.goto(`http://${name}:${host.port}/?http://${rpl}:${server.wait}/`);

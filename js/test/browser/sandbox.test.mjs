@@ -1,4 +1,4 @@
-// The sandbox page, used as two people would.
+// The sandbox page, used as by two people.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { Server, launch, until } from './support.mjs';
@@ -21,7 +21,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** A page of its own context: like another person's browser. */
+/** Opens the page in a context of its own, like another person's browser. */
 async function open(query = '', viewport = { width: 1180, height: 900 }) {
   const page = await (await browser.newContext({ viewport })).newPage();
   page.on('pageerror', (error) => faults.push(String(error)));
@@ -50,7 +50,7 @@ const target = (page, id) => page.locator(`#targets input[value="${id}"]`);
 
 test('a message sent in one page appears in the other within a second', async () => {
   const took = [];
-  // The best of three, since a busy machine may hold up any one.
+  // The best of three counts, since a busy machine may delay any one.
   while (took.length < 3 && !(took.at(-1) < 1000)) {
     const text = `Hello from one, ${took.length}`;
     await one.fill('#message [name=text]', text);

@@ -1,4 +1,4 @@
-/** Real servers, a real Chromium, and pages on hosts of their own: what every browser test stands on. */
+/** What all browser tests need: real servers, a real Chromium, and pages on hosts of their own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -54,14 +54,14 @@ export class Server {
     throw new Error(`the server does not listen on ${line}:\n${this.log}`);
   }
 
-  /** Sends `data` as JSON to the marker's list `ids`, over one kept connection; gives the receipt's text. */
+  /** Sends `data` as JSON to the marker's list `ids` over one kept connection. Returns the receipt's text. */
   async send(ids, data) {
     const body = JSON.stringify(data);
     const headers = { 'X-Realplexor': `identifier=${ids}`, 'Content-Length': Buffer.byteLength(body) };
     return this.#in({ method: 'POST', headers }, body);
   }
 
-  /** The ids that are online, with their counts. */
+  /** Returns the ids that are online, with their counts. */
   async online() {
     const text = await this.#in({ method: 'POST', headers: { 'Content-Length': 8 } }, 'ONLINE\n\n');
     return Object.fromEntries(text.split('\n').filter(Boolean).map((line) => line.split(' ')));
@@ -85,7 +85,7 @@ export class Server {
   }
 }
 
-/** Serves the given pages, path -> HTML, on loopback: a site of its own, whatever name it is asked by. */
+/** Serves the given pages, path -> HTML, on loopback as a site of its own, by whatever name it is asked for. */
 export async function site(pages, headers = {}) {
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://site').pathname;
@@ -107,7 +107,7 @@ export async function site(pages, headers = {}) {
   };
 }
 
-/** Chromium, with site, every name below it and every name under .test at home on loopback. */
+/** Launches Chromium. The name site, names below it and names below .test lead to loopback there. */
 export function launch() {
   return chromium.launch({
     executablePath: CHROMIUM,
@@ -127,7 +127,7 @@ export function launch() {
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `condition` gives something true, and gives it; fails with `what` after `timeout` milliseconds. */
+/** Waits until `condition` returns something true, and returns it. Fails with `what` after `timeout` milliseconds. */
 export async function until(condition, what, timeout = 10_000) {
   const end = Date.now() + timeout;
   for (;;) {

@@ -1,4 +1,4 @@
-// Compiled, never run: what the declarations allow, and what they refuse. The package is imported by its name, as users do.
+// This is compiled and never run: it shows what the declarations allow and refuse. The package is imported by its name, as by users.
 import Default, { Dklab_Realplexor, Realplexor, compareCursors, type RealplexorOptions } from 'rplx';
 
 const options: RealplexorOptions = { namespace: 'shop_', waitTimeout: 60, credentials: 'include' };

@@ -12,10 +12,10 @@ const read = (path) => readFileSync(js + path, 'utf8');
 const SERVED = '../rplx/served/';
 const OPTIONS = ['IDENTIFIER', 'JS_DEBUG', 'JS_MAX_BOUNCES', 'JS_WAIT_RECONNECT_DELAY', 'JS_WAIT_URI', 'WAIT_TIMEOUT'];
 
-/** The file as the server sends it with these options. */
+/** Returns the file as the server sends it with these options. */
 const filled = (text, options) => text.replace(/\$([A-Z][A-Z0-9_]*)/g, (_, name) => options[name] ?? `undefined-${name}`);
 
-/** Runs the classic script as a page would and gives the address of its first request. */
+/** Runs the classic script as a page would, and returns the address of its first request. */
 async function firstRequest(script, url) {
   let arrived;
   const request = new Promise((resolve) => (arrived = resolve));

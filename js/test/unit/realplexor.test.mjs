@@ -18,11 +18,11 @@ afterEach(() => {
   assert.deepEqual(faults, []);
 });
 
-/** The next event of this type. */
+/** Returns a promise of the next event of this type. */
 const event = (type) => new Promise((resolve) => client.on(type, resolve));
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Runs `action` and gives what was written to console.error. */
+/** Runs `action` and returns what was written to console.error. */
 async function errorsOf(action) {
   const original = console.error;
   const written = [];
@@ -182,7 +182,7 @@ test('a promise of `ready` that nobody waits for any more is no unhandled reject
   assert.deepEqual(rejected, []);
 });
 
-/** An answer in the server's own form, with the messages as they are given. */
+/** Answers in the server's own form, with the messages as they are given. */
 function raw(response, ...messages) {
   const blocks = messages.map((text, i) => `  {\n    "ids": { "a": "${1001 + i}" },\n    "data": ${text}\n  }`);
   response.writeHead(200).end(` \r\n[\n${blocks.join(',\n')}\n]`);
@@ -363,7 +363,7 @@ test('an address with a query keeps it', async () => {
   assert.match((await server.poll(0)).url, /^\/rpl\/\?0&identifier=a&ncrnd=/);
 });
 
-/** Answers each poll in turn, whether it asks or not. */
+/** Returns a handler that answers each poll in turn, whether it asks for the position or not. */
 const inTurn = (...steps) => (poll, response) => steps.shift()?.(response);
 
 test('a gap is told with the ids, before the messages, and once', async () => {
@@ -463,7 +463,7 @@ test('what a server refuses for is in the console, once until it answers or says
 test('past the bounces allowed the delay is 1000 + 500 k² ms less jitter, 60 s at most; a message resets it', async () => {
   const original = globalThis.setTimeout;
   const delays = [];
-  // The client's delays between polls are noted, then cut short; fetch has timers of its own.
+  // The client's delays between polls are noted, then cut short. The timers of fetch are left alone.
   globalThis.setTimeout = (action, ms, ...rest) => {
     const isDelay = ms > 1000 && ms <= 60_000 && ms !== 10_000 && new Error().stack.includes('/js/src/client.js');
     if (isDelay) delays.push(ms);

@@ -1,5 +1,5 @@
 /**
- * A WAIT line on loopback that does what a test tells it, misbehaviour included: what no real server does on purpose.
+ * A WAIT line on loopback that does what a test tells it, also what no real server does on purpose.
  *
  * `answer(poll, response)` handles each poll; polls are kept as {method, url, query, list, asks, body, type, gone}.
  */
@@ -32,7 +32,7 @@ export class ScriptedServer {
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
-  /** The poll with this number, from 0, once it has come. */
+  /** Returns the poll with this number, from 0, once it has come. */
   async poll(number) {
     while (this.polls.length <= number) await new Promise((wake) => this.#waiters.push(wake));
     return this.polls[number];
@@ -44,7 +44,7 @@ export class ScriptedServer {
   }
 }
 
-/** Answers as part 2 and 7.4 say: messages are [{ids, data}], position and gaps go into the head. */
+/** Answers as the protocol page says in parts 2 and 7.4. Messages are [{ids, data}]; position and gaps go into the head. */
 export function reply(response, messages = [], { position = '1000.000000', gaps = [] } = {}) {
   const headers = { 'Content-Type': 'text/javascript; charset=utf-8' };
   if (position) headers['X-Realplexor-Cursor'] = position;
@@ -53,7 +53,7 @@ export function reply(response, messages = [], { position = '1000.000000', gaps 
   response.end(' \r\n' + (messages.length ? JSON.stringify(messages) : ''));
 }
 
-/** A handler that answers questions for the position at once, and the n-th other poll with the n-th script; then waits. */
+/** Returns a handler that answers questions for the position at once, and the n-th other poll with the n-th script, if there is one. */
 export function script(...steps) {
   return (poll, response) => {
     if (poll.asks) reply(response);
