@@ -1,4 +1,4 @@
-"""The keys of old Perl configuration files and what they are in a Config (protocol page, part 5)."""
+"""The keys of old configuration files, and the options that they set (protocol page, part 5)."""
 
 from __future__ import annotations
 
@@ -10,53 +10,54 @@ from rplx.options.table import NEVER, OPTIONS, Config, Option, replace
 from rplx.options.values import checked
 
 KEYS: dict[str, Option] = {option.legacy: option for option in OPTIONS.values() if option.legacy}
-READ_BY_NOTHING = re.compile(r"ID_BINDINGS_(SERVERS|SERVER_NAME)")
+UNUSED_KEYS = re.compile(r"ID_BINDINGS_(SERVERS|SERVER_NAME)")
 HOOK_KEY = "HOOK_CHECK_VISIBILITY"
 HOOK_PROBLEM = (
     f"{HOOK_KEY} is Perl code, which is not run here: write the hook as a Python function "
     "and name it in the option hooks.check_visibility"
 )
 
-# The old server's defaults where they differ from ours. It let every machine that could connect to IN publish, and
-# counted bytes (WAIT_MAXLEN, IN_MAXLEN) where we also count channels and the characters of their names.
-UNCOUNTED = 1_000_000
-OLD_DEFAULTS: dict[str, object] = {
+# The old server's defaults where they differ from ours. It let every machine publish that could connect to IN, and
+# bounded requests by their bytes alone (WAIT_MAXLEN, IN_MAXLEN), not the number of channels nor their names' length.
+_UNBOUNDED = 1_000_000
+_OLD_DEFAULTS: dict[str, object] = {
     "server.user": "nobody",
-    "wait.max_ids": UNCOUNTED,
-    "wait.same_site": True,  # its page for old clients took polls from there, by document.domain
-    "wait.id_max": UNCOUNTED,
-    "in.max_ids": UNCOUNTED,
+    "wait.max_ids": _UNBOUNDED,
+    "wait.same_site": True,  # by document.domain, its page for old clients was used by them
+    "wait.id_max": _UNBOUNDED,
+    "in.max_ids": _UNBOUNDED,
     "in.guests_loopback_only": False,
     "log.verbosity": 3,
     "log.connections": True,
 }
-OLD_CONFIG = replace(Config(), OLD_DEFAULTS)
+OLD_CONFIG = replace(Config(), _OLD_DEFAULTS)
 FILE_KEYS = {"USERS_FILE", "IFRAME_FILE", "SCRIPT_FILE"}
-PAGE_TIMEOUT = "86400"  # seconds that pages wait for an answer where WAIT_TIMEOUT is 0: timers in browsers have an end
+PAGE_TIMEOUT = "86400"  # seconds that pages wait for an answer where WAIT_TIMEOUT is 0: browsers have no endless timer
 
 
 def option_of(key: str) -> Option | None:
-    """The option that a key of an old file sets: an old KEY, or an option by our own name, as in 'wait.max_ids'."""
+    """Returns the option that a key sets: an old KEY, or the name of an option such as 'wait.max_ids'; else None."""
     return KEYS.get(key) or OPTIONS.get(key)
 
 
-def old_values() -> dict[str, Value]:
-    """What `%CONFIG` holds before an old file is read: the old server appended it to its defaults."""
+def old_defaults() -> dict[str, Value]:
+    """Returns what `%CONFIG` holds before an old file is read: the old server's defaults, to which the file may add."""
     values = {key: option.value(OLD_CONFIG) for key, option in KEYS.items()}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def from_legacy(key: str, value: object) -> object:
-    """The value of a key (see `option_of`) as its option has it; ValueError with a one-line text if it cannot be one.
+def option_value(key: str, value: object) -> object:
+    """Returns the value of a key (see `option_of`) as its option has it.
 
-    Strings and numbers stand for each other as in Perl; undef leaves a number or list at its default.
+    Strings and numbers stand for each other as in Perl; undef leaves a number or list at its default. Raises ValueError
+    with a one-line text if the option cannot have that value.
     """
     option = option_of(key)
     assert option is not None
     if key == HOOK_KEY and value not in (None, ""):
         raise ValueError(HOOK_PROBLEM)
     if key == "VERBOSITY" and isinstance(value, int):
-        value = min(value, 3)  # more was the same as 3
+        value = min(value, 3)  # the old server took more for 3
     try:
         value = _coerced(option, value)
         if key == "IN_TIMEOUT" and value == 0:
@@ -99,7 +100,7 @@ def _as_number(text: str) -> object:
 
 
 def legacy_value(config: Config, key: str) -> str | None:
-    """What `$KEY` stands for in the IFRAME and SCRIPT pages, as the old server printed it; None: no such option."""
+    """Returns what `$KEY` stands for in the IFRAME and SCRIPT pages, as the old server printed it; None: no key."""
     option = KEYS.get(key)
     if option is None:
         return None

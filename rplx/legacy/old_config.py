@@ -1,4 +1,4 @@
-"""The configuration files of the old command, and the options that they set (protocol page, part 5)."""
+"""Reads old configuration files into a Config, and migrates them to TOML (protocol page, part 5)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rplx.legacy.keys import (
     HOOK_KEY,
     HOOK_PROBLEM,
     OLD_CONFIG,
-    READ_BY_NOTHING,
-    from_legacy,
-    old_values,
+    UNUSED_KEYS,
+    old_defaults,
     option_of,
+    option_value,
 )
 from rplx.legacy.perl.config import Assignment, parse
 from rplx.options.reading import from_environment
@@ -29,11 +29,11 @@ ConfigLoader = Callable[[], tuple[Config, list[str]]]
 
 
 def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
-    """The values of an old Perl configuration file by key, as our options have them, and warnings.
+    """Returns the values of an old configuration file by key, as our options have them, and warnings.
 
-    A key is an old KEY or the full name of an option of ours. Names of files count from the folder of this one.
-    An unknown key is a warning, since sites keep keys of their own there. Raises ConfigError that names all that
-    cannot be read or has a wrong value, each with `FILE:LINE:`; FileNotFoundError if there is no such file.
+    A key is an old KEY or the full name of an option of ours. Names of files count from the folder of the file that is
+    read. An unknown key is a warning, since sites keep keys of their own there. Raises ConfigError that names all that
+    cannot be read or has a wrong value, each with `FILE:LINE:`, and FileNotFoundError if there is no such file.
     """
     try:
         text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape")
@@ -41,7 +41,7 @@ def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
         raise
     except OSError as error:
         raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
-    file = parse(text, path, old_values())
+    file = parse(text, path, old_defaults())
     values: dict[str, object] = {}
     warnings = []
     problems = list(file.problems)
@@ -51,7 +51,7 @@ def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
                 values[assignment.key] = _value(assignment, path)
             except ValueError as error:
                 problems.append((assignment.problem[0] if assignment.problem else assignment.line, str(error)))
-        elif not READ_BY_NOTHING.fullmatch(assignment.key):
+        elif not UNUSED_KEYS.fullmatch(assignment.key):
             warnings.append(f"{path}:{assignment.line}: unknown key {assignment.key}, ignored")
     if problems:
         raise ConfigError([f"{path}:{line}: {problem}" for line, problem in sorted(problems)])
@@ -60,7 +60,7 @@ def read_old_config(path: str) -> tuple[dict[str, object], list[str]]:
 
 def _value(assignment: Assignment, path: str) -> object:
     if assignment.problem is None:
-        value = from_legacy(assignment.key, assignment.value)
+        value = option_value(assignment.key, assignment.value)
         if assignment.key in FILE_KEYS and value:
             value = os.path.join(os.path.dirname(os.path.abspath(path)), str(value))
         return value
@@ -72,7 +72,7 @@ def _value(assignment: Assignment, path: str) -> object:
 def to_config(
     values: Mapping[str, object], base: Config = OLD_CONFIG, environ: Mapping[str, str] | None = None
 ) -> Config:
-    """`base` with the values of keys set, unknown keys left out. ConfigError names all the wrong ones.
+    """Returns `base` with the values of keys set; unknown keys are ignored. ConfigError names all wrong ones.
 
     With a CHARSET other than UTF-8 messages are not JSON in the strict sense, so they are not checked, unless
     in.check_json says so.
@@ -82,21 +82,21 @@ def to_config(
     for key, value in values.items():
         if (option := option_of(key)) is not None:
             try:
-                options[option.full_name] = from_legacy(key, value)
+                options[option.full_name] = option_value(key, value)
             except ValueError as error:
                 problems.append(str(error))
     if problems:
         raise ConfigError(problems)
     environ = environ or {}
     config = from_environment(replace(base, options), environ)
-    is_said = "in.check_json" in options or OPTIONS["in.check_json"].variable in environ
-    if not is_said and config.wait.charset.lower().replace("-", "") != "utf8":
+    is_set = "in.check_json" in options or OPTIONS["in.check_json"].variable in environ
+    if not is_set and config.wait.charset.lower().replace("-", "") != "utf8":
         return replace(config, {"in.check_json": False})
     return config
 
 
 def migrate_config(path: str) -> str:
-    """The TOML file that makes `rplx serve` do what the old server did with the configuration file at `path`.
+    """Returns the TOML that makes `rplx serve` do what the old server did with the configuration file at `path`.
 
     Raises ConfigError if the file is missing or holds something that cannot be taken over.
     """
@@ -104,29 +104,29 @@ def migrate_config(path: str) -> str:
         values, warnings = read_old_config(path)
     except FileNotFoundError as error:
         raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror}"]) from None
-    if problems := [f"{path}: {key}: is not UTF-8, as TOML has to be" for key in values if _is_foreign(values[key])]:
+    if problems := [f"{path}: {key}: is not UTF-8, as TOML has to be" for key in values if _is_not_utf_8(values[key])]:
         raise ConfigError(problems)
     head = [f"# Made from {_in_comment(path)}. What is not set here has its default."]
     head += [f"# Not taken over: {_in_comment(warning)}" for warning in warnings]
     return "\n".join(head) + "\n\n" + to_toml(to_config(values), only_changed=True)
 
 
-def _is_foreign(value: object) -> bool:
-    """Whether a text, or one of a list, holds bytes that are not UTF-8: the old server took names of files as bytes."""
+def _is_not_utf_8(value: object) -> bool:
+    """Returns whether a text, or one of a list, holds bytes that are not UTF-8, as names of files may."""
     texts = value if isinstance(value, (list, tuple)) else (value,)
     return any(isinstance(text, str) and text != text.encode(errors="replace").decode() for text in texts)
 
 
 def _in_comment(text: str) -> str:
-    """A comment of TOML ends with its line and holds no controls; a key may hold both."""
+    """Returns `text` as a comment of TOML may hold it: without line ends and controls, which a key may have."""
     return "".join([sign if sign.isprintable() else repr(sign)[1:-1] for sign in text])
 
 
 def config_loader(path: str | None) -> ConfigLoader:
-    """A function that reads the file at `path` (None: there is none) anew and gives the Config and its log lines.
+    """Returns a function that reads the file at `path` (None: no file) anew, and returns the Config and lines to log.
 
-    It raises what `read_old_config` raises, but takes a missing file for an empty one, as the old server did. Variables
-    RPLX_SECTION_NAME of the environment count before the file.
+    That raises ConfigError, but takes a missing file for an empty one, as the old server did. RPLX_SECTION_NAME
+    variables win over the file.
     """
     base = replace(OLD_CONFIG, {"server.title": TITLE})
 

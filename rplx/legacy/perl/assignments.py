@@ -1,4 +1,4 @@
-"""Assignments in the Perl of old configuration files (protocol page, part 5), and what changes a list or a hash."""
+"""Carries out the statements that set variables: assignments, push, unshift and delete (protocol page, part 5)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rplx.legacy.perl.expressions import Expressions, Variables, as_hash, bare_name, element
-from rplx.legacy.perl.tokens import Token, Unreadable, seen
-from rplx.legacy.perl.values import Several, Value, calculated, is_true, one, several
+from rplx.legacy.perl.tokens import Token, Unreadable, shown
+from rplx.legacy.perl.values import PerlList, Value, as_list, calculated, is_true, scalar
 
-INDEX_MAX = 1000  # of an element that is set
+INDEX_MAX = 1000  # largest index of an element that may be set
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One KEY and its value, and the line (from 1) of the key; `problem` says, with its line, why there is no value.
+    """One KEY, its value and its line (from 1). `problem` says, with its line, why there is no value.
 
-    The problem stays with its key, because who knows the keys can say more, or does not mind.
+    The problem stays with its key: a caller that knows the keys can say more, or ignore it.
     """
 
     key: str
@@ -27,7 +27,10 @@ class Assignment:
 
 
 class Assignments(Expressions):
-    """Unreadable unwinds to the assignment that it spoils. `defaults`: what `%CONFIG` holds at the beginning."""
+    """The statements of one file. Unreadable ends the assignment that raises it, and the next one follows.
+
+    `defaults` is what `%CONFIG` holds at the beginning.
+    """
 
     def __init__(self, tokens: list[Token], path: str, defaults: Mapping[str, Value]) -> None:
         super().__init__(tokens, path, Variables())
@@ -43,23 +46,23 @@ class Assignments(Expressions):
 
     def _assignment(self) -> None:
         declared = self.accept("my", "our", "local")
-        name = self.here
+        name = self.current
         if declared and self.sees("("):
             self._assign_several()
         elif name.kind != "variable":
             raise Unreadable(
-                name, f"cannot read {seen(name)}: known are %CONFIG = (...), $CONFIG{{KEY}} = value, push and if"
+                name, f"cannot read {shown(name)}: known are %CONFIG = (...), $CONFIG{{KEY}} = value, push and if"
             )
-        elif declared and self.behind.text in (";", "}"):
+        elif declared and self.upcoming.text in (";", "}"):
             self._declare(self.next())
         elif name.text[0] == "$":
             self._assign_scalar(self.next())
-        elif name.text[0] == "@" and self.behind.text == "{":
+        elif name.text[0] == "@" and self.upcoming.text == "{":
             self._assign_slice(self.next())
         elif name.text[0] == "@":
             self.next()
             self.expect("=")
-            self.variables.arrays[bare_name(name)] = several(self.expression())
+            self.variables.arrays[bare_name(name)] = as_list(self.expression())
         else:
             self._assign_hash(self.next())
 
@@ -80,34 +83,34 @@ class Assignments(Expressions):
         while not self.accept(")"):
             token = self.next()
             if token.kind != "variable" or token.text[0] != "$":
-                raise Unreadable(token, f"expected a variable, found {seen(token)}")
+                raise Unreadable(token, f"expected a variable, found {shown(token)}")
             names.append(bare_name(token))
             self.accept(",")
-        values = several(self.expression()) if self.accept("=") else []
+        values = as_list(self.expression()) if self.accept("=") else []
         for at, name in enumerate(names):
             self.variables.scalars[name] = values[at] if at < len(values) else None
 
     def _assign_scalar(self, name: Token) -> None:
         """`$name`, `$name{KEY}`, `$CONFIG{KEY}[0]` and so on, with `=`, `.=`, `||=` and their like."""
         bare = bare_name(name)
-        key = self.behind
+        key = self.upcoming
         keys = self._subscripts()
         if not keys:
             if bare == "CONFIG":
                 self.expect("{")
             self._assign_variable(bare)
             return
-        container, last = self._place_of(name, keys)
+        container, last = self._container_of(name, keys)
         problem = None
         try:
-            _put(container, last, self._assigned(element(container, last, name)), name)
+            _store(container, last, self._assigned(element(container, last, name)), name)
         except Unreadable as error:
             if bare != "CONFIG" or not self._began:
                 raise
             problem = (error.token.line, str(error))
             self.skip_to(",", ")", ";", "}")
         if bare == "CONFIG":
-            self._note(str(keys[0]), key.line, problem)
+            self._record(str(keys[0]), key.line, problem)
 
     def _subscripts(self) -> list[int | str]:
         keys: list[int | str] = []
@@ -116,8 +119,8 @@ class Assignments(Expressions):
             keys.append(self.key())
         return keys
 
-    def _place_of(self, name: Token, keys: list[int | str]) -> tuple[Value, int | str]:
-        """The list or hash in which the last of `keys` stands."""
+    def _container_of(self, name: Token, keys: list[int | str]) -> tuple[Value, int | str]:
+        """Returns the list or hash that the last of `keys` is an element of, and that key."""
         bare = bare_name(name)
         container: Value
         if isinstance(keys[0], int):
@@ -125,16 +128,16 @@ class Assignments(Expressions):
         else:
             container = self.variables.hashes.setdefault(bare, {})
         for key, following in pairwise(keys):
-            container = _entered(container, key, following, name)
+            container = _descend(container, key, following, name)
         return container, keys[-1]
 
     def _assigned(self, old: Value) -> Value:
         self._began = False
-        operator = self.here
+        operator = self.current
         if not self.accept("=", ".=", "+=", "-=", "*=", "/=", "||=", "//=", "&&="):
-            raise Unreadable(operator, f"expected =, found {seen(operator)}")
+            raise Unreadable(operator, f"expected =, found {shown(operator)}")
         self._began = True
-        value = one(self.expression())
+        value = scalar(self.expression())
         match operator.text:
             case "=":
                 return value
@@ -150,41 +153,41 @@ class Assignments(Expressions):
         variables = self.variables
         try:
             variables.scalars[bare] = self._assigned(variables.scalars.get(bare))
-            variables.spoilt.pop(("$" + bare, ""), None)
+            variables.unreadable.pop(("$" + bare, ""), None)
         except Unreadable as error:
             if not self._began:
                 raise
-            variables.spoilt["$" + bare, ""] = str(error)  # told where the variable is used
+            variables.unreadable["$" + bare, ""] = str(error)  # reported where the variable is used
             self.skip_to(";", "}")
 
-    def _note(self, key: str, line: int, problem: tuple[int, str] | None = None) -> None:
-        """The file sets `key` of %CONFIG."""
+    def _record(self, key: str, line: int, problem: tuple[int, str] | None = None) -> None:
+        """Notes that the file sets `key` of %CONFIG, or could not because of `problem`."""
         self._lines[key] = line
         self._unread.pop(key, None)
-        self.variables.spoilt.pop(("CONFIG", key), None)
+        self.variables.unreadable.pop(("CONFIG", key), None)
         if problem is not None:
             self._config[key] = None
             self._unread[key] = problem
-            self.variables.spoilt["CONFIG", key] = problem[1]
+            self.variables.unreadable["CONFIG", key] = problem[1]
 
     def _assign_slice(self, name: Token) -> None:
         """`@CONFIG{qw(KEY KEY)} = (value, value);`."""
-        bare, line = bare_name(name), self.here.line
+        bare, line = bare_name(name), self.current.line
         keys = self.keys()
         self.expect("=")
-        values = several(self.expression())
+        values = as_list(self.expression())
         for at, key in enumerate(keys):
             self.variables.hashes.setdefault(bare, {})[key] = values[at] if at < len(values) else None
             if bare == "CONFIG":
-                self._note(key, line)
+                self._record(key, line)
 
     def _assign_hash(self, name: Token) -> None:
         self.expect("=")
         if bare_name(name) != "CONFIG":
-            self.variables.hashes[bare_name(name)] = as_hash(several(self.expression()), name)
+            self.variables.hashes[bare_name(name)] = as_hash(as_list(self.expression()), name)
             return
         self.expect("(")
-        found = self._entries()
+        found = self._pairs()
         # As Perl does: a hash assigned twice holds the second list alone.
         self._config.clear()
         self._lines.clear()
@@ -192,17 +195,17 @@ class Assignments(Expressions):
         for key, entry in found.items():
             self._config[key] = entry.value
             if entry.line:
-                self._note(key, entry.line, entry.problem)
+                self._record(key, entry.line, entry.problem)
 
-    def _entries(self) -> dict[str, Assignment]:
-        """The pairs of `%CONFIG = (...)`; one that cannot be read is a problem, and the next one follows."""
+    def _pairs(self) -> dict[str, Assignment]:
+        """Returns the pairs of `%CONFIG = (...)`. One that cannot be read is a problem, and the next one follows."""
         found: dict[str, Assignment] = {}
-        while not self.accept(")") and not self.sees(";") and self.here.kind != "end":
+        while not self.accept(")") and not self.sees(";") and self.current.kind != "end":
             if self.accept(","):
                 continue
             start = self.at
             try:
-                if self.here.kind == "variable" and self.here.text[0] == "%":
+                if self.current.kind == "variable" and self.current.text[0] == "%":
                     found.update(self._merged(self.next()))
                 else:
                     self._pair(found)
@@ -213,7 +216,7 @@ class Assignments(Expressions):
         return found
 
     def _merged(self, name: Token) -> dict[str, Assignment]:
-        """Another hash within the list; `%CONFIG` is what it was before."""
+        """Returns the pairs of a hash that stands within the list; `%CONFIG` is what it was before."""
         bare = bare_name(name)
         if bare == "CONFIG":
             return {
@@ -225,19 +228,19 @@ class Assignments(Expressions):
         return {key: Assignment(key, value, name.line) for key, value in merged.items()}
 
     def _pair(self, found: dict[str, Assignment]) -> None:
-        token = self.here
+        token = self.current
         key = self._key()
         if not self.accept("=>", ","):
-            raise Unreadable(self.here, f"expected => behind {key}, found {seen(self.here)}")
+            raise Unreadable(self.current, f"expected => behind {key}, found {shown(self.current)}")
         start = self.at
         try:
-            found[key] = Assignment(key, _single(self.expression(), token), token.line)
+            found[key] = Assignment(key, _single_value(self.expression(), token), token.line)
         except Unreadable as error:
             found[key] = Assignment(key, None, token.line, (error.token.line, str(error)))
             self.at = start
             self.skip_to(",", ")", ";")
         if not self.sees(")", ",", "=>"):
-            raise Unreadable(self.here, f"expected , or ) behind the value of {key}, found {seen(self.here)}")
+            raise Unreadable(self.current, f"expected , or ) behind the value of {key}, found {shown(self.current)}")
 
     def _key(self) -> str:
         token = self.next()
@@ -245,7 +248,7 @@ class Assignments(Expressions):
             return token.text
         if token.kind in ("single", "double"):
             return self.string(token)
-        raise Unreadable(token, f"expected a KEY, found {seen(token)}")
+        raise Unreadable(token, f"expected a KEY, found {shown(token)}")
 
     # -- push and delete
 
@@ -265,9 +268,9 @@ class Assignments(Expressions):
         if token.kind == "variable" and token.text[0] == "@":
             return self.variables.arrays.setdefault(bare_name(token), [])
         if token.text != "@":
-            raise Unreadable(token, f"expected @, found {seen(token)}")
+            raise Unreadable(token, f"expected @, found {shown(token)}")
         start = self.at
-        if self.accept("{") and self.here.kind == "variable" and bare_name(self.here) == "CONFIG":
+        if self.accept("{") and self.current.kind == "variable" and bare_name(self.current) == "CONFIG":
             line = self.next().line
             key = str(self.key())
             if self.accept("}"):
@@ -289,7 +292,7 @@ class Assignments(Expressions):
         parenthesis = self.accept("(")
         name = self.next()
         if name.kind != "variable" or not self.sees("{"):
-            raise Unreadable(name, f"cannot read delete {seen(name)}")
+            raise Unreadable(name, f"cannot read delete {shown(name)}")
         for key in self.keys() if name.text[0] == "@" else [str(self.key())]:
             self.variables.hashes.setdefault(bare_name(name), {}).pop(key, None)
             if bare_name(name) == "CONFIG":
@@ -299,25 +302,25 @@ class Assignments(Expressions):
             self.expect(")")
 
 
-def _single(value: Value, token: Token) -> Value:
-    """The value of a pair: a list would change which words are keys."""
-    if isinstance(value, Several):
+def _single_value(value: Value, token: Token) -> Value:
+    """Returns the value of a pair. Raises Unreadable for a list, which would change which words are keys."""
+    if isinstance(value, PerlList):
         if len(value) != 1:
             raise Unreadable(token, "a list stands where one value is expected; write [ ... ]")
         return value[0]
     return value
 
 
-def _entered(container: Value, key: int | str, following: int | str, token: Token) -> Value:
-    """The list or hash at `key`, made where there is none, as Perl does."""
+def _descend(container: Value, key: int | str, following: int | str, token: Token) -> Value:
+    """Returns the list or hash at `key`, and makes it where there is none, as Perl does."""
     value = element(container, key, token)
     if value is None:
         value = [] if isinstance(following, int) else {}
-        _put(container, key, value, token)
+        _store(container, key, value, token)
     return value
 
 
-def _put(container: Value, key: int | str, value: Value, token: Token) -> None:
+def _store(container: Value, key: int | str, value: Value, token: Token) -> None:
     if isinstance(container, dict):
         container[str(key)] = value
     elif isinstance(container, list) and isinstance(key, int):

@@ -1,7 +1,7 @@
-"""Reads old Perl configuration files (protocol page, part 5): statements that set `%CONFIG`.
+"""Reads a whole old configuration file: statements that set `%CONFIG`, and `if` (protocol page, part 5).
 
-A small part of Perl is carried out, and nothing that could reach beyond the file's own variables. What is not in that
-part is a problem with its line; the rest of the file is still read.
+Only a small part of Perl is carried out, and nothing that reaches beyond the file's own variables. Anything else is a
+problem with its line, and the rest of the file is still read.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from rplx.legacy.perl.values import Value, perl_text
 
 __all__ = ["Assignment", "PerlConfig", "Value", "parse", "perl_text"]
 
-BLOCKS_MAX = 50  # inside each other
+BLOCKS_MAX = 50  # nested
 
 
 @dataclass
 class PerlConfig:
-    """What a file sets, and what else could not be read: pairs of line and text."""
+    """What a file sets, and the problems of what could not be read: pairs of line and text."""
 
     assignments: list[Assignment] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
 
 def parse(text: str, path: str, defaults: Mapping[str, Value] | None = None) -> PerlConfig:
-    """What the configuration file `text` sets. `path` is the file's own name, for `__FILE__`.
+    """Returns what the configuration file `text` sets. `path` is the file's own name, for `__FILE__`.
 
     `defaults` are what `%CONFIG` holds before the file is read.
     """
@@ -35,11 +35,11 @@ def parse(text: str, path: str, defaults: Mapping[str, Value] | None = None) -> 
 
 
 class _Return(Exception):
-    """The file ends here."""
+    """Raised by `return`, which ends the file."""
 
 
 class _Parser(Assignments):
-    """One method a statement; Unreadable unwinds to the assignment or statement that it spoils."""
+    """The statements of a file, a method each. Unreadable ends the statement that raises it; the next one follows."""
 
     def __init__(self, tokens: list[Token], path: str, defaults: Mapping[str, Value]) -> None:
         super().__init__(tokens, path, defaults)
@@ -47,7 +47,7 @@ class _Parser(Assignments):
 
     def file(self) -> PerlConfig:
         try:
-            while self.here.kind != "end":
+            while self.current.kind != "end":
                 self._one_statement()
                 self.accept("}")
         except _Return:
@@ -71,42 +71,42 @@ class _Parser(Assignments):
     def _statement(self) -> None:
         if self.accept(";"):
             return
-        if self.sees("if", "unless") and self.behind.text == "(":
-            self._choice()
+        if self.sees("if", "unless") and self.upcoming.text == "(":
+            self._if_statement()
             return
-        if self.sees("sub") and self.behind.kind == "word":
+        if self.sees("sub") and self.upcoming.kind == "word":
             self.skip_to("{")  # a function does nothing before it is called, and calls are not known
             self._skip_block()
             return
-        if self._is_off():
+        if self._is_skipped():
             self.skip_to(";", "}")
         else:
-            self._simple()
+            self._simple_statement()
             if self.sees("if", "unless"):
                 self.skip_to(";", "}")
-        if self.here.kind != "end" and not self.sees("}"):
+        if self.current.kind != "end" and not self.sees("}"):
             self.expect(";")
 
-    def _is_off(self) -> bool:
-        """Whether an `if` or `unless` behind the statement says that it is not carried out."""
+    def _is_skipped(self) -> bool:
+        """Returns whether an `if` or `unless` behind the statement says that it is not carried out."""
         start = self.at
         try:
             self.skip_to(";", "}", "if", "unless")
-            if not self.sees("if", "unless") or self.behind.text == "=>":
+            if not self.sees("if", "unless") or self.upcoming.text == "=>":
                 return False
             wanted = self.next().text == "if"
             return self.condition() is not wanted
         finally:
             self.at = start
 
-    def _simple(self) -> None:
+    def _simple_statement(self) -> None:
         if self.sees("use", "no", "package"):
             self.skip_to(";")
         elif self.sees("return"):
             self.next()
             self.skip_to(";", "}")
             raise _Return
-        elif self.here.kind == "number":
+        elif self.current.kind == "number":
             self.expression()
         elif self.sees("push", "unshift"):
             self._push()
@@ -117,7 +117,7 @@ class _Parser(Assignments):
 
     # -- if
 
-    def _choice(self) -> None:
+    def _if_statement(self) -> None:
         """`if (...) {...} elsif (...) {...} else {...}`."""
         done = False
         while self.sees("if", "unless", "elsif"):
@@ -135,7 +135,7 @@ class _Parser(Assignments):
             self._block(carry_out=not done)
 
     def _block(self, *, carry_out: bool) -> None:
-        opening = self.here
+        opening = self.current
         if not carry_out:
             self._skip_block()
             return
@@ -143,7 +143,7 @@ class _Parser(Assignments):
         self._blocks += 1
         if self._blocks > BLOCKS_MAX:
             raise Unreadable(opening, "nested too deeply")
-        while self.here.kind != "end" and not self.sees("}"):
+        while self.current.kind != "end" and not self.sees("}"):
             self._one_statement()
         self._blocks -= 1
         self.expect("}")

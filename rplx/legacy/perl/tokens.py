@@ -1,4 +1,4 @@
-"""Parts the Perl of old configuration files into tokens (protocol page, part 5). Nothing is executed."""
+"""Parts a file into tokens, and reads quotes and escapes (protocol page, part 5)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Token(NamedTuple):
 
 
 class Unreadable(Exception):
-    """What is not in the subset, and where."""
+    """Raised for what is not in the subset of Perl that is read; `token` is where that stands."""
 
     def __init__(self, token: Token, text: str) -> None:
         super().__init__(text)
@@ -46,7 +46,7 @@ class Unreadable(Exception):
 
 
 def tokens_of(text: str, line: int = 1) -> list[Token]:
-    """The tokens of `text`, which begins in `line`; the last one has the kind "end"."""
+    """Returns the tokens of `text`, which begins in `line`; the last one has the kind "end"."""
     tokens = []
     at = 0
     while match := _TOKEN.match(text, at):
@@ -64,7 +64,7 @@ def tokens_of(text: str, line: int = 1) -> list[Token]:
 
 
 def _quoted(text: str, match: re.Match[str], line: int) -> Token:
-    """The string of q(), qq() or qw(), whose brackets may stand inside each other."""
+    """Returns the string of q(), qq() or qw(), whose brackets may be nested."""
     opening = match[0][-1]
     closing = _PAIRS.get(opening, opening)
     depth = 1
@@ -84,8 +84,8 @@ def _quoted(text: str, match: re.Match[str], line: int) -> Token:
     return Token("other", match[0], line)
 
 
-def seen(token: Token) -> str:
-    """How a problem's text names a token."""
+def shown(token: Token) -> str:
+    """Returns how a problem's text names a token."""
     if token.kind == "end":
         return token.text
     if token.text in ("'", '"') or (token.kind == "other" and token.text.startswith("q")):
@@ -94,14 +94,14 @@ def seen(token: Token) -> str:
 
 
 def single_quoted(token: Token) -> str:
-    r"""What a single-quoted string holds: a backslash stands before itself and before the quotes alone."""
+    r"""Returns what a single-quoted string holds: a backslash escapes itself and the quotes, and nothing else."""
     opening = token.text[1:].lstrip()[0] if token.text.startswith("q") else "'"
     signs = re.escape("\\" + opening + _PAIRS.get(opening, ""))
     return re.sub(rf"\\([{signs}])", r"\1", token.body)
 
 
 def unescaped(token: Token, match: re.Match[str]) -> str:
-    """What one escape of a double-quoted string stands for. Errors: Unreadable."""
+    """Returns what one escape of a double-quoted string stands for. Raises Unreadable."""
     if digits := match["wide"] or match["hex"] or match["octal"]:
         code = int(digits, 8 if match["octal"] else 16)
         if code > sys.maxunicode:
@@ -113,49 +113,52 @@ def unescaped(token: Token, match: re.Match[str]) -> str:
     return _ESCAPES.get(char, char)
 
 
-class Cursor:
-    """A place in a list of tokens that moves on."""
+class TokenStream:
+    """Tokens that are read one after another; `at` is the index of the current one."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self.at = 0
 
     @property
-    def here(self) -> Token:
+    def current(self) -> Token:
         return self._tokens[self.at]
 
     @property
-    def behind(self) -> Token:
-        """The token behind this one."""
+    def upcoming(self) -> Token:
+        """The token after the current one."""
         return self._tokens[min(self.at + 1, len(self._tokens) - 1)]
 
     def next(self) -> Token:
-        token = self.here
+        """Returns the current token and moves past it."""
+        token = self.current
         if token.kind != "end":
             self.at += 1
         return token
 
     def sees(self, *texts: str) -> bool:
-        return self.here.text in texts and self.here.kind in ("mark", "word")
+        """Returns whether the current token is one of these marks or words."""
+        return self.current.text in texts and self.current.kind in ("mark", "word")
 
     def accept(self, *texts: str) -> bool:
+        """Moves past the current token if it is one of these marks or words, and returns whether it was."""
         if self.sees(*texts):
             self.at += 1
             return True
         return False
 
     def expect(self, text: str) -> None:
-        """Errors: Unreadable."""
+        """Moves past `text`. Raises Unreadable if it is not there."""
         if not self.accept(text):
-            raise Unreadable(self.here, f"expected {text}, found {seen(self.here)}")
+            raise Unreadable(self.current, f"expected {text}, found {shown(self.current)}")
 
     def skip_to(self, *stops: str) -> None:
         """Moves to the next of `stops` that is outside any brackets opened on the way, or to the end."""
         depth = 0
-        while self.here.kind != "end":
-            mark = self.here.kind == "mark"
-            if depth == 0 and self.here.text in stops and self.here.kind in ("mark", "word"):
+        while self.current.kind != "end":
+            mark = self.current.kind == "mark"
+            if depth == 0 and self.current.text in stops and self.current.kind in ("mark", "word"):
                 return
             if mark:
-                depth = max(0, depth + (self.here.text in "([{") - (self.here.text in ")]}"))
+                depth = max(0, depth + (self.current.text in "([{") - (self.current.text in ")]}"))
             self.at += 1

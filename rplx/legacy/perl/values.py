@@ -1,4 +1,4 @@
-"""What Perl makes of numbers, strings, lists and paths (protocol page, part 5)."""
+"""Perl's rules for values: scalar and list context, numbers, strings, operators, paths (protocol page, part 5)."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from rplx.legacy.perl.tokens import Token, Unreadable
 Value = None | int | float | str | list["Value"] | dict[str, "Value"]
 
 
-class Several(list[Value]):
-    """Values that stand one behind the other, such as those of `(1, 2)`: alone, it is the last one that counts."""
+class PerlList(list[Value]):
+    """The values of a list such as `(1, 2)`. In scalar context it is the last of them."""
 
-    def alone(self) -> Value:
+    def as_scalar(self) -> Value:
         return self[-1] if self else None
 
 
-class Array(Several):
-    """What `@name` stands for: alone, it is how many there are."""
+class PerlArray(PerlList):
+    """The values of `@name`. In scalar context it is their number."""
 
-    def alone(self) -> Value:
+    def as_scalar(self) -> Value:
         return len(self)
 
 
 _NUMERIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
-def one(value: Value) -> Value:
-    """`value` where one value is expected."""
-    return value.alone() if isinstance(value, Several) else value
+def scalar(value: Value) -> Value:
+    """Returns `value` in scalar context."""
+    return value.as_scalar() if isinstance(value, PerlList) else value
 
 
-def several(value: Value) -> list[Value]:
-    """`value` where several may stand."""
-    return list(value) if isinstance(value, Several) else [value]
+def as_list(value: Value) -> list[Value]:
+    """Returns `value` in list context."""
+    return list(value) if isinstance(value, PerlList) else [value]
 
 
 def is_true(value: Value) -> bool:
-    value = one(value)
+    """Returns whether Perl takes `value` for true."""
+    value = scalar(value)
     return value not in (None, "", "0", 0) or isinstance(value, (list, dict))
 
 
 def literal(token: Token) -> int | float:
-    """The number that a token is. Errors: Unreadable."""
+    """Returns the number that a token is. Raises Unreadable."""
     text = token.text.replace("_", "").lower()
     try:
         if text.startswith("0x"):
@@ -59,8 +60,8 @@ def literal(token: Token) -> int | float:
 
 
 def number(value: Value, operator: Token) -> int | float:
-    """Errors: Unreadable if it is none; Perl would take it for 0 and go on."""
-    value = one(value)
+    """Returns `value` as a number. Raises Unreadable if it is none; Perl would take it for 0 and go on."""
+    value = scalar(value)
     if value is None or value == "":
         return 0
     if isinstance(value, str) and _NUMERIC.fullmatch(value):
@@ -72,22 +73,22 @@ def number(value: Value, operator: Token) -> int | float:
 
 
 def text(value: Value, operator: Token) -> str:
-    """Errors: Unreadable for a list; what is not set is an empty text, as in Perl."""
-    value = one(value)
+    """Returns `value` as a string; undef is an empty one, as in Perl. Raises Unreadable for a list or hash."""
+    value = scalar(value)
     if isinstance(value, (list, dict)):
         raise Unreadable(operator, f"{operator.text} needs strings")
     return "" if value is None else perl_text(value)
 
 
 def perl_text(value: int | float | str) -> str:
-    """A number as Perl prints it: 15 digits, no point behind whole ones."""
+    """Returns a value as Perl prints it: a number with 15 digits, without a point if it is whole."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and math.fabs(value) < 1e15 else f"{value:.15g}"
     return str(value)
 
 
 def calculated(operator: Token, left: Value, right: Value) -> Value:
-    """The value of `left operator right`. Errors: Unreadable."""
+    """Returns the value of `left operator right`. Raises Unreadable."""
     sign = operator.text.removesuffix("=")
     if sign == ".":
         return text(left, operator) + text(right, operator)
@@ -112,7 +113,7 @@ COMPARISONS = {"==", "!=", "<", ">", "<=", ">=", "eq", "ne", "lt", "gt", "le", "
 
 
 def compared(operator: Token, left: Value, right: Value) -> Value:
-    """1, or an empty text where `left operator right` is not so. Errors: Unreadable."""
+    """Returns 1 if `left operator right` is true, else an empty string. Raises Unreadable."""
     convert = text if operator.text.isalpha() else number
     a: str | int | float = convert(left, operator)
     b: str | int | float = convert(right, operator)
@@ -133,7 +134,7 @@ def compared(operator: Token, left: Value, right: Value) -> Value:
 
 
 def _as_perl(value: int | float) -> int | float:
-    """A whole number of more than 64 bits is a floating-point one in Perl."""
+    """Returns a whole number of more than 64 bits as a floating-point one, as Perl has it."""
     if isinstance(value, float) or -(1 << 63) <= value < 1 << 64:
         return value
     try:
@@ -143,7 +144,7 @@ def _as_perl(value: int | float) -> int | float:
 
 
 def dirname(path: str) -> str:
-    """As Perl's File::Basename: slashes at the end do not count, a bare name lies in `.`."""
+    """Returns the folder as Perl's File::Basename does: slashes at the end do not count, a bare name lies in `.`."""
     stripped = path.rstrip("/")
     if not stripped:
         return "/" if path else "."
