@@ -6,11 +6,12 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rplx.wait_line import demo
-from tests.lines.wire import Wire
+from tests.lines.wire import Wire, settings
 from tests.live import LiveServer
 
 
@@ -42,6 +43,15 @@ def test_a_burst(sandbox: LiveServer) -> None:
     assert len(answer["receipts"]) == 3  # type: ignore[arg-type]
     body = Wire(sandbox).poll("1:burst")
     assert [text in body for text in (b'"1"', b'"2"', b'"3"', b'"4"')] == [True, True, True, False]
+
+
+def test_it_needs_no_login_and_its_sends_are_logged(tmp_path: Path) -> None:
+    """They are carried out as those of the IN line are, which lets no guest in here."""
+    users = tmp_path / "users"
+    users.write_text("# nobody\n")
+    with LiveServer(*settings(f"users.file={users}", "log.connections=true"), command=("demo",)) as server:
+        assert post(server, asked(["a", "b"], 1))[0] == 200
+        server.wait_for(r"^WAIT: 127\.0\.0\.1:\d+: DEBUG: added data for \[a,b\]$")
 
 
 @pytest.mark.parametrize(
