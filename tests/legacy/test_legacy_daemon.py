@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from passlib.hash import bcrypt
 
 from tests.lines.wire import CLOSED, Wire, blocks, http, in_order
 from tests.live import LiveServer
+from tests.soak.vitals import listening
 from tests.waiting import eventually
 
 PROGRAM = ("-c", "import sys; from rplx.cli.old_command import main; sys.exit(main())")
@@ -145,7 +145,7 @@ def test_verbosity(daemon: Daemon, verbosity: int) -> None:
     process = subprocess.Popen(
         [sys.executable, *PROGRAM, str(daemon.conf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    time.sleep(1)
+    eventually(lambda: len(listening(process.pid)), 2)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=15)[0] == b""
 
