@@ -153,7 +153,7 @@ class IncomingRequest:
     # -- the body
 
     def begin_body(self) -> None:
-        """The head is whole and right, and a body follows it."""
+        """Prepares for the body that follows a head which is whole and right."""
         self._head_count = len(self.headers)
         self._framing = 0
         self._held = b""
