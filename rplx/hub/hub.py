@@ -84,17 +84,14 @@ class Hub(Deliveries):
     ) -> Entered:
         """Begins a poll of `cursors`: id -> cursor, or None for now. Without `wait` it is answered in any case.
 
-        `address` is the client's, "" where it is not known. What is due is written in `encoding`. `joined` is called
-        with the position, before it is known what is due.
-
-        Raises Unavailable.
+        `address` is the client's, or "". What is due is written in `encoding`. `joined` is called with the position
+        before it is known what is due. Raises Unavailable.
         """
         engine = self.engine
         position = self._draw_position()
         names = tuple(cursors) if len(cursors) == 1 else tuple(sorted(cursors))
         at = tuple([cursors[id] or position for id in names])
-        # Nothing can be missing where no cursor was named.
-        named = any(cursors.values())
+        named = any(cursors.values())  # else nothing can be missing
         gaps = engine.gaps(names, at) if named else []
         if gaps:
             at = _from_the_present(names, at, gaps, position)

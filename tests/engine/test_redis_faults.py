@@ -10,7 +10,7 @@ import gevent
 import pytest
 import redis
 
-from rplx.engine.redis import attendance
+from rplx.engine.redis import presence_reporter
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
 from tests.engine.harness import Stalls, Tested, eventually
 from tests.redis_server import AVAILABLE, RedisServer
@@ -361,7 +361,7 @@ class TestFalseAnnouncements:
         two.send("2", "a")
         eventually(lambda: one.announced() == ["1", "2"])
         follower = one.engine._follower
-        channel = follower._channels["a"]
+        channel = follower._replicas["a"]
         channel.live = False  # while the connection is lost
         client.zremrangebyrank("rplx:{a}:history", 1, 1)
         client.hset("rplx:{a}:facts", "number", "1")
@@ -419,7 +419,7 @@ class TestEviction:
         position = one.enter("a")
         two.send("1", "a")
         eventually(lambda: one.announced() == ["1"])
-        (subscriber,) = one.engine._follower._subscribers.values()
+        (subscriber,) = one.engine._follower._subscriptions._subscribers.values()
         connect = one.engine._servers.connect
         one.engine._servers.connect = lambda *_: connect(("", 0), 0.0001)  # it does not come back yet
         subscriber._wire.close()
@@ -533,7 +533,7 @@ class TestProcesses:
     def test_one_that_dies_takes_its_listeners_with_it(
         self, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(attendance, "PROCESS_TIMEOUT", 3.0)  # a beat may be late by two seconds
+        monkeypatch.setattr(presence_reporter, "PROCESS_TIMEOUT", 3.0)  # a beat may be late by two seconds
         one = Tested(server.url, presence__offline_timeout=0.2)
         two = Tested(server.url, presence__offline_timeout=0.2)
         one.engine.join(("a", "b"))
@@ -563,7 +563,7 @@ class TestProcesses:
         three.close()
 
     def test_one_that_was_only_paused_comes_back(self, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(attendance, "PROCESS_TIMEOUT", 0.2)  # shorter than BEAT_EVERY: it is late each time
+        monkeypatch.setattr(presence_reporter, "PROCESS_TIMEOUT", 0.2)  # shorter than BEAT_EVERY: it is late each time
         one, two = Tested(server.url), Tested(server.url)
         two.engine.join(("a",))
         eventually(lambda: one.engine.online() == {"a": 1})
@@ -585,7 +585,7 @@ class TestProcesses:
 def die(tested: Tested) -> None:
     """Ends an engine as kill -9 ends its process: without a word to Redis."""
     engine = tested.engine
-    gevent.killall([engine._clock_greenlet, *engine._attendance._greenlets])
+    gevent.killall([engine._clock_greenlet, *engine._presence._greenlets])
     engine._follower.close()
     for link in engine._links.values():
         link.close()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rplx.engine.redis.attendance import BEAT_EVERY, PROCESS_TIMEOUT
+from rplx.engine.redis.presence_reporter import HEARTBEAT_EVERY, PROCESS_TIMEOUT
 from tests.engine.harness import Stalls
 from tests.lines.wire import Conversation
 from tests.live import LiveServer
@@ -137,7 +137,7 @@ def test_a_killed_process_takes_its_listeners_out(pair: tuple[LiveServer, LiveSe
     one.stop(signal.SIGKILL)
     begin = time.monotonic()
     while online(two) != b"abc 1\n":
-        assert time.monotonic() - begin < PROCESS_TIMEOUT + BEAT_EVERY + PATIENCE
+        assert time.monotonic() - begin < PROCESS_TIMEOUT + HEARTBEAT_EVERY + PATIENCE
         time.sleep(0.2)
     for sock in kept:
         sock.close()

@@ -1,4 +1,4 @@
-"""The pure parts of the Redis engine: addresses, the clock, the counts, the copies of channels."""
+"""The pure parts of the Redis engine: addresses, the clock, counts, replicas of channels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rplx.engine.redis import codec
 from rplx.engine.redis.address import parse
 from rplx.engine.redis.clock import CLUSTER_MARGIN, TRUST, RedisClock
-from rplx.engine.redis.crowd import Crowd
-from rplx.engine.redis.followed import Followed, Held, News
+from rplx.engine.redis.counts import Counts
+from rplx.engine.redis.replica import News, ReadRequest, Replica, Snapshot
 from rplx.engine.redis.servers import ClusterServers, slot
 from rplx.errors import ConfigError
 from rplx.messages import Identifiers, Send
@@ -128,196 +128,199 @@ class TestCodec:
         assert announced == (17, [("a", "1.5", 7, b"1.0/2"), ("b", "2", 1, b"1.0/3")], body)
 
 
-class TestCrowd:
+class TestCounts:
     def test_absolute_counts_of_what_has_changed(self) -> None:
-        crowd = Crowd()
-        assert crowd.join(("a", "b")) == ["a", "b"]
-        assert crowd.join(("a",)) == []
-        changes = crowd.changes()
+        counts = Counts()
+        assert counts.join(("a", "b")) == ["a", "b"]
+        assert counts.join(("a",)) == []
+        changes = counts.changes()
         assert changes == [("a", 2, True), ("b", 1, True)]
-        crowd.told(changes)
-        assert not crowd
-        assert crowd.leave(("a",), 1) == []
-        crowd.join(("a",))
-        assert crowd.changes() == []  # one left and one came
-        assert crowd.leave(("a", "b"), 1) == ["b"]
-        assert crowd.changes() == [("a", 1, False), ("b", 0, False)]
+        counts.reported(changes)
+        assert not counts.has_changes()
+        assert counts.leave(("a",), 1) == []
+        counts.join(("a",))
+        assert counts.changes() == []  # one left and one came
+        assert counts.leave(("a", "b"), 1) == ["b"]
+        assert counts.changes() == [("a", 1, False), ("b", 0, False)]
 
-    def test_one_who_only_looked_in_is_told(self) -> None:
-        crowd = Crowd()
-        crowd.join(("a",))
-        crowd.leave(("a",), 1)
-        assert crowd.changes() == [("a", 0, True)]
+    def test_a_listener_that_only_looked_in_is_reported(self) -> None:
+        counts = Counts()
+        counts.join(("a",))
+        counts.leave(("a",), 1)
+        assert counts.changes() == [("a", 0, True)]
 
-    def test_told_anew(self) -> None:
-        crowd = Crowd()
-        crowd.join(("a", "b"))
-        crowd.told(crowd.changes())
-        crowd.leave(("b",), 1)
-        crowd.untold(crowd.changes())
-        crowd.all_changed()
-        assert sorted(crowd.changes()) == [("a", 1, False), ("b", 0, False)]
+    def test_reported_again(self) -> None:
+        counts = Counts()
+        counts.join(("a", "b"))
+        counts.reported(counts.changes())
+        counts.leave(("b",), 1)
+        counts.not_reported(counts.changes())
+        counts.forget_reported()
+        assert sorted(counts.changes()) == [("a", 1, False), ("b", 0, False)]
 
 
-def held(number: int, *texts: str, floor: str = "0", incarnation: bytes = b"1.0/5", begin: bytes = b"1.0") -> Held:
+def snapshot(
+    number: int, *texts: str, floor: str = "0", incarnation: bytes = b"1.0/5", begin: bytes = b"1.0"
+) -> Snapshot:
     """What Redis holds: messages numbered up to `number`, each at its number as cursor."""
     first = number - len(texts) + 1
     members = [
         codec.unpack_member("a", b"0 %d %d p-%d - %b" % (at, at, at, text.encode()))
         for at, text in enumerate(texts, first)
     ]
-    return Held(incarnation, number, Decimal(floor), str(number) if number else "", begin, 1000, members)
+    return Snapshot(incarnation, number, Decimal(floor), str(number) if number else "", begin, 1000, members)
 
 
 def part(number: int, incarnation: bytes = b"1.0/5") -> codec.Part:
     return codec.Part("a", str(number), number, incarnation)
 
 
-def followed() -> Followed:
+def subscribed() -> Replica:
     """A channel whose topic has been subscribed."""
-    channel = Followed(0.0)
-    channel.heard = True
+    channel = Replica(0.0)
+    channel.subscribe()
     return channel
 
 
-class TestFollowed:
-    def loaded(self) -> Followed:
-        channel = followed()
+class TestReplica:
+    def loaded(self) -> Replica:
+        channel = subscribed()
         channel.want(Decimal(0))
-        assert channel.question() == ("0", b"", 0)
-        assert channel.absorb(held(2, "1", "2"), ("0", b"", 0), 30, 60.0, 0.0).missed == []
+        assert channel.read_request() == ("0", b"", 0)
+        assert channel.apply(snapshot(2, "1", "2"), ReadRequest("0", b"", 0), 30, 60.0, 0.0).missed == []
         assert channel.covers(Decimal(0))
         return channel
 
-    def texts(self, channel: Followed) -> list[str]:
+    def texts(self, channel: Replica) -> list[str]:
         return [message.data.decode() for message in channel.history.since(Decimal(0))[1]]
 
     def test_what_is_announced(self) -> None:
         channel = self.loaded()
-        assert channel.judge(part(2)) is News.OLD
-        assert channel.judge(part(3)) is News.NEXT
-        assert channel.judge(part(4)) is News.HOLE
-        assert channel.judge(part(1, b"1.0/9")) is News.NEXT  # forgotten, for nothing was sent for long
-        assert channel.judge(part(1, b"2.0/9")) is News.HOLE  # lost
+        assert channel.classify(part(2)) is News.OLD
+        assert channel.classify(part(3)) is News.NEXT
+        assert channel.classify(part(4)) is News.GAP
+        assert channel.classify(part(1, b"1.0/9")) is News.NEXT  # forgotten, for nothing was sent for long
+        assert channel.classify(part(1, b"2.0/9")) is News.GAP  # lost
 
     def test_what_was_missed_is_told_once(self) -> None:
         channel = self.loaded()
         channel.live = False
-        assert channel.question() == ("0", b"1.0/5", 2)
-        caught = channel.absorb(held(4, "3", "4"), channel.question(), 30, 60.0, 0.0)
-        assert [message.data for message in caught.missed] == [b"3", b"4"]
-        assert not caught.lost
+        assert channel.read_request() == ("0", b"1.0/5", 2)
+        replayed = channel.apply(snapshot(4, "3", "4"), channel.read_request(), 30, 60.0, 0.0)
+        assert [message.data for message in replayed.missed] == [b"3", b"4"]
+        assert not replayed.lost
         assert self.texts(channel) == ["1", "2", "3", "4"]
 
     def test_an_answer_from_before_a_loss(self) -> None:
         """What was sent between it and the next subscription is in neither, so polls wait for the next answer."""
         channel = self.loaded()
-        question = channel.question()
-        channel.deafen()
-        assert [message.data for message in channel.absorb(held(3, "3"), question, 30, 60.0, 0.0).missed] == [b"3"]
+        question = channel.read_request()
+        channel.unsubscribe()
+        assert [message.data for message in channel.apply(snapshot(3, "3"), question, 30, 60.0, 0.0).missed] == [b"3"]
         assert not channel.covers(Decimal(3))
-        question = channel.question()
-        channel.heard = True
-        channel.absorb(held(3), question, 30, 60.0, 0.0)
+        question = channel.read_request()
+        channel.subscribe()
+        channel.apply(snapshot(3), question, 30, 60.0, 0.0)
         assert not channel.covers(Decimal(3))  # asked before the topic was subscribed again
-        channel.absorb(held(3), channel.question(), 30, 60.0, 0.0)
+        channel.apply(snapshot(3), channel.read_request(), 30, 60.0, 0.0)
         assert channel.covers(Decimal(3))
-        question = channel.question()
-        channel.deafen()
-        channel.heard = True
-        channel.absorb(held(3, "3"), question, 30, 60.0, 0.0)
+        question = channel.read_request()
+        channel.unsubscribe()
+        channel.subscribe()
+        channel.apply(snapshot(3, "3"), question, 30, 60.0, 0.0)
         assert not channel.covers(Decimal(3))
 
     def test_an_answer_that_announcements_have_outrun(self) -> None:
         channel = self.loaded()
-        question = channel.question()
+        question = channel.read_request()
         message = codec.unpack_member("a", b"0 3 3 p-3 - 3")[1]
-        channel.take(part(3), message, 30, 0.0)
-        assert channel.outran(held(2), question)
-        assert not channel.outran(held(3), question)
-        assert not channel.outran(held(2), channel.question())  # Redis itself has gone back: something is lost
-        assert not channel.outran(held(0, incarnation=b"9.0/9", begin=b"9.0"), question)
+        channel.add(part(3), message, 30, 0.0)
+        assert channel.is_ahead_of(snapshot(2), question)
+        assert not channel.is_ahead_of(snapshot(3), question)
+        # Redis itself has gone back, so something is lost.
+        assert not channel.is_ahead_of(snapshot(2), channel.read_request())
+        assert not channel.is_ahead_of(snapshot(0, incarnation=b"9.0/9", begin=b"9.0"), question)
 
     def test_more_was_missed_than_is_kept(self) -> None:
         channel = self.loaded()
-        caught = channel.absorb(held(9, "8", "9", floor="7"), channel.question(), 2, 60.0, 0.0)
-        assert caught.lost
+        replayed = channel.apply(snapshot(9, "8", "9", floor="7"), channel.read_request(), 2, 60.0, 0.0)
+        assert replayed.lost
         assert channel.history.floor == 7
 
     def test_redis_has_lost_all(self) -> None:
         channel = self.loaded()
-        caught = channel.absorb(
-            held(1, "new", floor="50", incarnation=b"9.0/9", begin=b"9.0"), channel.question(), 30, 60, 0
+        replayed = channel.apply(
+            snapshot(1, "new", floor="50", incarnation=b"9.0/9", begin=b"9.0"), channel.read_request(), 30, 60, 0
         )
-        assert caught.lost
-        assert [message.data for message in caught.missed] == [b"new"]
+        assert replayed.lost
+        assert [message.data for message in replayed.missed] == [b"new"]
         assert channel.history.floor == 50
 
     def test_redis_has_forgotten_a_quiet_channel(self) -> None:
         channel = self.loaded()
-        caught = channel.absorb(held(0, floor="2", incarnation=b""), channel.question(), 30, 60.0, 0.0)
-        assert not caught.lost
-        assert caught.missed == []
+        replayed = channel.apply(snapshot(0, floor="2", incarnation=b""), channel.read_request(), 30, 60.0, 0.0)
+        assert not replayed.lost
+        assert replayed.missed == []
         assert self.texts(channel) == []
 
     def test_polls_that_could_not_be_looked_for(self) -> None:
-        channel = followed()
-        channel.leave_open(Decimal(1))
-        caught = channel.absorb(held(3, "2", "3", floor="1"), channel.question(), 30, 60.0, 0.0)
-        assert [message.data for message in caught.missed] == [b"2", b"3"]
-        assert not caught.lost
-        channel = followed()
-        channel.leave_open(Decimal("0.5"))
-        assert channel.absorb(held(3, "2", "3", floor="1"), channel.question(), 30, 60.0, 0.0).lost
+        channel = subscribed()
+        channel.wait_unchecked(Decimal(1))
+        replayed = channel.apply(snapshot(3, "2", "3", floor="1"), channel.read_request(), 30, 60.0, 0.0)
+        assert [message.data for message in replayed.missed] == [b"2", b"3"]
+        assert not replayed.lost
+        channel = subscribed()
+        channel.wait_unchecked(Decimal("0.5"))
+        assert channel.apply(snapshot(3, "2", "3", floor="1"), channel.read_request(), 30, 60.0, 0.0).lost
 
     def test_a_poll_that_comes_while_an_answer_is_under_way_that_does_not_reach_so_far_back(self) -> None:
         """Redis cannot be asked just then, so it waits; it is told by the next answer, not forgotten with this one."""
-        channel = followed()
-        question = channel.question()  # of one who enters now: nothing is read
-        channel.leave_open(Decimal(1))
-        caught = channel.absorb(held(3, floor="0"), question, 30, 60.0, 0.0)
-        assert (caught.missed, caught.lost) == ([], False)
+        channel = subscribed()
+        question = channel.read_request()  # of one who enters now: nothing is read
+        channel.wait_unchecked(Decimal(1))
+        replayed = channel.apply(snapshot(3, floor="0"), question, 30, 60.0, 0.0)
+        assert (replayed.missed, replayed.lost) == ([], False)
         channel.want(Decimal(1))  # as the follower does, since it was wanted meanwhile
-        question = channel.question()
+        question = channel.read_request()
         assert question == ("0", b"", 0)
-        caught = channel.absorb(held(3, "1", "2", "3"), question, 30, 60.0, 0.0)
-        assert [message.data for message in caught.missed] == [b"1", b"2", b"3"]
-        assert channel.absorb(held(3), channel.question(), 30, 60.0, 0.0).missed == []
+        replayed = channel.apply(snapshot(3, "1", "2", "3"), question, 30, 60.0, 0.0)
+        assert [message.data for message in replayed.missed] == [b"1", b"2", b"3"]
+        assert channel.apply(snapshot(3), channel.read_request(), 30, 60.0, 0.0).missed == []
 
     def test_two_messages_of_one_number(self) -> None:
         channel = self.loaded()
         message = codec.unpack_member("a", b"0 3 3 p-3 - 3")[1]
-        channel.take(part(3), message, 30, 0.0)
-        assert channel.judge(part(3)) is News.OLD
+        channel.add(part(3), message, 30, 0.0)
+        assert channel.classify(part(3)) is News.OLD
         other = codec.Part("a", "3.5", 3, b"1.0/5")
-        assert channel.judge(other) is News.DOUBT
-        channel.doubt()
-        question = channel.question()
+        assert channel.classify(other) is News.CONFLICT
+        channel.enter_conflict()
+        question = channel.read_request()
         assert question == ("0", b"1.0/5", 2)
-        assert channel.absorb(held(3, "3"), question, 30, 60.0, 0.0).missed == []  # known already
+        assert channel.apply(snapshot(3, "3"), question, 30, 60.0, 0.0).missed == []  # known already
         assert self.texts(channel) == ["1", "2", "3"]
-        assert channel.judge(other) is News.DOUBT  # the false one
+        assert channel.classify(other) is News.CONFLICT  # the false one
 
-    def test_thrown_away_while_nothing_was_heard(self) -> None:
+    def test_thrown_away_while_it_was_not_subscribed(self) -> None:
         channel = self.loaded()
-        channel.deafen()
-        question = channel.question()
-        new = held(1, "new", floor="9", incarnation=b"1.0/9")
-        assert not channel.absorb(new, question, 30, 60.0, 0.0).lost  # forgotten, for nothing was sent for long
+        channel.unsubscribe()
+        question = channel.read_request()
+        new = snapshot(1, "new", floor="9", incarnation=b"1.0/9")
+        assert not channel.apply(new, question, 30, 60.0, 0.0).lost  # forgotten, for nothing was sent for long
         channel = self.loaded()
-        channel.deafen()
+        channel.unsubscribe()
         new = dataclasses.replace(new, evicted=b"9.0")
-        assert channel.absorb(new, channel.question(), 30, 60.0, 0.0).lost
+        assert channel.apply(new, channel.read_request(), 30, 60.0, 0.0).lost
 
     def test_a_poll_from_further_back(self) -> None:
-        channel = followed()
+        channel = subscribed()
         channel.want(Decimal(2))
-        channel.absorb(held(3, "3"), channel.question(), 30, 60.0, 0.0)
+        channel.apply(snapshot(3, "3"), channel.read_request(), 30, 60.0, 0.0)
         assert channel.covers(Decimal(2))
         assert not channel.covers(Decimal(1))
         channel.want(Decimal(1))
-        assert channel.question() == ("0", b"", 0)
-        assert channel.absorb(held(3, "1", "2", "3"), channel.question(), 30, 60.0, 0.0).missed == []
+        assert channel.read_request() == ("0", b"", 0)
+        assert channel.apply(snapshot(3, "1", "2", "3"), channel.read_request(), 30, 60.0, 0.0).missed == []
         assert self.texts(channel) == ["1", "2", "3"]
 
 

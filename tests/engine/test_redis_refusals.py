@@ -11,7 +11,7 @@ import gevent
 import pytest
 import redis
 
-from rplx.engine.redis import attendance
+from rplx.engine.redis import presence_reporter
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
 from tests.engine.harness import Tested, eventually
 from tests.engine.test_redis_faults import send_until_it_works
@@ -106,7 +106,7 @@ class TestNoWrites:
     def test_presence(
         self, switch: Switch, server: RedisServer, pair: tuple[Tested, Tested], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(attendance, "PROCESS_TIMEOUT", 2.0)
+        monkeypatch.setattr(presence_reporter, "PROCESS_TIMEOUT", 2.0)
         one, two = pair
         one.engine.join(("a",))
         eventually(lambda: two.engine.online() == {"a": 1})
@@ -235,7 +235,7 @@ def tell_of_an_answer(answer: bytes, spared: bool, proxy: Proxy, one: Tested, tw
     eventually(lambda: one.announced() == ["0"])
     proxy.spared = spared
     proxy.answer = answer
-    for subscriber in one.engine._follower._subscribers.values():
+    for subscriber in one.engine._follower._subscriptions._subscribers.values():
         subscriber._wire.close()  # the announcements are cut too
     one.enter("b")
     assert_all_refused(one, answer)

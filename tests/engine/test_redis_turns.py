@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from rplx.engine.prefixes import Prefixes
-from rplx.engine.redis import engine, follower
+from rplx.engine.redis import engine, subscriptions
 from rplx.engine.redis.names import Names
 from tests.engine.harness import Tested, eventually
 from tests.redis_server import AVAILABLE, RedisServer
@@ -54,7 +54,7 @@ def pair(server: RedisServer, client: redis.Redis) -> Iterator[tuple[Tested, Tes
 
 
 def live(tested: Tested, ids: list[str]) -> bool:
-    channels = tested.engine._follower._channels
+    channels = tested.engine._follower._replicas
     return all(channels[id].live for id in ids)
 
 
@@ -79,8 +79,8 @@ def test_channels_are_read_anew(pair: tuple[Tested, Tested]) -> None:
     tested, _ = pair
     enter_all(tested)
     rests = Rests(tested)
-    tested.engine._follower.look_again()
-    assert rests.count >= len(MANY) // follower.STEPS
+    tested.engine._follower.reread_all()
+    assert rests.count >= len(MANY) // subscriptions.STEPS
     rests.count = 0
     eventually(lambda: live(tested, MANY))
     assert rests.count >= len(MANY)  # one behind each copy
@@ -91,10 +91,10 @@ def test_a_loss_of_the_connection(pair: tuple[Tested, Tested], client: redis.Red
     tested, _ = pair
     enter_all(tested)
     rests = Rests(tested)
-    losses = tested.engine._follower._channels[MANY[-1]].losses
+    losses = tested.engine._follower._replicas[MANY[-1]].losses
     client.client_kill_filter(_type="pubsub")
-    eventually(lambda: bool(tested.engine._follower._channels[MANY[-1]].losses > losses))
-    assert rests.count >= len(MANY) // follower.STEPS
+    eventually(lambda: bool(tested.engine._follower._replicas[MANY[-1]].losses > losses))
+    assert rests.count >= len(MANY) // subscriptions.STEPS
     eventually(lambda: live(tested, MANY))
 
 
@@ -102,15 +102,15 @@ def test_channels_that_go_while_a_loss_is_told(pair: tuple[Tested, Tested]) -> N
     tested, _ = pair
     enter_all(tested)
     kept = tested.engine._follower
-    at = dict(kept._at)
+    at = dict(kept._subscriptions._nodes)
 
     def let_go() -> None:
-        kept._channels.pop(MANY[-1], None)
-        kept._at.pop(MANY[-1], None)
+        kept._replicas.pop(MANY[-1], None)
+        kept._subscriptions._nodes.pop(MANY[-1], None)
 
     tested.observer.rested = let_go
-    kept._lost(at[MANY[0]])
-    assert not any(kept._channels[id].live for id in MANY[:-1])
+    kept._subscriptions._lost(at[MANY[0]])
+    assert not any(kept._replicas[id].live for id in MANY[:-1])
 
 
 def test_answers_are_read_and_handed_out(pair: tuple[Tested, Tested]) -> None:
@@ -171,7 +171,7 @@ class TestManyChannelsOfOneMessage:
         sender, listener = pair
         listener.enter("a", "b")
         kept = listener.engine._follower
-        kept._channels["b"].live = False  # as after a loss, while the channel is read
+        kept._replicas["b"].live = False  # as after a loss, while the channel is read
         sender.send("1", "b")
         sender.send("2", "a", "b")
         eventually(lambda: bool(listener.sent))

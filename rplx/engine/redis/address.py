@@ -44,12 +44,12 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """Where Redis is, for the log; without passwords."""
+        """Where Redis is, without passwords, for the log."""
         return self.path or ", ".join([f"{host}:{port}" for host, port in self.nodes])
 
 
 def parse(url: str) -> Address:
-    """Errors: ConfigError that says what is wrong, without showing the URL."""
+    """Returns what `url` says. Raises ConfigError that says what is wrong without showing the URL."""
     match = _URL.fullmatch(url)
     if not match:
         raise _wrong(
@@ -92,7 +92,7 @@ def _nodes(text: str, default_port: int) -> tuple[Node, ...]:
 def _options(
     scheme: str, login: str | None, nodes: tuple[Node, ...], path: str, query: dict[str, str]
 ) -> dict[str, Any]:
-    """The keyword arguments of a connection. redis-py reads the rest of the URL: login, database, its own options."""
+    """Returns the keyword arguments of a connection. redis-py reads login, database and its own options in the URL."""
     account = f"{login}@" if login else ""
     host = "" if scheme == "unix" else "localhost"
     if scheme != "unix" and not re.fullmatch(r"(/\d*)?", path):

@@ -1,4 +1,4 @@
-"""Greenlets that do their work as long as the process lives."""
+"""Greenlets that work as long as the process lives."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RETRY_MAX = 0.5  # seconds between two tries to connect
 
 
 def spawn_forever(work: Callable[[], None]) -> gevent.Greenlet[..., Any]:
-    """Runs `work`, which does not return; an error that nobody foresaw is shown, and the work goes on.
+    """Runs `work`, which does not return, in a greenlet. After an unforeseen error it is run again.
 
-    What it has taken up by then it has to have put back.
+    Before it raises, it has to put back what it has taken out of queues.
     """
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""One command to Redis under way: what is asked, until when its caller waits, and the answer."""
+"""One command to Redis: what is asked, until when its caller waits, and the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Call:
-    """One command under way. `asked` and `answered`: monotonic seconds around the exchange that brought the answer."""
+    """One command. `asked` and `answered` are the monotonic seconds around the exchange that brought the answer."""
 
     __slots__ = (
         "again",
@@ -48,38 +48,39 @@ class Call:
         self.script = script
         self.arguments = arguments
         self.deadline = time.monotonic() + timeout
-        self.whole = False  # send the script itself: Redis does not have it (any more)
-        self.again = again  # index of the argument that becomes "1" when the call is sent again; -1: none
+        self.whole = False  # the script itself has to be sent, as Redis does not have it
+        self.again = again  # index of the argument that is "1" if the call is sent again; -1: none
         self.result: AsyncResult[Any] = AsyncResult()
         self.asked = self.answered = 0.0
         self.size = sum([len(argument) for argument in arguments if isinstance(argument, bytes | str)])
 
     def get(self, read: Callable[[Any], T]) -> T:
-        """The answer as `read` understands it, which raises what it likes if it does not.
+        """Returns the answer as `read` reads it. `read` may raise any error for one that makes no sense.
 
-        Errors: Unavailable; if a message was to be stored also InsufficientStorage.
+        Raises Unavailable, and InsufficientStorage if a message was to be stored.
         """
         try:
             answer = self.result.get(timeout=max(self.deadline - time.monotonic(), 0))
         except gevent.Timeout:
             self.deadline = 0.0
-            raise self.health.silent() from None
+            raise self.health.no_answer() from None
         try:
             return read(answer)
         except Exception as error:
-            raise self.health.senseless(error) from error
+            raise self.health.unusable_answer(error) from error
 
     def refuse(self, error: Exception) -> None:
-        """Redis has said no."""
+        """Refuses the call with an error that Redis gave."""
         stores = self.script is not None and self.script.stores
         self.result.set_exception(self.health.refused(error, stores=stores))
 
     def repeated(self) -> None:
-        """It may have been carried out already."""
+        """Marks the call as a repetition: it may have been carried out already."""
         if self.again >= 0:
             self.arguments = (*self.arguments[: self.again], "1", *self.arguments[self.again + 1 :])
 
     def command(self) -> tuple[Any, ...]:
+        """Returns the command as it is sent."""
         if self.script is None:
             return self.arguments
         if self.whole:

@@ -1,4 +1,4 @@
-"""Positions of listeners that enter "now", drawn without asking Redis. Pure.
+"""Draws positions for listeners that enter "now", without asking Redis. Pure.
 
 A listener that enters now must get everything that is sent afterwards, from whichever process, and nothing that was
 sent before. Its position therefore has to lie in the one order of cursors, which is Redis': behind all that was stored
@@ -10,9 +10,9 @@ local clock cannot be used. What can be known here without asking:
 2. *A lower bound of Redis' clock*: its reading T arrived here at the monotonic moment r, so at a later moment t Redis'
    clock shows T + (t - r) at least, less what clocks drift (DRIFT). What is stored later gets a greater cursor.
 
-A position is the greater of the two. It lags Redis' clock by the time that the answer with T was under way, some 0.1
-ms, and a receipt is under way just as long: who sends, waits for the receipt, and then enters does not get his own
-message. Where two have to be told apart by less, the message is given rather than lost.
+A position is the greater of the two. It lags Redis' clock by the time that the answer with T was under way, and a
+receipt is under way just as long: a client that sends, waits for the receipt, and then enters does not get its own
+message. Where two moments lie closer together, the message is given rather than lost.
 
 The second is wrong once Redis' clock has been set back (or another Redis with a slower clock has taken over): positions
 drawn since may be ahead of what Redis draws next. So a reading counts for TRUST seconds only, each reading is noted in
@@ -50,51 +50,51 @@ class RedisClock:
         self._guessed = False
 
     def __bool__(self) -> bool:
-        """Whether anything is known of Redis' clock."""
+        """Returns whether anything is known of Redis' clock."""
         return bool(self._readings or self._last)
 
     def saw(self, drawn: int) -> None:
-        """Redis has drawn this cursor."""
+        """Notes a cursor that Redis has drawn, in microseconds."""
         if drawn > self.seen:
             self.seen = drawn
 
     def read(self, node: object, reading: int, asked: float, answered: float) -> None:
-        """`node`'s clock showed `reading` somewhere between `asked` and `answered`."""
+        """Takes a reading of a node's clock, made somewhere between `asked` and `answered`."""
         known = self._readings.get(node)
         if self._guessed:
             self._guessed = False
             self._last = 0
         if known is not None:
-            # Ahead already when the question left: the clock was set back, and what was known is void.
+            # If the bound was ahead already when the question left, the clock was set back, and the bound is void.
             set_back = _bound(known, asked) > reading
             if not set_back:
                 reading = max(reading, _bound(known, answered))
         self._readings[node] = (reading, answered)
 
     def guess(self, microseconds: int) -> None:
-        """Redis has not been reached yet: positions begin at this machine's clock."""
+        """Has positions begin at this machine's clock, if Redis has not been reached yet."""
         if not self:
             self._last = microseconds
             self._guessed = True
 
     def bound(self, now: float) -> int:
-        """What the fastest of Redis' clocks shows at least, in microseconds; 0 if nothing is known."""
+        """Returns what the fastest of Redis' clocks shows at least, in microseconds; 0 if nothing is known."""
         if not self._cluster and self._readings:
             return _bound(self._readings[None], now)
         return max([_bound(reading, now) for reading in self._readings.values()], default=0)
 
     def is_ahead(self, value: Decimal, now: float) -> bool:
-        """Whether no cursor as great as `value` can have been drawn yet; False while Redis' clock is not known."""
+        """Returns whether no cursor as great as `value` can have been drawn; False while Redis' clock is not known."""
         if not self._readings:
             return False
         return value > Decimal(max(self.bound(now), self.seen, self._last)).scaleb(-6) + AHEAD
 
     def floor(self, now: float) -> int:
-        """What a send's cursor has to be greater than."""
+        """Returns the microseconds that a send's cursor has to exceed."""
         return max(self.seen, self.bound(now)) if self._cluster else self.seen
 
     def draw(self, now: float) -> str:
-        """A position, greater than all drawn before."""
+        """Returns a position that is greater than all drawn before."""
         bound = self.bound(now)
         position = bound - CLUSTER_MARGIN if self._cluster else max(bound, self.seen)
         if position > self._last:

@@ -1,4 +1,4 @@
-"""The engine in Redis: joins history, presence and the clock."""
+"""The engine in Redis: sends, the clock, and what joins history and presence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import gevent
 from rplx.engine.observing import Listeners, Observed, Observer
 from rplx.engine.redis import address, wire
 from rplx.engine.redis.address import Node
-from rplx.engine.redis.attendance import Attendance
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.call import CALL_TIMEOUT, Call
 from rplx.engine.redis.clock import RedisClock
@@ -22,6 +21,7 @@ from rplx.engine.redis.health import AWAY, FULL, ODD, Health, HealthLog
 from rplx.engine.redis.link import Link
 from rplx.engine.redis.names import Names
 from rplx.engine.redis.opening import open_slots
+from rplx.engine.redis.presence_reporter import PresenceReporter
 from rplx.engine.redis.scripts import load
 from rplx.engine.redis.servers import ClusterServers, servers
 from rplx.engine.redis.wire import LOST, RedisError
@@ -33,13 +33,13 @@ CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
 START_TIMEOUT = 1.0  # seconds that `start` waits for Redis
 HISTORY_CHUNK = 200  # channels read together for STATS
 STEPS = 500  # channels of one send between two rests
-_Reading = tuple[int, int, bytes, str, bytes]  # what lua/clock.lua gives
+_Reading = tuple[int, int, bytes, str, bytes]  # as lua/clock.lua answers
 
 
 class RedisEngine:
-    """Implements Engine, for all processes that use the same Redis. `log` is told when Redis goes and comes back.
+    """Implements Engine for one of the processes that use the same Redis. Troubles are logged to `log`.
 
-    Errors of the constructor: ConfigError. It does not connect; `start` does.
+    The constructor raises ConfigError. It does not connect; `start` does.
     """
 
     def __init__(self, config: Config, *, log: HealthLog) -> None:
@@ -69,22 +69,22 @@ class RedisEngine:
             log,
             self._observer,
         )
-        self._attendance = Attendance(self._names, self._submit, config.presence, self._observer)
+        self._presence = PresenceReporter(self._names, self._submit, config.presence, self._observer)
         self._clock_greenlet: gevent.Greenlet[..., None] | None = None
 
     def attach(self, observer: Observer) -> None:
         self._observer.attach(observer)
 
     def start(self) -> None:
-        """Connects, and waits for Redis a moment; one that is away is no error. Does nothing if it has been started."""
+        """Connects, and waits a moment for Redis, which may be away. Does nothing if it was called before."""
         if self._clock_greenlet is not None:
             return
         try:
             self._servers.refresh()
             if isinstance(self._servers, ClusterServers):
                 open_slots(self._servers, self._names)
-        except (*LOST, RedisError) as error:  # told by the first call that needs it
-            self._health.problem = str(error)
+        except (*LOST, RedisError) as error:  # the first call that needs it raises it
+            self._health.note(error)
         self._clock_greenlet = spawn_forever(self._read_clock_forever)
         deadline = time.monotonic() + START_TIMEOUT
         while not self._clock and not self._health.away and time.monotonic() < deadline:
@@ -94,7 +94,7 @@ class RedisEngine:
         """Takes this process's listeners out and disconnects."""
         if self._clock_greenlet is not None:
             self._clock_greenlet.kill()
-        self._attendance.close()
+        self._presence.close()
         self._follower.close()
         for link in self._links.values():
             link.close()
@@ -102,8 +102,8 @@ class RedisEngine:
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller ones apply to a channel with its next message."""
         self.history_options = history
-        self._follower.options = history
-        self._attendance.options = presence
+        self._follower.reconfigure(history)
+        self._presence.reconfigure(presence)
 
     # -- calls to Redis
 
@@ -116,18 +116,18 @@ class RedisEngine:
         return link
 
     def _answers(self, tag: str) -> bool:
-        """Whether the server that has `tag` answers, as far as is known."""
+        """Returns whether the server that has `tag` answers, as far as is known."""
         link = self._links.get(self._servers.node(tag))
         return link is None or link.up
 
     def _submit(self, tag: str, script: str, arguments: tuple[Any, ...]) -> Call:
-        """A call to where `tag` is; `script` may be "" for a plain command. Errors: Unavailable."""
+        """Calls the server that has `tag`; `script` is "" for a plain command. Raises Unavailable."""
         call = Call(self._health, tag, self._scripts.get(script), arguments)
         self._link(self._servers.node(tag)).submit(call)
         return call
 
     def _ask_node(self, node: Node, *command: Any) -> Call:
-        """As `_submit`, of what belongs to a node and not to a tag. Errors: Unavailable."""
+        """Calls a node, for what belongs to it and not to a tag. Raises Unavailable."""
         call = Call(self._health, "", None, command)
         self._link(node).submit(call)
         return call
@@ -149,16 +149,16 @@ class RedisEngine:
     def _read_clock_forever(self) -> None:
         while True:
             try:
-                if self._read_clocks() and ODD in self._health.settle():  # what it took for true may be false
-                    self._follower.look_again()
-                    self._attendance.tell_anew()
+                if self._read_clocks() and ODD in self._health.settle():  # what was read from it may be false
+                    self._follower.reread_all()
+                    self._presence.report_anew()
             except Refusal as refusal:
                 if refusal.trouble != AWAY:
                     self._health.met(AWAY, refusal.text)
             gevent.sleep(CLOCK_EVERY)
 
     def _read_clocks(self) -> bool:
-        """Whether all nodes answer. Errors: Unavailable."""
+        """Reads the clocks of all nodes; returns whether all answer. Raises Unavailable."""
         calls = [
             (node, self._submit(tag, "clock", (1, self._names.order(tag), self._clock.seen)))
             for node, tag in self._servers.clocks()
@@ -182,19 +182,19 @@ class RedisEngine:
         self._clock.saw(last)
         if self._begin and begin != self._begin:
             self._log.message("Redis has lost its data; listeners are told of the gap")
-            self._follower.look_again()
+            self._follower.reread_all()
         self._begin = begin
 
     # -- history
 
     def append(self, send: Send) -> dict[str, str]:
         if send.stored is not None:
-            send.stored()  # others may announce it before this one knows that it is stored
+            send.stored()  # other processes may announce it before this one knows that it is stored
         given = send.identifiers.cursors
         by_tag: dict[str, list[str]] = {}
         for id in given:
             by_tag.setdefault(self._servers.tag(id), []).append(id)
-        message_id = f"{self._attendance.process}-{next(self._numbers)}".encode()
+        message_id = f"{self._presence.process}-{next(self._numbers)}".encode()
         body = pack_body(message_id, send)
         receipt: dict[str, str] = {}
         deadline = time.monotonic() + CALL_TIMEOUT
@@ -203,7 +203,7 @@ class RedisEngine:
             receipt.update({part.channel: part.cursor for part in announced.parts})
             self._observer.rest()
             if self._follower.is_next(announced.parts):
-                self._follower.take(announced)  # else what comes before it is on its way here, and so is this
+                self._follower.take(announced)  # else what comes before it is on its way here, and so is this message
         return {id: receipt[id] for id in given}
 
     def _append(
@@ -282,45 +282,45 @@ class RedisEngine:
     # -- presence
 
     def join(self, names: Sequence[str]) -> None:
-        for id in self._attendance.join(names):
+        for id in self._presence.join(names):
             self._follower.joined(id)
 
     def leave(self, names: Sequence[str], count: int = 1, address: str = "") -> None:
-        for id in self._attendance.leave(names, count, address):
+        for id in self._presence.leave(names, count, address):
             self._follower.left(id)
 
     def online(self, prefixes: Sequence[str] = ()) -> dict[str, int]:
-        return self._attendance.online(prefixes)
+        return self._presence.online(prefixes)
 
     def events(self, after: int, prefixes: Sequence[str] = ()) -> list[Event]:
-        return self._attendance.events(after, prefixes)
+        return self._presence.events(after, prefixes)
 
     def position(self) -> int:
-        return self._attendance.position()
+        return self._presence.position()
 
     def elsewhere(self) -> list[Listeners]:
-        return self._attendance.elsewhere()
+        return self._presence.elsewhere()
 
     # -- what time brings
 
     def sweep(self) -> tuple[list[str], list[str]]:
         cleaned = self._follower.sweep(time.monotonic())
         try:
-            return self._attendance.sweep(), cleaned
+            return self._presence.sweep(), cleaned
         except Refusal:
             return [], cleaned
 
     def counters(self) -> dict[str, int]:
-        """Of the channels, those that are followed here; of presence, all, as of the last sweep."""
+        """Counts channels that are followed here, and presence of all processes as of the last sweep."""
         return {
             "data_to_send": self._follower.holding,
-            "online_timers": self._attendance.known_online,
+            "online_timers": self._presence.known_online,
             "cleanup_timers": self._follower.holding,
-            "events": self._attendance.known_events,
+            "events": self._presence.known_events,
         }
 
 
-# -- what answers are made of; what is raised here tells that one is none
+# -- reading answers; any error raised here means that an answer is none
 
 
 def _clock_read(answer: Any) -> _Reading:

@@ -1,8 +1,9 @@
-"""Commands to one Redis server, from many greenlets over one connection.
+"""Sends commands of many greenlets to one Redis server over one connection.
 
-What has gathered while the last answers were awaited goes out together: under load a batch, without load at once. A
-command whose answer was lost is sent again until its caller has no more time; `Call.again` tells it so. One that
-Redis refused unread (it has lost the script, or somebody else has to be asked) is sent again as it was.
+Commands that gather while answers are awaited go out together: under load as a batch, without load at once. A command
+whose answer was lost is sent again until its caller has no more time, with a mark that it is a repetition (Call). A
+command that was not carried out, as Redis has lost the script or another server has to be asked, is sent again as it
+was.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ _ELSEWHERE = (
     exceptions.ReadOnlyError,
     exceptions.MasterDownError,
 )
-"""Answers of a server that is not, or not yet, the one to ask."""
+"""Answers of a server that is not the one to ask, or not yet."""
 
 
 class Link:
-    """One server's connection, made when it is needed and made again when it is lost."""
+    """The connection to one server, made when it is needed and made again when it is lost."""
 
     def __init__(
         self,
@@ -66,13 +67,14 @@ class Link:
         self._greenlet = spawn_forever(self._run)
 
     def submit(self, call: Call) -> None:
-        """Errors: Unavailable if too much waits already."""
+        """Queues a call. Raises Unavailable if too many wait already."""
         if len(self._queue) >= QUEUE_MAX:
             raise Unavailable("too many requests wait for Redis; try again", closes=False)
         self._queue.append(call)
         self._waiting.set()
 
     def close(self) -> None:
+        """Disconnects; calls that wait are not answered."""
         self._greenlet.kill()
         self._disconnect()
 
@@ -87,11 +89,11 @@ class Link:
                 if self._wire is None:
                     self._wire = self._connect()
                 self._exchange(self._wire, batch)
-            except Exception as error:  # whatever it is: the calls are not lost with the connection
+            except Exception as error:  # whatever it is, the calls are kept
                 self._lose(error, batch)
 
     def _take(self) -> list[Call]:
-        """The next calls to send, without those whose callers have gone."""
+        """Takes the next calls to send, without those whose callers wait no more."""
         batch: list[Call] = []
         size = 0
         now = time.monotonic()
@@ -105,7 +107,7 @@ class Link:
 
     def _connect(self) -> Wire:
         wire = self._servers.connect(self._node)
-        wire.rest_while_reading(self._observer)
+        wire.rest_while_reading(lambda: self._observer.rest())  # which may be attached later
         try:
             self._load_scripts(wire)
         except BaseException:
@@ -114,7 +116,7 @@ class Link:
         return wire
 
     def _load_scripts(self, wire: Wire) -> None:
-        """Errors: LOST, RedisError."""
+        """Raises LOST, RedisError."""
         for script in self._scripts.values():
             wire.ask("SCRIPT", "LOAD", script.source)
 
@@ -124,10 +126,13 @@ class Link:
             self._wire = None
 
     def _exchange(self, wire: Wire, batch: list[Call]) -> None:
-        """Sends the calls, hands out the answers, takes those answered out of `batch`. Errors: LOST, RedisError."""
+        """Sends calls and hands out their answers; takes calls out of `batch` as they are answered.
+
+        Raises LOST, RedisError.
+        """
         asked = time.monotonic()
         moved: list[Call] = []
-        unknown: list[Call] = []  # of a script that Redis does not have: not carried out
+        unknown: list[Call] = []  # of a script that Redis does not have, so not carried out
         calls = list(batch)
         wire.send([call.command() for call in calls])
         try:
@@ -135,7 +140,7 @@ class Link:
                 call.asked = asked
                 self._hand_out(wire, call, moved, unknown)
                 batch.pop(0)
-                self._observer.rest()  # what has come already is read without a wait
+                self._observer.rest()  # answers that have come already are read without a wait
         finally:
             self._queue.extendleft(reversed(unknown + moved))
         self.up = not moved
@@ -145,7 +150,7 @@ class Link:
             self._delay = 0.0
 
     def _hand_out(self, wire: Wire, call: Call, moved: list[Call], unknown: list[Call]) -> None:
-        """Reads one call's answer. Errors: LOST, RedisError."""
+        """Reads one call's answer. Raises LOST, RedisError."""
         try:
             answer = wire.read()
         except exceptions.NoScriptError as error:
@@ -155,7 +160,7 @@ class Link:
                 call.whole = True
                 unknown.append(call)
         except _ELSEWHERE as error:
-            self._health.problem = str(error)
+            self._health.note(error)
             moved.append(call)
         except exceptions.ResponseError as error:
             call.refuse(error)
@@ -164,25 +169,25 @@ class Link:
             call.result.set(answer)
 
     def _move(self) -> None:
-        """Somebody else has to be asked: looks who, on a new connection if it is the same one."""
+        """Finds the server that has to be asked instead, on a new connection if it is this one."""
         self._disconnect()
         self._pause()
-        self._look_again()
+        self._refresh()
         self._pass_on()
 
     def _lose(self, error: Exception, batch: list[Call]) -> None:
         self._disconnect()
         self.up = False
-        self._health.problem = str(error) or type(error).__name__
+        self._health.note(error)
         self._pause()
-        self._look_again()
+        self._refresh()
         for call in batch:
             call.repeated()
         self._queue.extendleft(reversed(batch))
         self._pass_on()
 
     def _pass_on(self) -> None:
-        """All that waits goes to where it belongs as far as is known now, which may be here."""
+        """Submits all that waits to where it belongs now, which may be here."""
         waiting = list(self._queue)
         self._queue.clear()
         now = time.monotonic()
@@ -190,11 +195,11 @@ class Link:
             if call.deadline > now:
                 self._resubmit(call)
 
-    def _look_again(self) -> None:
+    def _refresh(self) -> None:
         try:
             self._servers.refresh()
         except Exception as error:
-            self._health.problem = str(error) or type(error).__name__
+            self._health.note(error)
 
     def _pause(self) -> None:
         if self._delay:

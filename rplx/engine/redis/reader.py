@@ -1,4 +1,4 @@
-"""Reads the followed channels from Redis, many by one call, each again until it could be read."""
+"""Reads followed channels from Redis: many with one call, and each again until it could be read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rplx.engine.observing import Observer
 from rplx.engine.redis.background import spawn_forever
 from rplx.engine.redis.call import Call
 from rplx.engine.redis.clock import RedisClock
-from rplx.engine.redis.followed import Followed, Held
 from rplx.engine.redis.health import ODD
 from rplx.engine.redis.names import Names
+from rplx.engine.redis.replica import Answer, ReadRequest, Replica, Snapshot
 from rplx.engine.redis.servers import Servers
 from rplx.errors import Refusal
 
@@ -24,15 +24,13 @@ READ_AGAIN_FIRST = 0.1  # seconds until channels that could not be read are read
 READ_AGAIN_MAX = 1.0  # seconds, at most; less than health.SETTLED
 
 Submit = Callable[[str, str, tuple[Any, ...]], Call]  # tag, script, arguments
-Question = tuple[str, bytes, int]
-Answer = tuple[str, Question, Held]  # what was asked about a channel, and what Redis holds
-_Asked = tuple[list[str], list[Question], Call]  # ids, what is asked about each, the call that asks
+_Asked = tuple[list[str], list[ReadRequest], Call]  # channels, what is asked about each, the call that asks
 
 
 class Reader:
-    """`read` is set and cleared whenever something was read, or could not be; `took` is given what was.
+    """`read` is set and cleared whenever something was read or could not be. `took` is called with what was read.
 
-    `facts_ttl` gives the milliseconds that Redis remembers a channel's facts; `observer` lets others go on.
+    `facts_ttl` returns the milliseconds that Redis remembers a channel's facts.
     """
 
     def __init__(
@@ -41,7 +39,7 @@ class Reader:
         names: Names,
         clock: RedisClock,
         submit: Submit,
-        channels: Mapping[str, Followed],
+        replicas: Mapping[str, Replica],
         facts_ttl: Callable[[], int],
         took: Callable[[list[Answer]], None],
         observer: Observer,
@@ -51,16 +49,17 @@ class Reader:
         self._names = names
         self._clock = clock
         self._submit = submit
-        self._channels = channels
+        self._replicas = replicas
         self._facts_ttl = facts_ttl
         self._took = took
         self._observer = observer
         self._unread: dict[str, None] = {}
-        self._odd: set[str] = set()  # channels whose last answer could not be used: each is asked for alone
+        self._unusable: set[str] = set()  # channels whose last answer could not be used: each is read alone
         self._reading = Event()
         self._greenlet = spawn_forever(self._read_forever)
 
     def close(self) -> None:
+        """Stops reading."""
         self._greenlet.kill()
 
     def _reread_all(self, ids: list[str]) -> None:
@@ -68,6 +67,7 @@ class Reader:
             self.reread(id)
 
     def reread(self, id: str) -> None:
+        """Has channel `id` read as soon as may be."""
         self._unread[id] = None
         self._reading.set()
 
@@ -89,20 +89,21 @@ class Reader:
                 gevent.spawn_later(delay, self._reread_all, failed)  # others do not wait for these
 
     def wake(self) -> None:
+        """Has all who wait for `read` look again."""
         self.read.set()
         self.read.clear()
 
     def _chunks(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
-        """The channels that one call each reads, with their tag. Others may go on meanwhile."""
+        """Returns the channels that each call is to read, with their tag. Others may go on meanwhile."""
         by_tag: dict[str, list[str]] = {}
         chunks: list[tuple[str, list[str]]] = []
         for number, id in enumerate(ids):
             if number % READ_MAX == 0:
                 self._observer.rest()
-            if id not in self._channels:
+            if id not in self._replicas:
                 continue
             tag = self._servers.tag(id)
-            if id in self._odd:
+            if id in self._unusable:
                 chunks.append((tag, [id]))
                 continue
             together = by_tag.setdefault(tag, [])
@@ -112,7 +113,7 @@ class Reader:
         return [*chunks, *by_tag.items()]
 
     def _read_all(self, ids: Iterable[str]) -> list[str]:
-        """Reads the channels and tells what was missed; gives those that could not be read."""
+        """Reads channels, and hands out what was read; returns those that could not be read."""
         chunks = self._chunks(ids)
         failed: list[str] = []
         for at in range(0, len(chunks), CALLS_MAX):
@@ -127,38 +128,38 @@ class Reader:
     def _take_answers(self, calls: list[_Asked]) -> list[str]:
         failed: list[str] = []
         answers: list[Answer] = []
-        for ids, questions, call in calls:
+        for ids, requests, call in calls:
             try:
-                found: list[Held] = call.get(lambda answer, ids=ids: self._understand(ids, answer))  # type: ignore[misc]
+                found: list[Snapshot] = call.get(lambda answer, ids=ids: self._parse(ids, answer))  # type: ignore[misc]
             except Refusal as refusal:
                 failed += ids
-                if refusal.trouble == ODD:  # perhaps for one of them alone: the others are read without it
-                    self._odd.intersection_update(self._channels)
-                    self._odd.update(ids)
+                if refusal.trouble == ODD:  # perhaps because of one of them: each is read alone
+                    self._unusable.intersection_update(self._replicas)
+                    self._unusable.update(ids)
                 continue
-            self._odd.difference_update(ids)
-            answers += zip(ids, questions, found, strict=True)
+            self._unusable.difference_update(ids)
+            answers += zip(ids, requests, found, strict=True)
         self._took(answers)
         return failed
 
     def _ask_for(self, tag: str, ids: list[str]) -> _Asked:
-        """Others may go on first. Errors: Unavailable."""
+        """Asks for channels of one tag. Others may go on first. Raises Unavailable."""
         self._observer.rest()
-        ids = [id for id in ids if id in self._channels]  # some may have been let go meanwhile
+        ids = [id for id in ids if id in self._replicas]  # some may have been let go meanwhile
         keys: list[Any] = [self._names.order(tag)]
         arguments: list[Any] = [self._clock.seen, self._facts_ttl()]
-        questions = []
+        requests = []
         for id in ids:
-            question = self._channels[id].question()
-            questions.append(question)
+            asked = self._replicas[id].read_request()
+            requests.append(asked)
             keys += [self._names.history(id), self._names.facts(id)]
-            arguments += (*question, self._channels[id].last if question[1] else "")
-        return ids, questions, self._submit(tag, "read", (len(keys), *keys, *arguments))
+            arguments += (*asked, self._replicas[id].last if asked.incarnation else "")
+        return ids, requests, self._submit(tag, "read", (len(keys), *keys, *arguments))
 
-    def _understand(self, ids: list[str], answer: Any) -> list[Held]:
-        """What Redis holds of the channels. Raises what it likes if it is no answer. Others may go on meanwhile."""
+    def _parse(self, ids: list[str], answer: Any) -> list[Snapshot]:
+        """Reads an answer. Raises any error if it is none. Others may go on meanwhile."""
         found = []
         for id, one in zip(ids, answer, strict=True):
-            found.append(Held.of(id, one))
+            found.append(Snapshot.of(id, one))
             self._observer.rest()
         return found

@@ -1,4 +1,4 @@
-"""The Lua scripts that run inside Redis, each with lua/common.lua before it."""
+"""The Lua scripts that run in Redis, each behind lua/common.lua."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 
-NAMES = ("append", "read", "clock", "beat", "presence", "sweep", "bury", "watch")
+NAMES = ("append", "read", "clock", "heartbeat", "report", "sweep", "remove_process", "watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Script:
 
 
 def load() -> dict[str, Script]:
-    """All scripts by name."""
+    """Returns all scripts by name."""
     folder = files(__package__) / "lua"
     common = (folder / "common.lua").read_bytes()
     found = {}

@@ -1,4 +1,4 @@
-"""Which Redis server holds what: one server, the master that Sentinel names, or the nodes of a cluster."""
+"""Which Redis server has which keys: one server, the master that Sentinel names, or the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from redis import exceptions
 
 from rplx.engine.redis.address import Address, Node
-from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire, understood
+from rplx.engine.redis.wire import LOST, REPLY_TIMEOUT, RedisError, Wire, parsing
 
 SLOTS = 16384  # of a cluster (Redis Cluster specification, "Key distribution model")
 REFRESH_EVERY = 0.2  # seconds between two looks at a cluster's map, however many ask for it
@@ -17,32 +17,32 @@ ONE: Node = ("", 0)
 
 
 class Servers(Protocol):
-    """Where to send what."""
+    """Where commands are sent."""
 
     sharded: bool
-    """Whether each channel is announced by the node that holds it alone (SPUBLISH)."""
+    """Whether a channel is announced only by the node that has it (SPUBLISH)."""
 
     def tag(self, id: str) -> str:
-        """What channel `id`'s keys have in common with all others that a script may touch together."""
+        """Returns what the keys of channel `id` share with all others that one script may touch."""
 
     def node(self, tag: str) -> Node:
-        """Where the keys of `tag` are, as far as is known."""
+        """Returns the node that has the keys of `tag`, as far as is known."""
 
     def nodes(self) -> list[Node]:
-        """All nodes that are written to."""
+        """Returns all nodes that are written to."""
 
     def clocks(self) -> list[tuple[Node, str]]:
-        """All nodes that draw cursors, each with the tag of an order that it draws in."""
+        """Returns all nodes that draw cursors, each with a tag in whose order it draws."""
 
     def connect(self, node: Node, timeout: float = REPLY_TIMEOUT) -> Wire:
-        """A new connection. Errors: LOST, RedisError."""
+        """Returns a new connection. Raises LOST, RedisError."""
 
     def refresh(self) -> None:
-        """Things may have moved: looks again. Errors: LOST, RedisError."""
+        """Reads anew which node has what. Raises LOST, RedisError."""
 
 
 class SingleServer:
-    """One Redis, or the one that Sentinel says is the master."""
+    """One Redis, or the master that Sentinel names."""
 
     sharded = False
 
@@ -67,7 +67,7 @@ class SingleServer:
             return Wire(address, address.nodes[0] if address.nodes else ONE, timeout=timeout)
         wire = Wire(address, self._master(), timeout=timeout)
         try:
-            with understood():
+            with parsing():
                 if wire.ask("ROLE")[0] != b"master":  # Sentinel has not noticed yet
                     raise exceptions.ConnectionError("the master has become a replica")
         except BaseException:
@@ -86,17 +86,17 @@ class SingleServer:
         raise problem
 
     def _ask_sentinel(self, node: Node) -> Node | None:
-        """Who is the master, if this one knows the service. Errors: LOST, RedisError."""
+        """Returns the master, None if this Sentinel does not know the service. Raises LOST, RedisError."""
         wire = Wire(self._address, node, sentinel=True)
         try:
-            with understood():
+            with parsing():
                 found = wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
                 return (found[0].decode(), int(found[1])) if found else None
         finally:
             wire.close()
 
     def refresh(self) -> None:
-        pass  # each connection asks anew
+        """Does nothing: each new connection asks Sentinel."""
 
 
 class ClusterServers:
@@ -109,7 +109,7 @@ class ClusterServers:
         self._by_slot: list[Node] = [address.nodes[0]] * SLOTS
         self._known: list[Node] = list(address.nodes)
         self._refreshed = 0.0
-        self._whole = "{" in address.prefix and "}" in address.prefix  # the operator has put all into one slot
+        self._whole = "{" in address.prefix and "}" in address.prefix  # the operator has put everything into one slot
         self._slot_of_prefix = slot(address.prefix)
 
     def tag(self, id: str) -> str:
@@ -127,7 +127,7 @@ class ClusterServers:
         return [(node, tags[0]) for node, tags in self.tags_by_node().items()] if self._refreshed else []
 
     def tags_by_node(self) -> dict[Node, list[str]]:
-        """The tags of all slots that are used, by the node that has them."""
+        """Returns the tags of all slots that are used, by node."""
         found: dict[Node, list[str]] = {}
         for tag in [self.tag("")] if self._whole else self._tags:
             found.setdefault(self.node(tag), []).append(tag)
@@ -148,7 +148,7 @@ class ClusterServers:
             try:
                 wire = Wire(self._address, node)
                 try:
-                    with understood():
+                    with parsing():
                         self._take(wire.ask("CLUSTER", "SLOTS"), node)
                         self._detect(wire)
                 finally:
@@ -169,17 +169,18 @@ class ClusterServers:
         self._known = list(known)
 
     def _detect(self, wire: Wire) -> None:
-        """Sharded pub/sub came with Redis 7; before, each node hears of every announcement."""
+        """Finds out whether there is sharded pub/sub, which came with Redis 7."""
         found = wire.ask("COMMAND", "INFO", "SPUBLISH")
         self.sharded = bool(found and found[0])
 
 
 def servers(address: Address) -> Servers:
+    """Returns the servers of an address; does not connect."""
     return ClusterServers(address) if address.kind == "cluster" else SingleServer(address)
 
 
 def slot(key: str) -> int:
-    """A key's slot: of what stands in its first braces, if anything does (Redis Cluster specification, "Hash tags")."""
+    """Returns a key's slot: that of the text in its first braces, if any (Redis Cluster specification, "Hash tags")."""
     begin = key.find("{")
     if begin >= 0 and (end := key.find("}", begin + 1)) > begin + 1:
         key = key[begin + 1 : end]
@@ -187,7 +188,7 @@ def slot(key: str) -> int:
 
 
 def _tags_by_slot() -> list[str]:
-    """For each slot a text that belongs there: what a slot's channels share is kept under it."""
+    """Returns for each slot a text that belongs there, as a tag of what its channels share."""
     tags: list[str | None] = [None] * SLOTS
     missing, number = SLOTS, 0
     while missing:

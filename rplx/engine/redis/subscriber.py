@@ -1,9 +1,9 @@
-"""What one Redis server announces: the subscriptions of this process on one connection, kept up."""
+"""The subscriptions of this process on one Redis server: one connection, made again when it is lost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
@@ -13,24 +13,37 @@ from rplx.engine.observing import Observer
 from rplx.engine.redis.address import Node
 from rplx.engine.redis.background import RETRY_FIRST, RETRY_MAX, spawn_forever
 from rplx.engine.redis.health import ODD, Health, kind_of, text_of
-from rplx.engine.redis.servers import Servers
-from rplx.engine.redis.wire import REPLY_TIMEOUT, ResponseError, Senseless, Wire, understood
+from rplx.engine.redis.wire import REPLY_TIMEOUT, NotRedis, ResponseError, Wire, parsing
 
 PING_EVERY = 1.0  # seconds; with no answer for REPLY_TIMEOUT more, the connection is given up
 CHUNK = 500  # topics subscribed by one command
 
 
+class Connector(Protocol):
+    """What a subscriber needs of Servers."""
+
+    @property
+    def sharded(self) -> bool:
+        """As Servers.sharded."""
+
+    def connect(self, node: Node, timeout: float) -> Wire:
+        """As Servers.connect."""
+
+    def refresh(self) -> None:
+        """As Servers.refresh."""
+
+
 class Subscriber:
     """Follows topics on one server.
 
-    `subscribed` is called with topics from which on nothing is missed: again after each loss, as what was announced
-    meanwhile has to be looked for. `announced` is called with each announcement, `lost` when the connection is gone,
-    `refreshed` when it was then looked where things are now, `moved` with a topic that the server no longer has.
+    `subscribed` is called with topics of which nothing is missed from then on; again after each loss, as announcements
+    were missed meanwhile. `announced` is called with each announcement, `lost` when the connection is gone,
+    `refreshed` when the map of servers was then read anew, `moved` with a topic that the server no longer has.
     """
 
     def __init__(
         self,
-        servers: Servers,
+        servers: Connector,
         node: Node,
         subscribed: Callable[[list[bytes]], None],
         announced: Callable[[bytes], None],
@@ -41,7 +54,7 @@ class Subscriber:
         observer: Observer,
     ) -> None:
         self.up = False
-        self.lost_before = False  # since it was up last
+        self.lost_before = False  # whether a loss was reported since it was up
         self._servers = servers
         self._node = node
         self._subscribed = subscribed
@@ -59,16 +72,19 @@ class Subscriber:
         self._greenlets = [spawn_forever(run) for run in (self._read_forever, self._write_forever, self._ping_forever)]
 
     def follow(self, topic: bytes) -> None:
+        """Subscribes a topic."""
         self._topics[topic] = None
         self._changed[topic] = True
         self._work.set()
 
     def unfollow(self, topic: bytes) -> None:
+        """Ends the subscription of a topic."""
         self._topics.pop(topic, None)
         self._changed[topic] = False
         self._work.set()
 
     def close(self) -> None:
+        """Disconnects and does not connect again."""
         gevent.killall(self._greenlets)
         self._disconnect()
 
@@ -78,7 +94,7 @@ class Subscriber:
             self._wire.close()
             self._wire = None
 
-    # -- what comes
+    # -- reading
 
     def _read_forever(self) -> None:
         delay = 0.0
@@ -92,11 +108,11 @@ class Subscriber:
                 self._changed = dict.fromkeys(self._topics, True)
                 self._work.set()
                 while True:
-                    with understood():
+                    with parsing():
                         self._take(self._wire.read())
                     delay = 0.0
-                    self._observer.rest()  # what has come already is read without a wait
-            except Exception as error:  # whatever it is: what comes is missed from here on
+                    self._observer.rest()  # announcements that have come already are read without a wait
+            except Exception as error:  # whatever it is, announcements are missed from here on
                 self._tell_problem(error)
                 news = self.up or not self.lost_before
                 self._disconnect()
@@ -108,18 +124,18 @@ class Subscriber:
             self._refresh()
 
     def _tell_problem(self, error: Exception) -> None:
-        """That a server is gone all hear who ask it; that it will not announce, or tells nonsense, only this one."""
+        """Notes a trouble that no call meets: the server refuses to announce, or makes no sense."""
         if isinstance(error, ResponseError):
             text = text_of(error)
             self._health.met(kind_of(text), text)
-        elif isinstance(error, Senseless):
+        elif isinstance(error, NotRedis):
             self._health.met(ODD, str(error))
 
     def _refresh(self) -> None:
         try:
             self._servers.refresh()
         except Exception as error:
-            self._health.problem = str(error) or type(error).__name__
+            self._health.note(error)
             return
         self._refreshed(self._node)
 
@@ -135,7 +151,7 @@ class Subscriber:
         elif kind not in (b"pong", b"unsubscribe", b"sunsubscribe"):
             raise ValueError("this is no announcement")
 
-    # -- what is asked for
+    # -- writing
 
     def _write_forever(self) -> None:
         while True:
@@ -149,7 +165,7 @@ class Subscriber:
             self._command(f"{shard}UNSUBSCRIBE", [topic for topic, follow in changed.items() if not follow])
 
     def _command(self, name: str, topics: Collection[bytes]) -> None:
-        # A cluster takes the topics of one slot in one command, so there each goes alone; they leave together.
+        # A cluster takes topics of one slot in one command, so each has a command of its own there.
         step = 1 if self._servers.sharded else CHUNK
         listed = list(topics)
         for first in range(0, len(listed), CHUNK):

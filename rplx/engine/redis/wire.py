@@ -1,12 +1,12 @@
-"""One connection to a Redis server. redis-py makes it and hiredis reads it; the sockets are gevent's.
+"""One connection to a Redis server. redis-py makes it and hiredis reads it, on gevent's sockets.
 
-They are given to redis-py as they are, so nothing needs to be monkey-patched, and nothing blocks the loop.
+So nothing has to be monkey-patched, and nothing blocks the loop.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from redis import connection, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rplx.engine.observing import Observer
 from rplx.engine.redis.address import Address, Node
 from rplx.errors import ConfigError
 
@@ -25,27 +24,27 @@ CONNECT_TIMEOUT = 0.8  # seconds for a TCP connection, and for each answer while
 REPLY_TIMEOUT = 1.0  # seconds for each answer; later, the connection is given up
 
 LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
-"""What is raised when a connection is lost or cannot be made."""
+"""Raised when a connection is lost or cannot be made."""
 
-_NO_RETRY = Retry(NoBackoff(), 0)  # a command sent twice would be carried out twice; who may repeat, knows
+_NO_RETRY = Retry(NoBackoff(), 0)  # it could carry a command out twice; callers repeat what may be repeated
 
 RedisError = exceptions.RedisError
 ResponseError = exceptions.ResponseError
 
 
-class Senseless(exceptions.ConnectionError):
-    """The other side speaks, but not as a Redis server does. With this a connection is lost, too."""
+class NotRedis(exceptions.ConnectionError):
+    """The other side speaks, but not as a Redis server does. The connection is lost with that, too."""
 
 
 @contextmanager
-def understood() -> Iterator[None]:
-    """What an answer is made of is looked for in here. Errors: ConnectionError if it is none that Redis gives."""
+def parsing() -> Iterator[None]:
+    """Raises NotRedis, a ConnectionError, if reading an answer in here raises any other error."""
     try:
         yield
     except (RedisError, OSError):
         raise
     except Exception as error:
-        raise _no_server(error) from error
+        raise _not_redis(error) from error
 
 
 def _connect(self: Any) -> Any:
@@ -111,23 +110,23 @@ class _Unix(connection.UnixDomainSocketConnection):
 
 
 class _Resting:
-    """A socket with a rest before each look for what has come."""
+    """A socket that rests before each read."""
 
-    def __init__(self, sock: Any, observer: Observer) -> None:
+    def __init__(self, sock: Any, rest: Callable[[], None]) -> None:
         self._sock = sock
-        self._observer = observer
+        self._rest = rest
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def recv_into(self, buffer: Any) -> int:
-        self._observer.rest()
+        self._rest()
         received: int = self._sock.recv_into(buffer)
         return received
 
 
 class Wire:
-    """A connection that has been made. Errors of all methods: LOST; of `read` also RedisError, a refusal."""
+    """A connection that has been made. All methods raise LOST; `read` raises RedisError, too, if Redis refuses."""
 
     def __init__(self, address: Address, node: Node, *, timeout: float = REPLY_TIMEOUT, sentinel: bool = False) -> None:
         self._connection = _make(address, node, sentinel)
@@ -135,16 +134,18 @@ class Wire:
         self._connection._sock.settimeout(timeout)
 
     def _connect(self) -> None:
-        with understood():
+        with parsing():
             self._connection.connect()
 
     def send(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        """Sends commands together."""
         if self._connection._sock is None:  # redis-py would connect anew, and nobody would read what comes there
             raise exceptions.ConnectionError("the connection is closed")
         packed = b"".join(map(hiredis.pack_command, commands))
         self._connection.send_packed_command([packed], check_health=False)
 
     def read(self) -> Any:
+        """Returns the next answer."""
         try:
             return self._connection.read_response()
         except (RedisError, OSError):
@@ -152,30 +153,31 @@ class Wire:
         except Exception as error:
             if self._connection._sock is None:
                 raise exceptions.ConnectionError("the connection was closed meanwhile") from error
-            self.close()  # what else it says has no meaning
-            raise _no_server(error) from error
+            self.close()  # nothing it says from here on has a meaning
+            raise _not_redis(error) from error
 
-    def rest_while_reading(self, observer: Observer) -> None:
-        """`observer.rest` is called now and then while an answer is read, however fast it comes."""
+    def rest_while_reading(self, rest: Callable[[], None]) -> None:
+        """Has `rest` called now and then while an answer is read, however fast it comes."""
         parser = self._connection._parser
-        parser._sock = _Resting(parser._sock, observer)
+        parser._sock = _Resting(parser._sock, rest)
 
     def ask(self, *command: Any) -> Any:
-        """One command's answer."""
+        """Returns the answer to one command."""
         self.send([command])
         return self.read()
 
     def close(self) -> None:
+        """Disconnects."""
         self._connection.disconnect()
 
 
-def _no_server(error: Exception) -> Exception:
-    """For what redis-py raises where the other side does not speak as a Redis server does: it says not what."""
-    return Senseless(f"this is no Redis server: {error}")
+def _not_redis(error: Exception) -> Exception:
+    """Returns an error that says what redis-py's own does not: the other side is no Redis server."""
+    return NotRedis(f"this is no Redis server: {error}")
 
 
 def check(address: Address) -> None:
-    """Errors: ConfigError if redis-py does not know one of the options."""
+    """Raises ConfigError if redis-py does not know one of the options."""
     try:
         _make(address, address.nodes[0] if address.nodes else ("", 0), False)
     except (TypeError, ValueError, exceptions.RedisError) as error:

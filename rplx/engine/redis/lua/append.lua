@@ -2,7 +2,7 @@
 -- KEYS: order, retry mark, then history and facts of each channel.
 -- ARGV: seen, max_messages, history ttl ms, facts ttl ms, PUBLISH or SPUBLISH, "1" if sent before, message id, body,
 --       the topic of all ("" in a cluster), then id, cursor or "", and topic of each channel.
--- Gives the microseconds drawn (0 if none), then cursor, number and incarnation of each channel.
+-- Returns the microseconds drawn (0 if none), then cursor, number and incarnation of each channel.
 local seen, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ttl, facts_ttl = ARGV[3], tonumber(ARGV[4])
 local publish, again, message_id, body, topic_of_all = ARGV[5], ARGV[6] == "1", ARGV[7], ARGV[8], ARGV[9]

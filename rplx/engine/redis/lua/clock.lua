@@ -1,5 +1,5 @@
--- Reads the clock and notes the reading, so that one set back is noticed. KEYS: order. ARGV: seen.
--- Gives the reading and the newest draw in microseconds, when the order began, why Redis takes no messages ("" if it
+-- Reads the clock and notes the reading, so that a clock set back is noticed. KEYS: order. ARGV: seen.
+-- Returns the reading and the newest draw in microseconds, when the order began, why Redis takes no messages ("" if it
 -- does), and up to which cursor it may have thrown some away.
 local now = microseconds()
 local begin, last, before, refused = open_order(KEYS[1], now, tonumber(ARGV[1]), note)

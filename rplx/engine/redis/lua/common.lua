@@ -44,7 +44,7 @@ end
 -- Notes a few bytes in a hash, also where Redis takes no messages: its memory is used up (OOM), it cannot save
 -- (MISCONF), its replicas are away (NOREPLICAS). After a first write that takes no memory Redis lets a script go on
 -- (Redis documentation, "Lua scripts execution under low memory conditions"); else the note has to wait.
--- Gives what Redis said, or false if it takes messages.
+-- Returns what Redis said, or false if it takes messages.
 local function note(key, ...)
   local answer = redis.pcall("HSET", key, ...)
   local refused = type(answer) == "table" and answer.err
@@ -67,7 +67,7 @@ end
 
 -- The order that cursors are drawn in. `seen` is the newest draw that the caller knows of, in microseconds; `write` is
 -- `put` for a script that stores a message, `note` for one that must work whenever Redis can be read.
--- Gives when it began, its newest draw, the highest reading of the clock, that reading before this one, and a refusal.
+-- Returns when it began, its newest draw, the highest reading of the clock, that reading before this one, and a refusal.
 local function open_order(key, now, seen, write)
   local known = redis.call("HMGET", key, "begin", "last", "clock")
   local begin, last, before = known[1], tonumber(known[2] or 0), tonumber(known[3] or 0)

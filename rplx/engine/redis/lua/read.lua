@@ -1,8 +1,8 @@
--- What channels of one slot hold.
+-- Reads what channels of one slot hold.
 -- KEYS: order, then history and facts of each channel.
 -- ARGV: seen, facts ttl ms, then of each channel: the cursor behind which to read or "" for nothing, and the
 --       incarnation, number and cursor of the last message that the caller knows, "" where it knows none.
--- Gives of each channel: incarnation, number, floor, newest, when the order began, ms until it expires, messages, and
+-- Returns for each channel: incarnation, number, floor, newest, when the order began, ms until it expires, messages, and
 -- up to which cursor Redis may have thrown channels away, and "1" if the last message that the caller knows was never
 -- stored here: a server has taken over without it, and has given its number to another.
 local now = microseconds()

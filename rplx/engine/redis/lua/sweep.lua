@@ -1,7 +1,7 @@
--- Takes ids offline whose grace time has passed, and names the processes that no longer say that they live.
+-- Takes ids offline whose grace time has passed, and names the processes that give no sign of life.
 -- KEYS: processes, state, totals, left, log, position. ARGV: grace ms, block of events, most ids at once, stall ms.
--- Where no process could beat for long, none is known to be dead (beat.lua).
--- Gives dead processes, ids now offline, the number of ids online, the number of events kept.
+-- If no process gave one for long, none is known to be dead (heartbeat.lua).
+-- Returns dead processes, ids now offline, the number of ids online, the number of events kept.
 local now = microseconds() / 1000
 local gone, dead = {}, {}
 local state = redis.call("HMGET", KEYS[2], "hold", "beat")

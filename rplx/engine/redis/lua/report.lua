@@ -1,7 +1,7 @@
--- How many connections of one process listen to each id.
+-- Takes a process's report of how many of its connections listen to each id.
 -- KEYS: processes, the process's counts, totals, left, log, position.
--- ARGV: process, "1" to register it, lease ms, block of events, then id, count and "1" if somebody came since.
--- Gives 0 if the process is not known, else 1.
+-- ARGV: process, "1" to register it, lease ms, block of events, then id, count and "1" if a connection came since.
+-- Returns 0 if the process is not known, else 1.
 local now = string.format("%.0f", microseconds() / 1000)
 local block = tonumber(ARGV[4])
 if ARGV[2] == "1" then

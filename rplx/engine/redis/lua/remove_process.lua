@@ -1,6 +1,6 @@
--- Takes some of a process's listeners out of the totals: of a dead one, or of one that ends.
+-- Takes some of the listeners of a process that is dead, or that ends, out of the totals.
 -- KEYS: processes, its counts, totals, left. ARGV: process, most ids at once, "1" if it ends by itself.
--- Gives 1 when nothing of it is left.
+-- Returns 1 when nothing of it is left.
 local now = string.format("%.0f", microseconds() / 1000)
 local lease = redis.call("ZSCORE", KEYS[1], ARGV[1])
 if lease and tonumber(lease) >= tonumber(now) and ARGV[3] ~= "1" then

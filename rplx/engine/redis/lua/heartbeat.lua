@@ -1,8 +1,8 @@
--- A process says that it lives. KEYS: processes, state, asked. ARGV: process, lease ms, stall ms, hold ms.
+-- A process gives a sign of life. KEYS: processes, state, asked. ARGV: process, lease ms, stall ms, hold ms.
 -- Its few bytes are written also when memory is used up: the first write takes none (common.lua).
--- Gives 1, or 0 if the process is not known (any more) and has to register again; who asks for its
--- listeners; and since when presence is kept: from then on all has to be told anew.
--- After a time in which nobody could beat, nobody is taken out for a while: the others are just coming back.
+-- Returns 1, or 0 if the process is not known (any more) and has to register again; the questions of processes
+-- that ask for its listeners; and since when presence is kept, as all has to be reported anew when that changes.
+-- After a time without any heartbeat nobody is taken out for a while, as processes are just coming back.
 redis.call("HDEL", KEYS[2], "")
 local now = microseconds() / 1000
 local before = tonumber(redis.call("HGET", KEYS[2], "beat") or 0)
