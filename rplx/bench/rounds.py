@@ -28,6 +28,11 @@ class Result:
     delivered: int = 0
     expected: int = 0
 
+    def count(self, delivered: int, expected: int) -> None:
+        """Adds the messages of one delivery: how many arrived exactly once, of how many."""
+        self.delivered += delivered
+        self.expected += expected
+
     def values(self, metric: str) -> list[float]:
         """Returns the figure of each round that has it."""
         return [metrics[metric] for metrics in self.rounds if metric in metrics]
@@ -114,8 +119,7 @@ def listening(tools: Tools, crowd: Crowd) -> Work:
         metrics = crowd_metrics(target, crowd, events)
         for event in events:
             if event["event"] == "delivered":
-                result.expected += crowd.listeners
-                result.delivered += event["delivered"] - event["duplicates"]
+                result.count(event["delivered"] - event["duplicates"], crowd.listeners)
         if len(memory) == 2:
             metrics["bytes_a_listener"] = (memory[1] - memory[0]) / crowd.listeners
         return metrics
@@ -165,8 +169,7 @@ def sending(tools: Tools, senders: Senders) -> Work:
 
     def work(target: Target, result: Result) -> Metrics:
         event = tools.publish(target, senders)
-        result.expected += event["sent"] + event["failed"]
-        result.delivered += event["sent"]
+        result.count(event["sent"], event["sent"] + event["failed"])
         metrics = {"sends_per_s": event["rate"]}
         if target.worker and event["sent"]:
             metrics["send_cpu_us"] = event["cpu_s"] / event["sent"] * 1e6
