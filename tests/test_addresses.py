@@ -15,8 +15,8 @@ from rplx.errors import AccessDenied, TooManyRequests
 from rplx.log import Log
 from rplx.messages import Credentials
 from rplx.options.table import Config, WaitOptions
-from rplx.wait_line.connection import CLOSED
 from rplx.wait_line.connections import Connections
+from rplx.wait_line.states import CLOSED
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,6 @@ def test_a_network_has_one_share_of_the_grace_time() -> None:
 
 def test_connections_of_a_network_are_counted_together() -> None:
     table = Connections(WaitOptions(max_connections_per_address=2), Log(0))
-    table.count_addresses()
     for _ in range(2):
         with contextlib.ExitStack() as open_:
             added = []
@@ -61,7 +60,7 @@ def test_connections_of_a_network_are_counted_together() -> None:
                 client, served = socket.socketpair()
                 open_.enter_context(client)
                 added.append(table.add(served.detach(), (host, 1), socket.AF_INET6))
-            assert [connection.state == CLOSED for connection in added] == [False, False, False, True]
+            assert [connection.state is CLOSED for connection in added] == [False, False, False, True]
             assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
             for connection in added:
                 table.close(connection)

@@ -27,7 +27,7 @@ from rplx.system.service import notify, set_title
 from rplx.system.signals import hold_signals
 
 # Most of what rplx.serving.server loads, without the modules that make gevent's loop.
-BEFORE_FORKS = ("rplx.assembly", "rplx.legacy.perl.config", "rplx.wait_line.draining")
+BEFORE_FORKS = ("rplx.assembly", "rplx.legacy.perl.config", "rplx.wait_line.server")
 
 
 def serve(load: Callable[[], Config]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""One browser's connection, and the states that it goes through."""
+"""One browser's connection."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from gevent.event import Event
 from greenlet import GreenletExit
 
 from rplx.hub.sets import Listener
+from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.request_reader import RequestReader
-
-READING = 0  # a request is awaited or coming in
-WORKING = 1  # the application has its request, or its answer is on its way
-PARKED = 2  # its greenlet waits for a message
-FINISHING = 3  # its greenlet writes what the socket did not take at once
-CLOSED = 4
-
-COMES_BACK = 1  # its poll was answered together with a crowd's, which polls again all at once
-QUEUED = 2  # so, or as it has had its turn, others are looked at before it
+from rplx.wait_line.states import NEXT, READING, UNWATCHED, Inbound, State, Turn
 
 
 class ClientGone(GreenletExit):
@@ -27,7 +20,7 @@ class ClientGone(GreenletExit):
 
 
 class Connection:
-    """One browser's connection. The server keeps it by its descriptor."""
+    """What the parts of the server know of one browser's connection. There are many, so each slot counts."""
 
     __slots__ = (
         "deadline",
@@ -35,20 +28,18 @@ class Connection:
         "extra",
         "fd",
         "greenlet",
-        "half_closed",
         "head",
         "host",
+        "inbound",
         "keep_alive",
         "listener",
         "name",
         "port",
-        "readable",
         "reader",
         "sent",
         "sock",
         "state",
         "turn",
-        "watched",
     )
     line = "WAIT"
 
@@ -57,23 +48,28 @@ class Connection:
         self.fd = fd
         self.host: str = sys.intern(address[0])  # behind a proxy all have the same
         self.port: int = address[1]
-        self.state = READING
+        self.state: State = READING
+        self.inbound: Inbound = UNWATCHED
+        self.turn: Turn = NEXT
         self.deadline = 0.0  # monotonic seconds; 0: none
-        self.reader: RequestReader | None = None  # while a request is half there
-        self.greenlet: Any = None  # waits for a message, or writes an answer; between two polls it may wait for nothing
+        self.reader: RequestReader | None = None  # while a request has come in part
+        self.greenlet: Any = None  # waits for a message or writes an answer; between two polls it may wait for nothing
         self.listener: Listener | None = None  # while it is PARKED
         self.event: Event | None = None  # what wakes the greenlet then
-        self.keep_alive = False
-        self.head: bytes | None = None  # of a kept connection's answer, up to its Content-Length
-        self.sent = 0  # bytes of the answer that are out, when it did not go out whole
-        self.extra = 0  # bytes that came while it was parked
-        self.readable = False  # something came while it was not read
-        self.half_closed = False  # the client's sending half has ended, with a request
-        self.watched = False  # by the server's epoll
-        self.turn = 0  # COMES_BACK, QUEUED, or neither
+        self.keep_alive = False  # whether it is read on behind this answer
+        self.head = b""  # of a kept poll's answer up to its Content-Length; empty if the head has been sent already
+        self.sent = 0  # bytes of the listener's answer that have been sent, if not all of it was
+        self.extra = 0  # bytes that came while it was PARKED and were thrown away
         self.name = ""  # what the log calls its listener
 
     @property
     def peer(self) -> str:
         """HOST:PORT, for the log."""
         return f"{self.host}:{self.port}"
+
+
+Request = HttpRequest | bytes  # bytes: a plain text one
+Waiting = tuple[Connection, Request]
+# What goes out now, in two pieces, of which the second is not copied and may be empty; the listener if the poll has to
+# wait, and whether to linger if it has not.
+Answer = tuple[Connection, bytes, bytes, Listener | None, bool]

@@ -1,13 +1,15 @@
-"""All open connections of the WAIT line: how they begin, are counted, watched, and end."""
+"""All open connections of the WAIT line: how they begin, are counted, watched and run, and how they end."""
 
 from __future__ import annotations
 
 import _socket
 import select
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 from gevent import get_hub, getcurrent, monkey
+from greenlet import greenlet
 
 from rplx.addresses import network_of
 from rplx.errors import Refusal, Unavailable
@@ -15,7 +17,8 @@ from rplx.log import Log
 from rplx.net.lingering import Lingering
 from rplx.options.table import WaitOptions
 from rplx.protocol.http_request import HttpRequest
-from rplx.wait_line.connection import CLOSED, WORKING, Connection
+from rplx.wait_line.connection import Connection
+from rplx.wait_line.states import CLOSED, ENDED, QUIET, UNWATCHED
 
 COUNTED = (408, 431)  # refusals that the log counts where it does not tell each: slow and long heads may be attacks
 GROWTH = 1024  # places that the table grows by
@@ -23,37 +26,47 @@ GROWTH = 1024  # places that the table grows by
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 _WATCH = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
+Life = Generator[None, None, None]  # what a connection's greenlet runs
+
 
 class Connections:
-    """The table of connections by descriptor, and one epoll that watches them all.
+    """The table of connections by descriptor, and one epoll that watches them all: a libev watcher each is larger.
 
-    A libev watcher for each would take 280 bytes. `accepted` is how many are open, `ahead` holds requests that clients
-    sent ahead of their turn.
+    `accepted` is how many are open. `ahead` holds the requests that clients have sent ahead of their turn.
     """
 
     def __init__(self, options: WaitOptions, log: Log) -> None:
-        self.options = options
-        self.log = log
+        self._log = log
+        self._gevent_hub = get_hub()
         self.accepted = 0
         self.by_descriptor: list[Connection | None] = []
         self.ahead: dict[Connection, list[HttpRequest]] = {}
         self.lingering = Lingering()
         self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
         self._by_address: dict[str, int] | None = None  # how many each network_of() has open, where that is limited
+        self.configure(options)
 
-    def open_connections(self) -> list[Connection]:
+    def configure(self, options: WaitOptions) -> None:
+        """Takes new limits. Connections that are open stay, and count."""
+        self._options = options
+        self._by_address = None
+        if options.max_connections_per_address:
+            self._by_address = dict(Counter(network_of(connection.host) for connection in self.open()))
+
+    def open(self) -> list[Connection]:
+        """Returns all connections that are open now."""
         return [connection for connection in self.by_descriptor if connection is not None]
 
     def add(self, fd: int, address: Any, family: int) -> Connection:
-        """A newly accepted connection; refused if there are too many."""
+        """Returns the connection of a newly accepted descriptor: CLOSED, as it was refused, if there are too many."""
         sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
         connection = Connection(sock, fd, address)
         if fd >= len(self.by_descriptor):
             self.by_descriptor.extend([None] * (fd + GROWTH - len(self.by_descriptor)))
         self.by_descriptor[fd] = connection
         self.accepted += 1
-        if self.log.connections:
-            self.log.connection(connection, "connection opened")
+        if self._log.connections:
+            self._log.connection(connection, "connection opened")
         if self._by_address is not None:
             host = network_of(connection.host)
             self._by_address[host] = self._by_address.get(host, 0) + 1
@@ -61,39 +74,41 @@ class Connections:
         return connection
 
     def _admit(self, connection: Connection) -> None:
-        """Refuses a connection, which is counted, if it is one too many."""
-        limit = self.options.max_connections
+        """Refuses a connection, which is counted already, if it is one too many."""
+        limit = self._options.max_connections
         if limit and self.accepted > limit:
             self._turn_away(connection, "wait.max_connections", f"more than {limit} connections")
             return
-        limit = self.options.max_connections_per_address
+        limit = self._options.max_connections_per_address
         if self._by_address is not None and self._by_address[network_of(connection.host)] > limit:
             text = f"more than {limit} connections from one address"
             self._turn_away(connection, "wait.max_connections_per_address", text)
 
     def _turn_away(self, connection: Connection, option: str, text: str) -> None:
-        self.log.counted(option, f"WAIT: {connection.host}: refused, {text} ({option})")
+        self._log.counted(option, f"WAIT: {connection.host}: refused, {text} ({option})")
         self.refuse(connection, Unavailable(text))
 
-    def count_addresses(self) -> None:
-        """Begins or ends to count each address's connections, as the options say; those that are open count, too."""
-        self._by_address = None
-        if self.options.max_connections_per_address:
-            self._by_address = dict(Counter(network_of(connection.host) for connection in self.open_connections()))
-
     def watch(self, connection: Connection) -> None:
-        """Has the epoll tell of what comes, and of what has come unseen."""
-        if not connection.watched:
-            connection.watched = True
+        """Registers the socket once, edge-triggered: data that is already there is reported too."""
+        if connection.inbound is UNWATCHED:
+            connection.inbound = QUIET
             self.epoll.register(connection.fd, _WATCH)
 
+    def run(self, connection: Connection, life: Life) -> None:
+        """Starts a greenlet for the connection that runs `life`; the greenlet that it had before ends."""
+        # The frames live in the generator: a greenlet that starts in a Python function maps 16 KB for its life. It ends
+        # by itself, where dropping it half done would cost an exception; the default of next() lets no StopIteration
+        # reach the hub.
+        before, connection.greenlet = connection.greenlet, greenlet(next, self._gevent_hub)
+        connection.greenlet.switch(life, None)
+        if before is not None:
+            before.switch()  # it finds that it is no longer the connection's, and ends
+
     def refuse(self, connection: Connection, error: Refusal) -> None:
-        """Answers a request that is not one, and ends the connection."""
-        self.log.connection_error(connection, error.text)
-        if error.status in COUNTED and not self.log.connections:
-            self.log.counted(f"WAIT: {error.status}", f"WAIT: {connection.host}: refused, {error.text}")
-        connection.state = WORKING
-        connection.keep_alive = False
+        """Answers with an HTTP refusal (part 7.3), and ends the connection."""
+        self._log.connection_error(connection, error.text)
+        if error.status in COUNTED and not self._log.connections:
+            self._log.counted(f"WAIT: {error.status}", f"WAIT: {connection.host}: refused, {error.text}")
         text = f"{error.text}\n"
         head = (
             f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
@@ -104,19 +119,19 @@ class Connections:
         except OSError:
             self.close(connection)
             return
-        if connection.half_closed:
+        if connection.inbound is ENDED:
             self.close(connection)
         else:
             self.linger(connection)
 
     def linger(self, connection: Connection) -> None:
-        """Ends a connection whose client may still send, so that it can read its answer."""
+        """Ends a connection whose client may still send, so that the client can read its answer."""
         self._remove(connection)
         self.lingering.add(connection.sock)
 
     def close(self, connection: Connection) -> None:
-        """Ends a connection, at once; does nothing if it has ended."""
-        if connection.state != CLOSED:
+        """Ends a connection at once. Does nothing if it has ended."""
+        if connection.state is not CLOSED:
             self._remove(connection)
             connection.sock.close()
 
@@ -126,7 +141,8 @@ class Connections:
         connection.listener = connection.event = None
         running, connection.greenlet = connection.greenlet, None
         if running is not None and running is not getcurrent():
-            get_hub().loop.run_callback(running.switch)  # it finds that it is no longer the connection's, and ends
+            # It finds that it is no longer the connection's, and ends.
+            self._gevent_hub.loop.run_callback(running.switch)
         self.accepted -= 1
         if self._by_address is not None:
             host = network_of(connection.host)
@@ -135,5 +151,5 @@ class Connections:
                 self._by_address[host] = left
         if self.ahead:
             self.ahead.pop(connection, None)
-        if self.log.connections:
-            self.log.connection(connection, f"{connection.name} connection closed".strip())
+        if self._log.connections:
+            self._log.connection(connection, f"{connection.name} connection closed".strip())

@@ -4,101 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import socket
-import time
 from collections.abc import Iterator
 
 import gevent
 import pytest
-from gevent.socket import socket as gevent_socket
 from greenlet import greenlet
 
-from rplx.engine.memory import MemoryEngine
 from rplx.hub.delivery import Delivery
-from rplx.hub.hub import Hub
 from rplx.hub.sets import ChannelSet, Listener
 from rplx.log import Log
-from rplx.messages import Identifiers, Send
-from rplx.options.table import Config
-from rplx.wait_line.application import Application
 from rplx.wait_line.connection import Connection
-from rplx.wait_line.server import WaitServer
+from tests.wait_line.local_server import LONG, Client, Server
 from tests.waiting import eventually
-
-PATIENCE = 8.0  # seconds until something that has to come is missed
-LONG = b'"%b"' % (b"x" * 100_000)  # more than a socket takes at once
-
-
-class Server:
-    """A hub and its WAIT line on a port of its own, in this process and its loop."""
-
-    def __init__(self, log: Log) -> None:
-        config = Config()
-        engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
-        self.hub = Hub(engine, log)
-        self.lines = WaitServer(Application(self.hub, config, log), self.hub, config, log)
-        self._listening = gevent_socket()
-        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self._listening.bind(("127.0.0.1", 0))
-        self._listening.listen()
-        self.lines.start([self._listening])
-        self.address = self._listening.getsockname()
-
-    def publish(self, cursor: int, data: bytes, id: str = "a") -> None:
-        self.hub.publish(Send(Identifiers({id: str(cursor)}), data))
-
-    def stop(self) -> None:
-        self.lines.drain(0)
-        self.lines.stop()
-        self._listening.close()
-
-    def connections(self) -> list[Connection]:
-        return self.lines.open_connections()
-
-
-class Client:
-    """A kept connection that polls."""
-
-    def __init__(self, server: Server) -> None:
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.sock.connect(server.address)
-        self.sock.setblocking(False)
-        self._server = server
-        self._came = b""
-
-    def poll(self, cursor: int, lines: str = "") -> None:
-        """Sends a poll and waits until it is parked."""
-        parked = self._server.hub.listening
-        self.ask(cursor, lines)
-        eventually(lambda: self._server.hub.listening == parked + 1)
-
-    def ask(self, cursor: int, lines: str = "") -> None:
-        self.sock.send(f"GET /?identifier={cursor}:a HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode())
-
-    def body(self) -> bytes:
-        """The next answer's body."""
-        eventually(self._has_answer)
-        head, _, rest = self._came.partition(b"\r\n\r\n")
-        length = int(head.partition(b"Content-Length: ")[2])
-        self._came = rest[length:]
-        return rest[:length]
-
-    def _has_answer(self) -> bool:
-        try:
-            self._came += self.sock.recv(1 << 20)
-        except BlockingIOError:
-            pass
-        match = re.match(rb"HTTP/1.1 200 OK\r\n(?s:.)*?Content-Length: (\d+)\r\n\r\n", self._came)
-        return match is not None and len(self._came) >= match.end() + int(match[1])
-
-    def is_quiet(self) -> bool:
-        gevent.sleep(0.05)
-        try:
-            return bool(self._came + self.sock.recv(1))
-        except BlockingIOError:
-            return True
 
 
 def alive(*kinds: type) -> list[object]:
@@ -279,3 +197,21 @@ def test_the_last_poll_asks_to_close(server: Server) -> None:
     server.publish(3, b"3")
     eventually(lambda: not server.connections())
     assert client.sock.recv(65536).endswith(b'"data": 3\n  }\n]')
+
+
+def test_the_last_request_and_the_end_come_while_another_is_carried_out(server: Server) -> None:
+    """No event tells of the end again, so it has to be remembered until it is read."""
+    server.publish(5, b"5")
+    client = Client(server)
+    eventually(lambda: len(server.connections()) == 1)
+
+    def ask() -> None:
+        client.ask(1, count=2)
+        server.lines.look()  # answers the first; the second, sent ahead, waits for the loop's next turn
+        client.ask(1)
+        client.sock.shutdown(socket.SHUT_WR)
+
+    gevent.get_hub().loop.run_callback(ask)
+    for _ in range(3):
+        assert client.body().endswith(b'"data": 5\n  }\n]')
+    eventually(lambda: not server.connections())

@@ -131,7 +131,7 @@ def in_loop(function: Callable[..., None], *arguments: object) -> None:
 
 
 def turn() -> None:
-    in_loop(server()._on_events)
+    in_loop(server().look)
 
 
 def attack(hostile: list[Client], data: bytes, chance: random.Random) -> None:
