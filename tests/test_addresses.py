@@ -40,8 +40,7 @@ def test_what_an_address_counts_for(host: str, network: str) -> None:
 
 
 def test_a_network_has_one_share_of_the_grace_time() -> None:
-    grace = Grace()
-    grace.share = 2
+    grace = Grace(2)
     for number in range(4):
         grace.add([f"x{number}"], 1.0, f"2001:db8:1:2::{number}")
     grace.add(["other"], 1.0, "2001:db8:1:3::1")

@@ -17,14 +17,18 @@ class Grace:
     Adding and removing take the same time however many there are, as each cycle of a kept listener does both.
     """
 
-    def __init__(self) -> None:
-        self.share = 0
+    def __init__(self, share: int = 0) -> None:
+        self.share = share
         self._left: OrderedDict[str, tuple[float, str]] = OrderedDict()  # id -> when, from where; oldest first
         self._of: dict[str, dict[str, None]] = {}  # address -> its ids, oldest first
         self._full: dict[str, None] = {}  # addresses that had more than their share
 
     def __len__(self) -> int:
         return len(self._left)
+
+    def limit(self, share: int) -> None:
+        """Takes another share. An address that is beyond a smaller one is noticed with the next id that it leaves."""
+        self.share = share
 
     def add(self, ids: Sequence[str], now: float, address: str) -> None:
         """Adds `ids`, none of which is in here: their last listener has left at `now`, monotonic seconds."""

@@ -42,8 +42,7 @@ class MemoryEngine:
         self._floors: OrderedDict[str, Decimal] = OrderedDict()  # of channels that were emptied
         self._beginning = cursor_value(self.draw())  # the floor of channels of which nothing is known
         self._size = 0
-        self._presence = Presence(EventLog(presence.event_chain_len + 1))
-        self._presence.grace.share = presence.max_in_grace_per_address
+        self._presence = Presence(EventLog(presence.event_chain_len + 1), presence.max_in_grace_per_address)
 
     def attach(self, observer: Observer) -> None:
         self._observer.attach(observer)
@@ -52,8 +51,8 @@ class MemoryEngine:
         """Takes new limits and times; smaller ones apply to a channel with its next message."""
         self.history_options = history
         self.presence_options = presence
-        self._presence.log.block_size = presence.event_chain_len + 1
-        self._presence.grace.share = presence.max_in_grace_per_address
+        self._presence.log.resize(presence.event_chain_len + 1)
+        self._presence.grace.limit(presence.max_in_grace_per_address)
 
     def close(self) -> None:
         """Does nothing: no other process sees this engine."""

@@ -34,6 +34,10 @@ class EventLog:
     def __len__(self) -> int:
         return sum(map(len, self._blocks))
 
+    def resize(self, block_size: int) -> None:
+        """Takes another size for the blocks that are begun from now on."""
+        self.block_size = block_size
+
     def add(self, kind: str, id: str) -> None:
         """Adds an event: `kind` is "online" or "offline"."""
         if len(self._blocks[-1]) >= self.block_size:
@@ -58,9 +62,10 @@ class EventLog:
 class Presence:
     """Counts the connections that listen to each id, and keeps the ids in their grace time after the last one left."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, share: int = 0) -> None:
+        """`share`: ids of one address that may be in their grace time, 0 for no limit."""
         self.log = log
-        self.grace = Grace()
+        self.grace = Grace(share)
         self._counts: dict[str, int] = {}
 
     def __len__(self) -> int:

@@ -87,15 +87,14 @@ class Hub(Deliveries):
         `address` is the client's, or "". What is due is written in `encoding`. `joined` is called with the position
         before it is known what is due. Raises Unavailable.
         """
-        engine = self.engine
-        position = self._draw_position()
+        engine, position = self.engine, self._draw_position()
         names = tuple(cursors) if len(cursors) == 1 else tuple(sorted(cursors))
         at = tuple([cursors[id] or position for id in names])
         named = any(cursors.values())  # else nothing can be missing
         gaps = engine.gaps(names, at) if named else []
         if gaps:
             at = _from_the_present(names, at, gaps, position)
-        # It joins first and looks into history afterwards, so that nothing slips between the two.
+        # It joins before it looks into history, so that nothing slips between the two.
         listener = self.place(names, at, position, connection, address, encoding)
         engine.join(names)
         self.listening += 1

@@ -101,8 +101,7 @@ class TestOnline:
         assert engine.sweep() == ([], [])
 
     def test_what_one_address_leaves_is_forgotten_when_all_are_back(self) -> None:
-        grace = Grace()
-        grace.share = 10
+        grace = Grace(10)
         for number in range(1000):
             grace.add([f"a{number}", f"b{number}"], 0.0, f"192.0.2.{number}")
             grace.remove(f"a{number}")
@@ -113,8 +112,7 @@ class TestOnline:
         assert grace.take_excess(100) == []
 
     def test_the_excess_comes_in_pieces(self) -> None:
-        grace = Grace()
-        grace.share = 3
+        grace = Grace(3)
         grace.add([f"a{number}" for number in range(8)], 0.0, "192.0.2.1")
         assert [grace.take_excess(2) for _ in range(4)] == [["a0", "a1"], ["a2", "a3"], ["a4"], []]
         assert len(grace) == 3

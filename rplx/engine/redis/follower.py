@@ -129,12 +129,12 @@ class Follower:
     def _ask(self, id: str, value: Decimal) -> bool:
         """Returns whether the replica of `id` covers cursor `value`; if it does not, sees to it that it will."""
         replica = self._replicas.get(id) or self._follow(id)
-        replica.used = time.monotonic()
+        replica.use(time.monotonic())
         if replica.covers(value):
             return True
         replica.want(value)
         if replica.live:  # it does not reach back so far
-            replica.live = False
+            replica.invalidate()
             self._reread(id)
         return False
 
@@ -149,7 +149,7 @@ class Follower:
         replica = self._replicas.get(id)
         if replica is None:
             replica = self._follow(id)
-        replica.listened = True
+        replica.listen()
 
     def left(self, id: str) -> None:
         """Notes that no poll waits for `id` any more."""
@@ -166,7 +166,7 @@ class Follower:
         """Reads every channel anew: Redis has lost what it held, though no connection was lost."""
         for id, replica in in_turns(self._replicas.items(), self._observer):
             if replica.live and id in self._replicas:
-                replica.live = False
+                replica.invalidate()
                 self._reread(id)
 
     # -- own sends

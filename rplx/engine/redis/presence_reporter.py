@@ -51,8 +51,7 @@ class PresenceReporter:
         self.options = options
         self.process = secrets.token_hex(8)
         self.counts = Counts()
-        self.grace = Grace()  # ids that were left in this process
-        self.grace.share = options.max_in_grace_per_address
+        self.grace = Grace(options.max_in_grace_per_address)  # ids that were left in this process
         self.known_online = 0  # ids online, and below events kept, of all processes, as of the last sweep
         self.known_events = 0
         self._observer = observer
@@ -70,6 +69,7 @@ class PresenceReporter:
     def reconfigure(self, options: PresenceOptions) -> None:
         """Takes new times and limits."""
         self.options = options
+        self.grace.limit(options.max_in_grace_per_address)
 
     def join(self, ids: Sequence[str]) -> list[str]:
         """Counts one more connection on `ids`; returns those that had no listener in this process."""
@@ -262,7 +262,6 @@ class PresenceReporter:
         Each process cares for ids that were left in it, so the share is one of the connections that it serves.
         """
         grace, options = self.grace, self.options
-        grace.share = options.max_in_grace_per_address
         while excess := grace.take_excess(CHUNK):
             self._report_pending()
             pairs = [argument for id in excess for argument in (LONG_AGO, id)]

@@ -85,6 +85,10 @@ Answer = tuple[str, ReadRequest, Snapshot]
 """A channel, what was asked of it, and what Redis holds."""
 
 
+Pending = tuple[Part, bytes, int, int]
+"""An announced part, the body, the microseconds drawn, and how often Redis had been asked by then."""
+
+
 @dataclass(slots=True)
 class Replayed:
     """What waiting polls have missed, in the order of cursors, as a snapshot showed; `lost`: more than that is lost."""
@@ -137,8 +141,7 @@ class Replica:
         self.losses = 0  # how often they have ceased
         self.losses_at_read = NOT_SUBSCRIBED  # `losses` when Redis was asked last
         self.reads = 0  # how often Redis was asked
-        # What was announced while Redis was asked: part, body, microseconds drawn, and `reads` by then.
-        self.pending: list[tuple[Part, bytes, int, int]] = []
+        self.pending: list[Pending] = []  # what was announced while Redis was asked
         self.listened = False
         self.used = now
 
@@ -151,8 +154,20 @@ class Replica:
         self.subscribed = self.live = False
         self.losses += 1
 
+    def invalidate(self) -> None:
+        """Notes that something may be missing: the replica answers no poll until the next snapshot."""
+        self.live = False
+
+    def use(self, now: float) -> None:
+        """Notes that a poll asks for it at `now`, monotonic seconds."""
+        self.used = now
+
+    def listen(self) -> None:
+        """Notes that polls wait for it."""
+        self.listened = True
+
     def leave(self, now: float) -> None:
-        """Notes that no poll waits for it any more."""
+        """Notes that no poll waits for it any more, from `now` on."""
         self.listened = False
         self.used = now
 
@@ -299,6 +314,11 @@ class Replica:
         self.last = ""
         self.in_conflict = True
         self.live = False
+
+    def take_pending(self) -> list[Pending]:
+        """Takes out what was announced while Redis was asked."""
+        pending, self.pending = self.pending, []
+        return pending
 
     def add(self, part: Part, message: StoredMessage, limit: int, now: float) -> None:
         """Keeps the next message, and no more than `limit`."""

@@ -84,7 +84,8 @@ class Updates:
 
     def _postpone(self, replica: Replica, part: Part, announced: Announced, found: News) -> None:
         """Keeps a part until the channel is read, which it is already if the replica is not live."""
-        was_live, replica.live = replica.live, False
+        was_live = replica.live
+        replica.invalidate()
         if found is News.CONFLICT:
             replica.enter_conflict()
         full = len(replica.pending) >= PENDING_MAX
@@ -139,7 +140,7 @@ class Updates:
 
     def _apply(self, id: str, replica: Replica, asked: ReadRequest, snapshot: Snapshot) -> Replayed:
         if replica.is_ahead_of(snapshot, asked):
-            replica.live = False
+            replica.invalidate()
             self._reread(id)
             return Replayed([], False)
         wanted = replica.wanted
@@ -147,7 +148,7 @@ class Updates:
         replayed = replica.apply(snapshot, asked, options.max_messages, options.expire_after, time.monotonic())
         if wanted is not None and wanted < replica.base:  # it was wanted while the answer was under way
             replica.want(wanted)
-            replica.live = False
+            replica.invalidate()
             self._reread(id)
         return replayed
 
@@ -155,8 +156,7 @@ class Updates:
         replica = self._replicas.get(id)
         if replica is None or not replica.live:
             return
-        pending, replica.pending = replica.pending, []
-        for part, body, drawn, reads in pending:
+        for part, body, drawn, reads in replica.take_pending():
             if reads < replica.reads and replica.live and replica.classify(part) in (News.GAP, News.CONFLICT):
                 # Redis was asked after it came, and does not have it, so reading once more would bring no more.
                 self._log_foreign(f"a message announced in {part.channel} is not there")
