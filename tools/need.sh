@@ -13,7 +13,9 @@ need() { # need PACKAGE COMMAND...: the package if this command fails
 python=$2
 need python3-venv "$python" -c 'import ensurepip, venv'
 if [ "$1" = test ]; then
+    need apache2-bin test -x /usr/sbin/apache2
     need apache2-utils command -v htpasswd
+    need caddy command -v caddy
     need composer command -v composer
     need chromium command -v chromium
     need nginx-light command -v nginx
@@ -27,6 +29,7 @@ if [ "$1" = test ]; then
     need php-codesniffer command -v phpcs
     need phpunit command -v phpunit
     need redis-server command -v redis-server
+    need varnish test -x /usr/sbin/varnishd
     need gcc command -v cc
     need libc6-dev test -e /usr/include/stdio.h
 fi

@@ -44,7 +44,7 @@ def send(args: argparse.Namespace) -> int:
     ids = _items(args.ids)
     limit_to = list(_items(args.limit_to)) if args.limit_to is not None else None
     text = _message(args.data)
-    with _client(args) as client:
+    with back_end(args) as client:
         try:
             receipt = client.send_json(ids, text, limit_to)
         except NotStored as error:
@@ -86,7 +86,7 @@ def configure_online(parser: argparse.ArgumentParser) -> None:
 
 def online(args: argparse.Namespace) -> int:
     """Prints who is online. Returns the exit status. Raises UsageError, Failed."""
-    with _client(args) as client:
+    with back_end(args) as client:
         counts = client.online_with_counters(args.prefixes)
     if args.json:
         _print_json(counts)
@@ -109,7 +109,7 @@ def configure_watch(parser: argparse.ArgumentParser) -> None:
 
 def watch(args: argparse.Namespace) -> int:
     """Prints who comes and goes, until it is interrupted. Returns the exit status. Raises UsageError, Failed."""
-    with _client(args) as client:
+    with back_end(args) as client:
         if args.once:
             for event in client.watch(args.position, args.prefixes):
                 _print_event(event, args.json)
@@ -134,7 +134,7 @@ def configure_stats(parser: argparse.ArgumentParser) -> None:
 
 def stats(args: argparse.Namespace) -> int:
     """Prints the server's state. Returns the exit status. Raises UsageError, Failed."""
-    with _client(args) as client:
+    with back_end(args) as client:
         if args.json:
             _print_json(client.stats())
         else:
@@ -280,7 +280,7 @@ def _items(text: str) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _client(args: argparse.Namespace) -> Iterator[Realplexor]:
+def back_end(args: argparse.Namespace) -> Iterator[Realplexor]:
     """Yields the client that the options describe; turns its errors into UsageError and Failed."""
     from rplx.client import Realplexor
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rplx.bench import command as bench
 from rplx.cli import client
 from rplx.cli.client import CLIENT_VARIABLES
+from rplx.cli.doctor import options as doctor
 from rplx.errors import ConfigError, RplxError, UsageError
 from rplx.journal import complain
 from rplx.system import standard_streams
@@ -125,6 +126,12 @@ def _health(args: argparse.Namespace) -> int:
     return OK
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from rplx.cli.doctor import command
+
+    return command.run(args)
+
+
 def _demo(args: argparse.Namespace) -> int:
     return _serve(args, demo=True)
 
@@ -144,6 +151,7 @@ COMMANDS = [
     Command("serve", "run the server", _configure_serve, _serve),
     Command("demo", "run the server with its sandbox page at /", _configure_serve, _demo),
     Command("health", "say whether the server of this configuration answers", _configure_health, _health),
+    Command("doctor", "say what stands between browsers and a server, and how to mend it", doctor.configure, _doctor),
     Command("send", "send a message to channels", client.configure_send, client.send),
     Command("online", "print who is online: ID COUNT", client.configure_online, client.online),
     Command("watch", "print who comes and goes, as it happens", client.configure_watch, client.watch),

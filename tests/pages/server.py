@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 
-from tests.hosts.http import Client, ask, get, messages, online, send
+from tests.hosts.http import ask, get, messages, online
 from tests.pages.blocks import Page
 from tests.pages.inside import polls
 from tests.pages.newcomer import Newcomer, until
-from tests.pages.surroundings import HAPROXY, HAS_BROWSER, NGINX, haproxy, nginx, open_page
+from tests.pages.surroundings import HAS_BROWSER, open_page
 from tests.redis_server import AVAILABLE, RedisServer, free_port
 
 
@@ -26,7 +26,6 @@ def readme(page: Page, newcomer: Newcomer) -> None:
     hears(page, newcomer, site)
     tour(page.next("console"), newcomer)
     service(page.next("sh", "sudo conf/install-service.sh"), newcomer)
-    behind_proxies(page, newcomer)
 
 
 def hears(page: Page, newcomer: Newcomer, site: int) -> None:
@@ -63,30 +62,12 @@ def service(commands: str, newcomer: Newcomer) -> None:
     assert (newcomer.folder / "root/etc/systemd/system/rplx.service").exists()
 
 
-def behind_proxies(page: Page, newcomer: Newcomer) -> None:
-    upstream, location, backend = page.next("nginx", "upstream"), page.next("nginx", "location"), page.next("haproxy")
-    port = free_port()
-    if NGINX or os.environ.get("CI"):
-        nginx(newcomer, port, location, upstream)
-        hears_through(newcomer, port, "/rpl/")
-    port = free_port()
-    if HAPROXY or os.environ.get("CI"):
-        haproxy(newcomer, port, backend)
-        hears_through(newcomer, port, "/")
-
-
-def hears_through(newcomer: Newcomer, port: int, path: str) -> None:
-    """A listener behind a proxy hears what is sent, and is no longer online when it hangs up."""
-    newcomer.place(port, port)
-    in_, id = newcomer.address(10010), f"through_{port}"
-    client = Client(("127.0.0.1", port), get(f"{path}?identifier={id}"))
-    until(lambda: online(in_).get(id) == 1)
-    send(in_, id, b'"through"')
-    assert messages(client.read().body) == ["through"]
-    client.send(get(f"{path}?identifier={id}"))
-    until(lambda: online(in_).get(id) == 1)
-    client.close()
-    until(lambda: online(in_).get(id) == 0)
+def proxies(page: Page, newcomer: Newcomer) -> None:
+    """The configurations of this page are tried in tests/proxies, each in its own server."""
+    del newcomer
+    assert page.next("sh").startswith("rplx doctor ")
+    for language in ("nginx", "nginx", "haproxy", "apache", "caddy", "vcl", "toml"):
+        page.next(language)
 
 
 def redis(page: Page, newcomer: Newcomer) -> None:

@@ -1,4 +1,4 @@
-"""What stands around rplx on the pages: a browser, nginx, HAProxy. Each is the real one."""
+"""What stands around rplx on the pages: a browser, nginx. Each is the real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ HAS_NODE = shutil.which("node") is not None and (ROOT / "js/node_modules/playwri
 HAS_BROWSER = bool(CHROMIUM and HAS_NODE) or bool(os.environ.get("CI"))
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:{SBIN}")
-HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:{SBIN}")
 
 NGINX_FILE = """
 daemon off;
@@ -30,7 +29,6 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
-  {outside}
   server {{
     listen 127.0.0.1:{port};
     {inside}
@@ -49,20 +47,10 @@ def open_page(newcomer: Newcomer, html: str, port: int, before: str = "") -> Pat
     return newcomer.start(shlex.join(command), port)
 
 
-def nginx(newcomer: Newcomer, port: int, inside: str, outside: str = "") -> Path:
-    """nginx with these directives in its server and beside it, at this port of 127.0.0.1; gives its log."""
+def nginx(newcomer: Newcomer, port: int, inside: str) -> Path:
+    """nginx with these directives in its server, at this port of 127.0.0.1; gives its log."""
     file = newcomer.folder / "nginx.conf"
-    inside, outside = newcomer.here(inside), newcomer.here(outside)
-    file.write_text(NGINX_FILE.format(folder=newcomer.folder, port=port, inside=inside, outside=outside))
+    file.write_text(NGINX_FILE.format(folder=newcomer.folder, port=port, inside=newcomer.here(inside)))
     newcomer.place(port, port)
     log = newcomer.folder / "nginx.log"
     return newcomer.start(shlex.join([str(NGINX), "-e", str(log), "-c", str(file)]), port)
-
-
-def haproxy(newcomer: Newcomer, port: int, configuration: str) -> Path:
-    """HAProxy with this configuration, at this port of 127.0.0.1 instead of port 80."""
-    file = newcomer.folder / "haproxy.cfg"
-    assert configuration.count("bind :80\n") == 1
-    file.write_text(newcomer.here(configuration).replace("bind :80\n", f"bind 127.0.0.1:{port}\n"))
-    newcomer.place(port, port)
-    return newcomer.start(shlex.join([str(HAPROXY), "-db", "-f", str(file)]), port)

@@ -16,6 +16,7 @@ TYPED: dict[str, Callable[[Page, Newcomer], None]] = {
     "docs/gunicorn.md": inside.gunicorn,
     "docs/javascript.md": clients.javascript,
     "docs/php.md": clients.php,
+    "docs/proxies.md": server.proxies,
     "docs/python.md": clients.python,
     "docs/quickstart-django.md": inside.django,
     "docs/quickstart-flask.md": inside.flask,

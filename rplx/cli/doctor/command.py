@@ -1,0 +1,75 @@
+"""The subcommand `rplx doctor`: the order of its questions, and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+
+from rplx.cli import client
+from rplx.cli.client import DEFAULT_IN
+from rplx.cli.doctor import answers, machine, messages, outside
+from rplx.cli.doctor.asking import Answer, NotAsked, Place, parse_url
+from rplx.cli.doctor.cures import recognised
+from rplx.cli.doctor.cut import Waiting
+from rplx.cli.doctor.findings import Finding, as_json, as_lines, is_well, untested
+from rplx.errors import UsageError
+from rplx.options.checks import origin as wrong_origin
+from rplx.options.checks import parse_address
+
+WELL, SOMETHING_FOUND = 0, 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Asks, prints and returns the exit status. Raises UsageError if nobody could be asked."""
+    place = parse_url(args.url)
+    if args.origin is not None and (problem := wrong_origin(args.origin)):
+        raise UsageError(f"--origin: {problem}")
+    here = machine.is_here(place.host)
+    in_address = args.address or (DEFAULT_IN if here else None)
+    try:
+        answer = answers.first(place)
+    except NotAsked as error:
+        raise UsageError(f"{place.url}: {error}") from error
+    found = list(_asked(place, answer, args, in_address))
+    programs = recognised(answer.headers)
+    if args.json:
+        print(json.dumps(as_json(place.url, programs, found), indent=2))
+    else:
+        print(f"{place.url}{', through ' + ', '.join(programs) if programs else ''}")
+        print("\n".join(as_lines(found, programs)))
+    return WELL if is_well(found) else SOMETHING_FOUND
+
+
+def _asked(place: Place, answer: Answer, args: argparse.Namespace, in_address: str | None) -> Iterator[Finding]:
+    waiting = Waiting(place, args.patience)
+    yield from answers.check(place, answer, args.origin)
+    yield from _with_in(place, args, in_address)
+    port = outside.DEFAULT_PORT
+    in_host, in_port = parse_address(in_address) if in_address else ("", port)
+    yield outside.check(place, sorted({port, in_port}))
+    if in_host and machine.is_here(in_host):
+        yield from machine.check([in_port, place.port])
+    else:
+        yield untested(
+            "machine", "run this on the server's own machine to see its descriptors and its kernel's settings"
+        )
+    if waiting.left > 1 and sys.stderr.isatty():
+        print(f"waiting {waiting.left:.0f} s to see whether a poll is cut", file=sys.stderr)
+    yield waiting.finding()
+
+
+def _with_in(place: Place, args: argparse.Namespace, in_address: str | None) -> Iterator[Finding]:
+    """Yields what needs IN. An address that the user has not named may be another server's."""
+    if in_address is None:
+        yield from messages.untested_all("needs the server's IN line: --in HOST:PORT, on a machine that reaches it")
+        return
+    given = args.address is not None
+    args.address = in_address
+    login = (args.login or "").partition(":")[0]
+    try:
+        with client.back_end(args) as back_end:
+            yield from messages.check(messages.Probe(place, back_end, login), given=given)
+    except client.Failed as error:
+        yield untested("IN", str(error))

@@ -1,0 +1,59 @@
+"""How long a poll may wait: who ends it first, the server or something in between."""
+
+from __future__ import annotations
+
+import time
+
+from rplx.cli.doctor.asking import EMPTY, NotAsked, Place, Poll, new_id, reason
+from rplx.cli.doctor.findings import Finding, note, untested, well, wrong
+
+DEFAULT_TIMEOUT = 300  # seconds of wait.timeout if nobody has set it
+
+
+class Waiting:
+    """A poll to which nothing comes, and which waits while the other checks are made."""
+
+    def __init__(self, place: Place, patience: float) -> None:
+        self._patience = patience
+        self._poll: Poll | None = None
+        self._failure = ""
+        try:
+            self._poll = Poll(place, place.target(new_id()))
+        except NotAsked as error:
+            self._failure = str(error)
+
+    @property
+    def left(self) -> float:
+        """Returns the seconds until the patience is over."""
+        return max(0.0, self._poll.begin + self._patience - time.monotonic()) if self._poll else 0.0
+
+    def finding(self) -> Finding:
+        """Waits until the poll ends or the patience is over, and returns which it was."""
+        if self._poll is None:
+            return untested("cut", self._failure)
+        poll = self._poll
+        ended = poll.wait(lambda: poll.ended is not None, self.left)
+        poll.hang_up()
+        if not ended:
+            return well("cut", f"a poll waits {self._patience:g} s and more{self._further()}")
+        return _judged(poll)
+
+    def _further(self) -> str:
+        if self._patience > DEFAULT_TIMEOUT:
+            return ""
+        return f" (to see the {DEFAULT_TIMEOUT} s that wait.timeout is by default: --patience {DEFAULT_TIMEOUT + 10})"
+
+
+def _judged(poll: Poll) -> Finding:
+    """Returns what the end of a poll means."""
+    after = f"after {(poll.ended or poll.begin) - poll.begin:.0f} s"
+    if poll.error is not None:
+        return wrong("cut", f"a poll is cut {after}, before the server ends it: {reason(poll.error)}")
+    if poll.status != 200:
+        return wrong("cut", f"a poll is cut {after}, before the server ends it: answered {poll.status}")
+    if poll.body != EMPTY:
+        return wrong("cut", f"a poll ends {after} with {poll.body[:80]!r}, which is nothing that rplx sends")
+    if poll.has("content-length") or poll.has("transfer-encoding"):
+        return well("cut", f"a poll waits until the server itself ends it, {after} (wait.timeout)")
+    # An answer without a length ends as the connection does, whoever ended it.
+    return note("cut", f"a poll ends {after}: by wait.timeout if that is what it says, else by what is in between")

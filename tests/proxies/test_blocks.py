@@ -1,0 +1,149 @@
+"""The configurations of docs/proxies.md as they stand there, each in its real server in front of a real rplx."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rplx.cli.command import main
+from rplx.cli.doctor import messages
+from rplx.cli.doctor.cures import CURES
+from rplx.options.table import OPTIONS as TABLE
+from tests.lines.wire import settings
+from tests.live import LiveServer
+from tests.proxies.fronts import PAGE, Block, Front, front, page_blocks
+from tests.proxies.measure import becomes, connect, cut_after, message_after, new_id, noticed_after, path
+
+OPTIONS = settings("wait.allowed_origins=https://example.com")
+BLOCKS = page_blocks()
+NOTICE = 5.0  # seconds in which a hang-up is noticed
+LIMIT = re.compile(r"\b320s?\b")
+
+
+@pytest.fixture(scope="module", params=BLOCKS)
+def block(request: pytest.FixtureRequest) -> Block:
+    return BLOCKS[request.param]
+
+
+@pytest.fixture(scope="module")
+def started(
+    block: Block, server: LiveServer, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Front]:
+    with front(block, tmp_path_factory.mktemp("front"), server.wait, certificates) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[LiveServer]:
+    """A server that ends polls soon."""
+    with LiveServer(*settings("wait.timeout=1")) as started:
+        yield started
+
+
+def test_the_page_has_a_block_for_each_server() -> None:
+    assert list(BLOCKS) == ["nginx", "nginx with TLS and HTTP/2", "HAProxy", "Apache", "Caddy", "Varnish"]
+
+
+def test_a_message_comes(block: Block, started: Front, server: LiveServer) -> None:
+    for _ in range(2):
+        message_after(started, path(block), server.in_)
+
+
+def test_a_closed_tab_is_noticed(block: Block, started: Front, server: LiveServer) -> None:
+    if block.kind != "apache":  # which tells of it when the poll ends
+        assert noticed_after(started, path(block), server.in_, NOTICE) is not None
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_server_ends_a_poll(name: str, hasty: LiveServer, certificates: Path, tmp_path: Path) -> None:
+    block = BLOCKS[name]
+    with front(block, tmp_path, hasty.wait, certificates) as running:
+        connection = connect(running)
+        connection.request("GET", f"{path(block)}?identifier={new_id()}")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b" \r\n")
+        connection.close()
+        assert noticed_after(running, path(block), hasty.in_, NOTICE) is not None
+
+
+def test_a_cancelled_stream_is_noticed(server: LiveServer, certificates: Path, tmp_path: Path) -> None:
+    """As a tab does that is closed while the browser has others: their connection stays."""
+    block = BLOCKS["nginx with TLS and HTTP/2"]
+    with front(block, tmp_path, server.wait, certificates) as running:
+        cancelled(running, path(block), server)
+
+
+def cancelled(started: Front, prefix: str, server: LiveServer) -> None:
+    id = new_id()
+    node = shutil.which("node")
+    assert node, "node is not installed"
+    command = [node, str(Path(__file__).with_name("h2.mjs")), started.url, f"{prefix}?identifier={id}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as browser:
+        assert browser.stdin is not None
+        assert becomes(server.in_, id, 1, 15) is not None
+        browser.stdin.write(b"close the tab\n")
+        browser.stdin.flush()
+        assert becomes(server.in_, id, 0, NOTICE) is not None
+        browser.stdin.close()
+
+
+def test_the_doctor_finds_nothing_wrong(
+    block: Block,
+    started: Front,
+    server: LiveServer,
+    certificates: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(messages, "AT_ONCE", 8.0)
+    if block.kind == "apache":
+        monkeypatch.setattr(messages, "NOTICED", 1.5)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "site.pem"))
+    given = ["--in", "%s:%d" % server.in_, "--origin", "https://example.com", "--patience", "0.1", "--json"]
+    status = main(["doctor", started.url.rstrip("/") + path(block), *given])
+    shown = json.loads(capsys.readouterr().out)
+    wrong = [each["check"] for each in shown["findings"] if each["state"] == "wrong"]
+    assert wrong == (["hang-up"] if block.kind == "apache" else [])
+    assert status == bool(wrong)
+    states = {each["check"]: each["state"] for each in shown["findings"]}
+    assert states["CORS"] == states["message"] == states["buffering"] == states["headers"] == "well"
+    assert states["HTTP/2"] == ("well" if started.tls else "note")
+
+
+@pytest.mark.parametrize("name", [name for name, block in BLOCKS.items() if LIMIT.search(str(block))])
+def test_what_cuts_a_poll_is_what_the_block_says(
+    name: str, server: LiveServer, certificates: Path, tmp_path: Path
+) -> None:
+    """With a shorter time in the same lines polls are cut. As they stand, they let the default of wait.timeout pass."""
+    block = BLOCKS[name]
+    assert {float(found.rstrip("s")) > TABLE["wait.timeout"].default for found in LIMIT.findall(str(block))} == {True}
+    text = LIMIT.sub(lambda found: found[0].replace("320", "1"), block.text)
+    shorter = block._replace(text=text, arguments=tuple(word.replace("320", "1") for word in block.arguments))
+    with front(shorter, tmp_path, server.wait, certificates) as running:
+        assert cut_after(running, path(block), 10) is not None
+
+
+def test_caddy_cuts_nothing_by_itself() -> None:
+    assert not LIMIT.search(str(BLOCKS["Caddy"]))
+
+
+def test_what_the_doctor_advises_stands_on_the_page() -> None:
+    text = as_one_line(PAGE.read_text())
+    lines = {line for cures in CURES.values() for given in cures.values() for line in given}
+    assert [line for line in lines if as_one_line(line) not in text] == []
+
+
+def test_the_options_are_right(tmp_path: Path) -> None:
+    (options,) = re.findall(r"(?ms)^```toml\n(.*?)^```$", PAGE.read_text())
+    (tmp_path / "page.toml").write_text(options)
+    assert main(["serve", "--check-config", "--config", str(tmp_path / "page.toml")]) == 0
+
+
+def as_one_line(text: str) -> str:
+    return " ".join(text.split())
