@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.hosts.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
+from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {
     "RPLX_WAIT_TIMEOUT": "2",
@@ -14,7 +14,7 @@ OPTIONS = {
     "RPLX_WAIT_HEAD_TIMEOUT": "4",  # that a POST without a length waits for its list under our own server
     "RPLX_PRESENCE_OFFLINE_TIMEOUT": "0.5",
 }
-STARTS: dict[str, Callable[[], Child]] = {
+STARTS: dict[str, Callable[[], Server]] = {
     "rplx": lambda: rplx_serve(OPTIONS),
     "gunicorn": lambda: gunicorn(*HOOKS, options=OPTIONS),
     "pywsgi": lambda: pywsgi(OPTIONS),
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module", params=STARTS)
-def server(request: pytest.FixtureRequest) -> Iterator[Child]:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The WAIT line in each of the servers that it runs in; the IN line beside it."""
     with STARTS[request.param]() as child:
         yield child

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tests import waiting
 from tests.lines.wire import Conversation
 
-# Foreign servers may take longer to start and to end than ours.
-eventually = functools.partial(waiting.eventually, timeout=20.0)
+PATIENCE = 20.0  # seconds: other servers take longer than ours to start, to end, and to answer for the first time
+eventually = functools.partial(waiting.eventually, timeout=PATIENCE)
 Address = tuple[str, int]
 
 
@@ -26,6 +26,8 @@ class Answer:
 
 class Client(Conversation):
     """One connection. `read` gives the next answer; what has come of it while it is not whole is in `pending`."""
+
+    patience = PATIENCE
 
     def _more(self) -> bool:
         data = self.sock.recv(65536)

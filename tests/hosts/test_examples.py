@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.http import Client, ask, eventually, get, messages, online
-from tests.hosts.servers import HOOKS, ROOT, Child, gunicorn
+from tests.hosts.servers import HOOKS, ROOT, Server, gunicorn
 from tests.pages.surroundings import CHROMIUM, HAS_BROWSER
 
 USE_INSTEAD = "use gunicorn -k gevent, gevent.pywsgi or rplx serve"
@@ -30,7 +30,7 @@ DEVELOPMENT = {
 
 
 @pytest.fixture(scope="module", params=APPLICATIONS)
-def example(request: pytest.FixtureRequest) -> Iterator[Child]:
+def example(request: pytest.FixtureRequest) -> Iterator[Server]:
     folder, application = APPLICATIONS[request.param]
     with gunicorn(*HOOKS, application=application, cwd=folder) as server:
         yield server
@@ -38,15 +38,15 @@ def example(request: pytest.FixtureRequest) -> Iterator[Child]:
 
 
 @pytest.fixture(params=DEVELOPMENT)
-def development(request: pytest.FixtureRequest) -> Iterator[Child]:
+def development(request: pytest.FixtureRequest) -> Iterator[Server]:
     folder, command, listening = DEVELOPMENT[request.param]
     program, *arguments = shlex.split(command)
     options = {"PYTHONUNBUFFERED": "1"}
-    with Child([str(BIN / program), *arguments], options, wait=listening, in_=None, cwd=folder) as server:
+    with Server([str(BIN / program), *arguments], options, wait=listening, in_=None, cwd=folder) as server:
         yield server
 
 
-def test_the_page_and_its_script(example: Child) -> None:
+def test_the_page_and_its_script(example: Server) -> None:
     page = ask(example.wait, get("/"))
     assert page.status == "200 OK"
     assert b"new Dklab_Realplexor('/rpl/')" in page.body
@@ -56,7 +56,7 @@ def test_the_page_and_its_script(example: Child) -> None:
     assert b"Dklab_Realplexor" in answer.body
 
 
-def test_a_view_publishes(example: Child) -> None:
+def test_a_view_publishes(example: Server) -> None:
     page = ask(example.wait, get("/"))
     body, cookie = b"text=from+a+view", ""
     if token := re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', page.body):
@@ -70,7 +70,7 @@ def test_a_view_publishes(example: Child) -> None:
     assert messages(client.read().body) == [{"text": "from a view"}]
 
 
-def test_development_servers_refuse_polls_alone(development: Child) -> None:
+def test_development_servers_refuse_polls_alone(development: Server) -> None:
     assert ask(development.wait, get("/")).status == "200 OK"
     answer = ask(development.wait, get("/rpl/?identifier=chat"))
     assert answer.status.lower() == "503 service unavailable"
@@ -82,7 +82,7 @@ def test_development_servers_refuse_polls_alone(development: Child) -> None:
 
 
 @pytest.mark.skipif(not HAS_BROWSER, reason="needs node, chromium, npm ci in js/")
-def test_the_browsers_console_says_what_to_use_instead(development: Child) -> None:
+def test_the_browsers_console_says_what_to_use_instead(development: Server) -> None:
     address = "http://127.0.0.1:%d/" % development.wait[1]
     command = ["node", str(ROOT / "tests/hosts/console.mjs"), address, str(CHROMIUM)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -8,19 +8,19 @@ import pytest
 
 from tests.hosts.conftest import STARTS
 from tests.hosts.http import eventually, get, online
-from tests.hosts.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
+from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {"RPLX_PRESENCE_OFFLINE_TIMEOUT": "300", "RPLX_PRESENCE_MAX_IN_GRACE_PER_ADDRESS": "10"}
 IDS = [f"x{number:02}" for number in range(40)]
 
 
-def start(kind: str) -> Child:
+def start(kind: str) -> Server:
     if kind == "gunicorn":
         return gunicorn(*HOOKS, options=OPTIONS)
     return rplx_serve(OPTIONS) if kind == "rplx" else pywsgi(OPTIONS)
 
 
-def poll(server: Child, target: str, source: str) -> socket.socket:
+def poll(server: Server, target: str, source: str) -> socket.socket:
     sock = socket.create_connection(server.wait, timeout=10, source_address=(source, 0))
     sock.sendall(get(target, "Connection: close"))
     return sock

@@ -15,7 +15,7 @@ from rplx.client import ConnectionFailed, InvalidArgument
 from rplx.errors import ConfigError
 from rplx.wsgi import RealplexorMiddleware
 from tests.hosts.http import Client, ask, eventually, get, messages, online, send
-from tests.hosts.servers import HOOKS, LISTENING_AT, ROOT, Child, gunicorn_command, rplx_serve
+from tests.hosts.servers import HOOKS, LISTENING_AT, ROOT, Server, gunicorn_command, rplx_serve
 
 FLASK = """
 from flask import Flask, request
@@ -105,23 +105,23 @@ server.serve_forever()
 @pytest.fixture(
     scope="module", params=[f"{name}-{server}" for name in APPLICATIONS for server in ("gunicorn", "pywsgi")]
 )
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     name, _, server = request.param.partition("-")
     folder = tmp_path_factory.mktemp(name)
     (folder / "site_under_test.py").write_text(IMPORTS + APPLICATIONS[name])
     options = {"RPLX_WAIT_TIMEOUT": "3"}
     if server == "gunicorn":
-        child = Child(
+        child = Server(
             gunicorn_command(*HOOKS, application="site_under_test:app"), options, wait=LISTENING_AT, cwd=folder
         )
     else:
-        child = Child([sys.executable, "-c", PYWSGI], options, cwd=folder)
+        child = Server([sys.executable, "-c", PYWSGI], options, cwd=folder)
     with child:
         yield child
     assert not [line for line in child.log if "Traceback" in line or "Error" in line], "\n".join(child.log)
 
 
-def say(server: Child, channel: str, data: object) -> dict[str, str]:
+def say(server: Server, channel: str, data: object) -> dict[str, str]:
     body = json.dumps(data).encode()
     head = f"POST /say/{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     answer = ask(server.wait, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -131,7 +131,7 @@ def say(server: Child, channel: str, data: object) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", ["/rpl", "/rpl/"])
-def test_a_poll_gets_what_the_application_publishes(site: Child, path: str, prefix: str) -> None:
+def test_a_poll_gets_what_the_application_publishes(site: Server, path: str, prefix: str) -> None:
     client = Client(site.wait, get(f"{path}?identifier={prefix}a"))
     eventually(lambda: online(site.in_).get(f"{prefix}a") == 1)
     cursor = say(site, f"{prefix}a", {"text": "hé"})[f"{prefix}a"]
@@ -142,26 +142,26 @@ def test_a_poll_gets_what_the_application_publishes(site: Child, path: str, pref
     assert messages(ask(site.wait, get(f"{path}?identifier={cursor}:{prefix}a")).body) == [2]
 
 
-def test_the_applications_own_pages(site: Child) -> None:
+def test_the_applications_own_pages(site: Server) -> None:
     for path in ("/rplx/other", "/rplx/other?identifier=abc"):
         assert ask(site.wait, get(path)).body == b"the application's own"
 
 
-def test_back_ends_send_to_it(site: Child) -> None:
+def test_back_ends_send_to_it(site: Server) -> None:
     client = Client(site.wait, get("/rpl/?identifier=abc", "Connection: close"))
     client.read_until(b" \r\n")
     send(site.in_, "abc", b'"from outside"')
     assert messages(client.read().body) == ["from outside"]
 
 
-def test_a_hang_up_is_noticed(site: Child) -> None:
+def test_a_hang_up_is_noticed(site: Server) -> None:
     client = Client(site.wait, get("/rpl?identifier=gone"))
     eventually(lambda: online(site.in_).get("gone") == 1)
     client.close()
     eventually(lambda: online(site.in_).get("gone") == 0, timeout=1)
 
 
-def test_refusals_and_the_page_for_old_clients(site: Child) -> None:
+def test_refusals_and_the_page_for_old_clients(site: Server) -> None:
     assert ask(site.wait, get("/rpl/")).body.startswith(b"Empty identifier passed; listen with ?identifier=CHANNEL")
     assert ask(site.wait, get("/rpl/more")).status == "404 Not Found"
     page = ask(site.wait, get("/rpl/?identifier=IFRAME"))
@@ -200,7 +200,7 @@ server.serve_forever()
 """
     with (
         rplx_serve() as daemon,
-        Child(
+        Server(
             [sys.executable, "-c", program],
             {"RPLX_IN": "%s:%d" % daemon.in_},
             in_=None,
@@ -244,7 +244,7 @@ server.serve_forever()
 
 
 def test_publish_from_any_thread() -> None:
-    with Child([sys.executable, "-c", THREADS]) as child:
+    with Server([sys.executable, "-c", THREADS]) as child:
         client = Client(child.wait, get("/?identifier=abc"))
         assert messages(client.read().body) == [0]
         child.wait_for('InvalidArgument Identifier must be alphanumeric, "a b" given')

@@ -6,12 +6,12 @@ import pytest
 
 from tests.hosts.conftest import STARTS
 from tests.hosts.http import Client, ask, eventually, get, messages, online, send
-from tests.hosts.servers import HOOKS, Child, gunicorn, pywsgi, rplx_serve
+from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {"RPLX_IN_CHECK_JSON": "false"}
 
 
-def start(kind: str) -> Child:
+def start(kind: str) -> Server:
     if kind == "gunicorn":
         return gunicorn(*HOOKS, options=OPTIONS)
     return rplx_serve(OPTIONS) if kind == "rplx" else pywsgi(OPTIONS)

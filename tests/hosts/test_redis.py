@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.http import Client, ask, eventually, get, messages, online, send
-from tests.hosts.servers import HOOKS, LISTENING_AT, Child, gunicorn, gunicorn_command
+from tests.hosts.servers import HOOKS, LISTENING_AT, Server, gunicorn, gunicorn_command
 from tests.hosts.test_middleware import BOTTLE, IMPORTS, say
 from tests.redis_server import AVAILABLE, RedisServer
 
@@ -28,24 +28,24 @@ def redis() -> Iterator[str]:
     server.stop()
 
 
-def booted(child: Child) -> Child:
+def booted(child: Server) -> Server:
     eventually(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, timeout=20)
     time.sleep(0.5)
     return child
 
 
 @pytest.fixture(scope="module")
-def site(redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def site(redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("site")
     (folder / "site_under_test.py").write_text(IMPORTS + BOTTLE)
     command = gunicorn_command(*HOOKS, "-w", str(WORKERS), application="site_under_test:app")
     options = {"RPLX_ENGINE_URL": redis, "RPLX_PRESENCE_OFFLINE_TIMEOUT": "1"}
-    with booted(Child(command, options, wait=LISTENING_AT, cwd=folder)) as child:
+    with booted(Server(command, options, wait=LISTENING_AT, cwd=folder)) as child:
         yield child
     assert not [line for line in child.log if "Traceback" in line or "Error" in line], "\n".join(child.log)
 
 
-def test_every_worker_hears_what_one_publishes(site: Child, prefix: str) -> None:
+def test_every_worker_hears_what_one_publishes(site: Server, prefix: str) -> None:
     clients = [Client(site.wait, get(f"/rpl?identifier={prefix}a", "Connection: close")) for _ in range(40)]
     for client in clients:
         client.read_until(b" \r\n")
@@ -55,14 +55,14 @@ def test_every_worker_hears_what_one_publishes(site: Child, prefix: str) -> None
     assert re.fullmatch(r"\d+\.\d+", cursor)
 
 
-def test_history_is_everywhere(site: Child, prefix: str) -> None:
+def test_history_is_everywhere(site: Server, prefix: str) -> None:
     for number in range(5):
         send(site.in_, f"{prefix}a", b"%d" % number)
     for _ in range(12):
         assert messages(ask(site.wait, get(f"/rpl?identifier=1:{prefix}a")).body) == [0, 1, 2, 3, 4]
 
 
-def test_a_hang_up_is_seen_everywhere(site: Child, prefix: str) -> None:
+def test_a_hang_up_is_seen_everywhere(site: Server, prefix: str) -> None:
     clients = [Client(site.wait, get(f"/rpl?identifier={prefix}a")) for _ in range(12)]
     eventually(lambda: online(site.in_).get(f"{prefix}a") == len(clients))
     for client in clients[:6]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.comers import Comers
 from tests.hosts.http import Client, ask, eventually, get, messages, online, send
-from tests.hosts.servers import HOOKS, Child, gunicorn, gunicorn_command
+from tests.hosts.servers import HOOKS, Server, gunicorn, gunicorn_command
 from tests.lines.wire import http
 
 NOT_GEVENT = (
@@ -83,11 +83,11 @@ server.serve_forever()
 """
 
 
-def python(program: str, *, in_: str | None = None, options: dict[str, str] | None = None) -> Child:
-    return Child([sys.executable, "-W", "error::UserWarning:wsgiref", "-c", program], options, in_=in_)
+def python(program: str, *, in_: str | None = None, options: dict[str, str] | None = None) -> Server:
+    return Server([sys.executable, "-W", "error::UserWarning:wsgiref", "-c", program], options, in_=in_)
 
 
-def refuses_polls_alone(server: Child, why: bytes) -> None:
+def refuses_polls_alone(server: Server, why: bytes) -> None:
     """Polls are told what to use; the pages are served as anywhere, so that the browser's console can say it."""
     for target in ("/?identifier=abc", "/?identifier=5:abc,def&position"):
         answer = ask(server.wait, get(target))
@@ -159,7 +159,7 @@ REFUSED_AT_START = [
 
 @pytest.mark.parametrize(("arguments", "options", "text"), REFUSED_AT_START)
 def test_the_hooks_refuse_at_start(arguments: list[str], options: dict[str, str], text: str) -> None:
-    child = Child(gunicorn_command(*HOOKS, *arguments), options, wait=None, in_=None)
+    child = Server(gunicorn_command(*HOOKS, *arguments), options, wait=None, in_=None)
     assert child.process.wait(20) == 1
     child.stop()
     assert text in "\n".join(child.log)
@@ -176,7 +176,7 @@ run()
 
 def test_the_hooks_name_what_is_not_installed() -> None:
     command = [sys.executable, "-c", WITHOUT_PACKAGING, *gunicorn_command(*HOOKS)[2:]]
-    child = Child(command, wait=None, in_=None)
+    child = Server(command, wait=None, in_=None)
     assert child.process.wait(20) == 1
     child.stop()
     assert "rplx: gunicorn's gevent workers need more: pip install 'rplx[gunicorn]'" in "\n".join(child.log)
@@ -187,14 +187,14 @@ def test_the_hooks_name_what_is_not_installed() -> None:
 def test_the_application_refuses_at_start_without_hooks(
     arguments: list[str], options: dict[str, str], text: str
 ) -> None:
-    child = Child(gunicorn_command("-k", "gevent", *arguments), options, wait=None, in_=None)
+    child = Server(gunicorn_command("-k", "gevent", *arguments), options, wait=None, in_=None)
     assert child.process.wait(20) != 0  # gunicorn's own status depends on how many workers end at once
     child.stop()
     assert text in "\n".join(child.log)
 
 
 @pytest.fixture(scope="module")
-def validated() -> Iterator[Child]:
+def validated() -> Iterator[Server]:
     with python(VALIDATED, in_=r"IN: listening (\S+):(\d+)", options={"RPLX_WAIT_TIMEOUT": "0.5"}) as server:
         yield server
     assert not [line for line in server.log if "Error" in line or "Warning" in line], "\n".join(server.log)
@@ -218,12 +218,12 @@ def validated() -> Iterator[Child]:
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", "413 Content Too Large"),
     ],
 )
-def test_the_validator_passes(validated: Child, request_: bytes, status: str) -> None:
+def test_the_validator_passes(validated: Server, request_: bytes, status: str) -> None:
     send(validated.in_, "here", b'"x"')
     assert ask(validated.wait, request_).status == status
 
 
-def test_the_validator_passes_over_a_delivery_and_a_hang_up(validated: Child) -> None:
+def test_the_validator_passes_over_a_delivery_and_a_hang_up(validated: Server) -> None:
     client = Client(validated.wait, get("/?identifier=there"))
     eventually(lambda: online(validated.in_).get("there") == 1)
     send(validated.in_, "there", b'"x"')
@@ -234,7 +234,7 @@ def test_the_validator_passes_over_a_delivery_and_a_hang_up(validated: Child) ->
 # -- how gunicorn ends
 
 
-def park(server: Child, count: int) -> list[Client]:
+def park(server: Server, count: int) -> list[Client]:
     clients = [Client(server.wait, get("/?identifier=abc", "Connection: close")) for _ in range(count)]
     for client in clients:
         client.read_until(b" \r\n")
@@ -285,7 +285,7 @@ def test_own_hooks_run_beside_ours(tmp_path: Path) -> None:
 def test_a_part_of_the_hooks_is_refused_at_start(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_HOOKS + 'worker_class = "gevent"\n')
     command = gunicorn_command("-c", str(tmp_path / "own.py"))
-    with Child(command, wait=None, in_=None) as server:
+    with Server(command, wait=None, in_=None) as server:
         server.wait_for("replaces some of rplx.gunicorn's hooks")
         assert server.process.wait(20) != 0
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.hosts.http import Answer, Client, ask, eventually, get, messages, online, send
-from tests.hosts.servers import Child
+from tests.hosts.servers import Server
 from tests.lines.test_poll import HISTORY, LIVE, NOTHING, Sent
 from tests.lines.wire import own
 
@@ -54,7 +54,7 @@ def check_poll(answer: Answer, body: bytes, kind: str) -> None:
     assert answer.body == body
 
 
-def listen(server: Child, ids: str, kind: str = "close") -> Client:
+def listen(server: Server, ids: str, kind: str = "close") -> Client:
     """A listener that is registered when this returns."""
     count = sum(online(server.in_).get(id.lstrip("*").rpartition(":")[2], 0) for id in ids.split(","))
     client = Client(server.wait, poll(ids, kind))
@@ -65,7 +65,7 @@ def listen(server: Child, ids: str, kind: str = "close") -> Client:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("sent", "asked", "body"), [row[1:] for row in HISTORY], ids=[row[0] for row in HISTORY])
-def test_history(server: Child, prefix: str, sent: Sent, asked: str, body: bytes, kind: str) -> None:
+def test_history(server: Server, prefix: str, sent: Sent, asked: str, body: bytes, kind: str) -> None:
     for ids, message in sent:
         send(server.in_, ids.replace("~", prefix), message.encode())
     answer = ask(server.wait, poll(asked.replace("~", prefix), kind))
@@ -73,7 +73,7 @@ def test_history(server: Child, prefix: str, sent: Sent, asked: str, body: bytes
 
 
 @pytest.mark.parametrize(("sent", "asked"), [row[1:] for row in NOTHING], ids=[row[0] for row in NOTHING])
-def test_nothing_due(server: Child, prefix: str, sent: Sent, asked: str) -> None:
+def test_nothing_due(server: Server, prefix: str, sent: Sent, asked: str) -> None:
     for ids, message in sent:
         send(server.in_, ids.replace("~", prefix), message.encode())
     answer = ask(server.wait, get(f"/?identifier={asked.replace('~', prefix)}&position=1"))
@@ -82,7 +82,7 @@ def test_nothing_due(server: Child, prefix: str, sent: Sent, asked: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("waiting", "ids", "message", "body"), [row[1:] for row in LIVE], ids=[row[0] for row in LIVE])
-def test_live(server: Child, prefix: str, waiting: str, ids: str, message: str, body: bytes, kind: str) -> None:
+def test_live(server: Server, prefix: str, waiting: str, ids: str, message: str, body: bytes, kind: str) -> None:
     client = listen(server, waiting.replace("~", prefix), kind)
     send(server.in_, ids.replace("~", prefix), message.encode())
     check_poll(client.read(), b" \r\n" + own(body, prefix), kind)
@@ -90,7 +90,7 @@ def test_live(server: Child, prefix: str, waiting: str, ids: str, message: str, 
 
 
 @pytest.mark.parametrize("kind", ["close", "HTTP/1.0", "HTTP/1.0 keep-alive"])
-def test_the_head_comes_before_any_message_and_the_end_behind_it(server: Child, prefix: str, kind: str) -> None:
+def test_the_head_comes_before_any_message_and_the_end_behind_it(server: Server, prefix: str, kind: str) -> None:
     client = Client(server.wait, poll(f"{prefix}a", kind))
     client.read_until(b" \r\n")
     send(server.in_, f"{prefix}a", b'"late"')
@@ -98,7 +98,7 @@ def test_the_head_comes_before_any_message_and_the_end_behind_it(server: Child, 
     assert client.ended()
 
 
-def test_nothing_for_the_timeout(server: Child, prefix: str) -> None:
+def test_nothing_for_the_timeout(server: Server, prefix: str) -> None:
     clients = {kind: Client(server.wait, poll(f"{prefix}a", kind)) for kind in KINDS}
     begin = time.monotonic()
     for kind, client in clients.items():
@@ -106,7 +106,7 @@ def test_nothing_for_the_timeout(server: Child, prefix: str) -> None:
     assert 1.5 < time.monotonic() - begin < 5
 
 
-def test_many_polls_on_one_connection(server: Child, prefix: str) -> None:
+def test_many_polls_on_one_connection(server: Server, prefix: str) -> None:
     client = Client(server.wait)
     cursor = "1"
     for number in range(5):
@@ -115,7 +115,7 @@ def test_many_polls_on_one_connection(server: Child, prefix: str) -> None:
         assert messages(client.read().body) == [number]
 
 
-def test_polls_sent_ahead(server: Child, prefix: str) -> None:
+def test_polls_sent_ahead(server: Server, prefix: str) -> None:
     client = Client(server.wait, poll(f"{prefix}a") + poll(f"{prefix}b"))
     eventually(lambda: online(server.in_).get(f"{prefix}a") == 1)
     send(server.in_, f"{prefix}a", b'"first"')
@@ -125,7 +125,7 @@ def test_polls_sent_ahead(server: Child, prefix: str) -> None:
     assert messages(client.read().body) == ["second"]
 
 
-def test_whatever_else_it_sends_is_ignored(server: Child, prefix: str) -> None:
+def test_whatever_else_it_sends_is_ignored(server: Server, prefix: str) -> None:
     client = listen(server, f"{prefix}a")
     for _ in range(3):
         client.send(b"\0\xffGET / HTTP/1.1\r\n\r\n")
@@ -135,7 +135,7 @@ def test_whatever_else_it_sends_is_ignored(server: Child, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hang_up_is_noticed_at_once(server: Child, prefix: str, kind: str) -> None:
+def test_a_hang_up_is_noticed_at_once(server: Server, prefix: str, kind: str) -> None:
     gone, stays = listen(server, f"{prefix}a", kind), listen(server, f"{prefix}a", kind)
     begin = time.monotonic()
     gone.close()
@@ -145,7 +145,7 @@ def test_a_hang_up_is_noticed_at_once(server: Child, prefix: str, kind: str) -> 
     assert messages(stays.read().body) == ["for who stayed"]
 
 
-def test_a_hang_up_behind_a_request_sent_ahead(server: Child, prefix: str) -> None:
+def test_a_hang_up_behind_a_request_sent_ahead(server: Server, prefix: str) -> None:
     client = listen(server, f"{prefix}a", "kept")
     client.send(poll(f"{prefix}b"))
     client.close()
@@ -170,7 +170,7 @@ MARKERS = [
 
 
 @pytest.mark.parametrize("request_", [row[1] for row in MARKERS], ids=[row[0] for row in MARKERS])
-def test_where_the_marker_counts(server: Child, prefix: str, request_: bytes) -> None:
+def test_where_the_marker_counts(server: Server, prefix: str, request_: bytes) -> None:
     send(server.in_, f"5:{prefix}a", b'"here"')
     if b"chunked" in request_:
         request_ = request_.replace(b"4\r\n1:~a\r\n", b"%x\r\n1:%ba\r\n" % (3 + len(prefix), prefix.encode()))
@@ -205,7 +205,7 @@ REFUSALS = [
 @pytest.mark.parametrize(
     ("request_", "status", "text"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS]
 )
-def test_refusals(server: Child, request_: bytes, status: str, text: str) -> None:
+def test_refusals(server: Server, request_: bytes, status: str, text: str) -> None:
     answer = ask(server.wait, request_)
     assert (answer.status, answer.body.decode()) == (status, f"{text}\n")
     headers = ours(answer)
@@ -217,17 +217,17 @@ def test_refusals(server: Child, request_: bytes, status: str, text: str) -> Non
     assert headers == expected
 
 
-def test_head_of_a_poll_is_refused(server: Child) -> None:
+def test_head_of_a_poll_is_refused(server: Server) -> None:
     answer = ask(server.wait, get("/?identifier=abc").replace(b"GET", b"HEAD"), head_only=True)
     assert answer.status == "405 Method Not Allowed"
 
 
-def test_a_post_without_a_length(server: Child) -> None:
+def test_a_post_without_a_length(server: Server) -> None:
     answer = ask(server.wait, post(b""))
     assert (answer.status, answer.body) == ("411 Length Required", b"a POST needs a Content-Length\n")
 
 
-def test_a_body_cut_short(server: Child) -> None:
+def test_a_body_cut_short(server: Server) -> None:
     client = Client(server.wait, post(b"identifier=abc", "Content-Length: 100"))
     client.end()
     try:
@@ -239,7 +239,7 @@ def test_a_body_cut_short(server: Child) -> None:
 
 
 @pytest.mark.parametrize(("id", "kind"), [("IFRAME", "text/html"), ("SCRIPT", "text/javascript")])
-def test_pages(server: Child, id: str, kind: str) -> None:
+def test_pages(server: Server, id: str, kind: str) -> None:
     answer = ask(server.wait, get(f"/?identifier={id}&HOST=h"))
     assert answer.status == "200 OK"
     headers = ours(answer)
@@ -253,26 +253,26 @@ def test_pages(server: Child, id: str, kind: str) -> None:
     assert (head.status, head.headers["content-length"]) == ("200 OK", headers["content-length"])
 
 
-def test_a_preflight(server: Child) -> None:
+def test_a_preflight(server: Server) -> None:
     request = get("/", "Origin: https://example.com", "Access-Control-Request-Method: POST").replace(b"GET", b"OPTIONS")
     answer = ask(server.wait, request)
     assert answer.status == "204 No Content"
     assert answer.headers["access-control-allow-origin"] == "https://example.com"
 
 
-def test_an_allowed_origin(server: Child, prefix: str) -> None:
+def test_an_allowed_origin(server: Server, prefix: str) -> None:
     send(server.in_, f"{prefix}a", b"1")
     answer = ask(server.wait, get(f"/?identifier=1:{prefix}a", "Origin: https://example.com"))
     assert answer.headers["access-control-allow-origin"] == "https://example.com"
     assert messages(answer.body) == [1]
 
 
-def test_offline_in_its_time(server: Child, prefix: str) -> None:
+def test_offline_in_its_time(server: Server, prefix: str) -> None:
     listen(server, f"{prefix}a").close()
     eventually(lambda: f"{prefix}a" not in online(server.in_), timeout=4)
 
 
-def test_a_crowd(server: Child, prefix: str) -> None:
+def test_a_crowd(server: Server, prefix: str) -> None:
     clients = [Client(server.wait, poll(f"{prefix}a", kind)) for kind in KINDS for _ in range(100)]
     eventually(lambda: online(server.in_).get(f"{prefix}a") == len(clients))
     send(server.in_, f"{prefix}a", b'"for all"')
@@ -290,7 +290,7 @@ DIFFERS = {  # of a poll by HTTP/1.1 that closes, and of one by HTTP/1.0: the ve
 }
 
 
-def test_what_differs(server: Child, prefix: str, request: pytest.FixtureRequest) -> None:
+def test_what_differs(server: Server, prefix: str, request: pytest.FixtureRequest) -> None:
     for kind, (version, names) in zip(
         ("close", "HTTP/1.0"), DIFFERS[request.node.callspec.params["server"]], strict=True
     ):

@@ -60,6 +60,8 @@ def http(lines: str, body: bytes = b"", *, length: bool = True) -> bytes:
 class Conversation:
     """One connection. `read` gives what has come, `rest` all up to the server's end."""
 
+    patience = PATIENCE  # seconds
+
     def __init__(
         self,
         address: tuple[str, int],
@@ -70,7 +72,7 @@ class Conversation:
         source: str = "",
     ) -> None:
         self.sock = socket.socket()
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self.patience)
         if receive_buffer:  # before it connects, since the window is agreed upon then
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
@@ -102,14 +104,14 @@ class Conversation:
     def rest(self) -> bytes:
         """All that comes until the server ends the connection; TimeoutError if it does not."""
         data, self.pending = self.pending, b""
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self.patience)
         while part := self.sock.recv(65536):
             data += part
         return data
 
     def until(self, pattern: bytes) -> bytes:
         """What comes up to and with `pattern`; what lies behind it stays for the next call."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while pattern not in self.pending:
             self.sock.settimeout(max(0.01, deadline - time.monotonic()))
             part = self.sock.recv(65536)

@@ -13,8 +13,9 @@ import pytest
 
 from tests.checkout import ROOT, Checkout
 from tests.hosts.http import ask, get, messages, send
-from tests.hosts.servers import LISTENING_AT, PYWSGI, Child
+from tests.hosts.servers import LISTENING_AT, PYWSGI, Server
 
+pytestmark = pytest.mark.timeout(300)  # the first test of a run makes the wheels
 NO_PATH = {"PYTHONPATH": ""}  # which would lead to the checkout
 SITE = """
 from rplx import publish
@@ -54,16 +55,16 @@ def run(programs: Path, folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def child(programs: Path, folder: Path, *command: str, wait: str = r"WAIT: listening (\S+):(\d+)") -> Child:
-    return Child([str(programs / command[0]), *command[1:]], NO_PATH, wait=wait, cwd=folder)
+def child(programs: Path, folder: Path, *command: str, wait: str = r"WAIT: listening (\S+):(\d+)") -> Server:
+    return Server([str(programs / command[0]), *command[1:]], NO_PATH, wait=wait, cwd=folder)
 
 
-def gunicorn(programs: Path, folder: Path, *arguments: str) -> Child:
+def gunicorn(programs: Path, folder: Path, *arguments: str) -> Server:
     command = ("python", "-m", "gunicorn", "-b", "127.0.0.1:0", "--no-control-socket", *arguments)
     return child(programs, folder, *command, wait=LISTENING_AT)
 
 
-def serves_both_lines(server: Child) -> None:
+def serves_both_lines(server: Server) -> None:
     assert server.wait is not None
     assert server.in_ is not None
     assert send(server.in_, "5:abc", b'"by IN"') == {"abc": "5"}
