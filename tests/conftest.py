@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -11,7 +13,18 @@ settings.register_profile("rplx", deadline=None, print_blob=True)
 settings.load_profile("rplx")
 
 
+# Rooms whose tests make virtual environments or hold real servers under load, for minutes.
+LONG = ("tests/pages/", "tests/packaging/", "tests/reliability/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the files that take longest, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """Made once for all tests of a process, as building its wheel takes seconds."""
-    return Checkout(tmp_path_factory.mktemp("checkout"))
+    """Made once for all tests of a process, and its wheels once for all processes of a run."""
+    mine = tmp_path_factory.getbasetemp()
+    common = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    return Checkout(tmp_path_factory.mktemp("checkout"), common)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.checkout import Checkout
+
 ROOT = Path(__file__).parents[2]
 LINES = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text()).splitlines()
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net"]
@@ -68,7 +70,7 @@ def command(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the first stage builds and the second copies, below a folder."""
     root = tmp_path_factory.mktemp("image")
     ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "node_modules", "build", "dist", "*.egg-info")
@@ -76,7 +78,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (build,) = [line.partition(" ")[2] for line in LINES if line.startswith("RUN python")]
     build = build.replace("python -m", f"{sys.executable} -m", 1)
     build = build.replace("/opt/", f"{root}/opt/").replace("/source", f"{root}/source")
-    subprocess.run(["/bin/sh", "-c", build], check=True, capture_output=True)
+    subprocess.run(["/bin/sh", "-c", build], env={**os.environ, **checkout.pip}, check=True, capture_output=True)
     (copied,) = [line.split()[1:] for line in LINES if line.startswith("COPY conf")]
     folder = Path(f"{root}{copied.pop()}")
     folder.mkdir(parents=True)

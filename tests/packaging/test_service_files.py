@@ -18,6 +18,7 @@ import pytest
 from rplx.errors import ConfigError
 from rplx.options.reading import load
 from rplx.options.table import Config
+from tests.checkout import Checkout
 from tests.live import LiveServer
 from tests.waiting import eventually
 
@@ -105,8 +106,8 @@ def test_logs_are_rotated_as_their_owner() -> None:
 class TestInstaller:
     """Into a folder of its own, as packages do it."""
 
-    def install(self, root: Path) -> None:
-        environ = {**os.environ, "DESTDIR": str(root), "PYTHON": sys.executable}
+    def install(self, root: Path, checkout: Checkout) -> None:
+        environ = {**os.environ, **checkout.pip, "DESTDIR": str(root), "PYTHON": sys.executable}
         done = subprocess.run([CONF / "install-service.sh"], env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
@@ -119,15 +120,15 @@ class TestInstaller:
         )
 
     @pytest.mark.timeout(400)
-    def test_what_the_configured_engine_needs(self, tmp_path: Path) -> None:
+    def test_what_the_configured_engine_needs(self, checkout: Checkout, tmp_path: Path) -> None:
         root = tmp_path
         config = root / "etc/rplx/rplx.toml"
-        self.install(root)
+        self.install(root, checkout)
         assert config.stat().st_mode & 0o777 == 0o640
         assert not self.has_redis(root)
         config.write_text('[engine]\nurl = "redis://:secret@localhost/0"\n')
         config.chmod(0o644)
-        self.install(root)
+        self.install(root, checkout)
         assert self.has_redis(root)
         assert config.read_text().count("secret") == 1
         if os.getuid() == 0:

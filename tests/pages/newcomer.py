@@ -34,7 +34,7 @@ class Newcomer:
         self._servers: list[subprocess.Popen[bytes]] = []
         wait, in_ = (f"127.0.0.1:{self.port(port)}" for port in (8088, 10010))
         self.environ = {
-            **environ_without_ours(),
+            **checkout.environ,
             "RPLX_WAIT_LISTEN": wait,  # a page that names no port means these
             "RPLX_IN_LISTEN": in_,
             "RPLX_IN": in_,
