@@ -16,7 +16,8 @@ from rplx.hosts import gunicorn_worker, runtime
 from rplx.hosts.waiting_room import check_server
 from rplx.log import Log
 from rplx.options.environment import configuration
-from rplx.wait_line.application import Application, refuse
+from rplx.wait_line.application import Application
+from rplx.wait_line.wsgi import refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

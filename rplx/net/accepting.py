@@ -28,7 +28,7 @@ Opened = Callable[[list[tuple[int, Any]], int], None]
 
 
 def is_shortage(error: OSError, log: Log) -> bool:
-    """Whether a connection could not be accepted because descriptors have run out; then the log says so."""
+    """Returns whether a connection could not be accepted because descriptors have run out; then the log says so."""
     if error.errno not in _OUT_OF_DESCRIPTORS:
         return False
     log.rarely(f"ERROR: cannot accept: {error.strerror}; raise the limit of open files (ulimit -n)")
@@ -36,7 +36,7 @@ def is_shortage(error: OSError, log: Log) -> bool:
 
 
 def browsers_end() -> int:
-    """The first descriptor that no browser gets. The lowest free one is always given, so those below are all in use."""
+    """Returns the first descriptor that no browser gets. The lowest free one is given, so those below are in use."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit - min(RESERVE, limit // 8)
 

@@ -22,7 +22,7 @@ WAIT_STEP = 0.02  # seconds between two looks at what is left when the server en
 
 
 class Lingering:
-    """All such connections of a server: one epoll under one watcher, no greenlet and no timer for each."""
+    """All such connections of a server, under one epoll with one watcher: no greenlet and no timer for each."""
 
     def __init__(self) -> None:
         loop = get_hub().loop

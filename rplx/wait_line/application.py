@@ -16,11 +16,9 @@ from rplx.errors import (
     EmptyIdentifier,
     Forbidden,
     ForeignOrigin,
-    LengthRequired,
     MethodNotAllowed,
     NotFound,
     Refusal,
-    TooLarge,
     Unavailable,
 )
 from rplx.hub.hub import Entered, Hub
@@ -33,6 +31,7 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
+from rplx.wait_line.wsgi import NO_SNIFF, is_text, keeps_alive, read_body, refuse, target_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -40,14 +39,13 @@ if TYPE_CHECKING:
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
-_NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 
 
 class Parking(Protocol):
     """Where polls wait under a server that is not ours."""
 
     def admit(self, environ: Environ) -> bool:
-        """Whether a poll may wait now. Raises Unavailable if none ever can in the server that made `environ`."""
+        """Returns whether a poll may wait now. Raises Unavailable if none can in the server that made `environ`."""
 
     def park(
         self,
@@ -125,11 +123,11 @@ class Application:
         direct: Direct | None = environ.get(KEY)
         if direct is not None and direct.text is not None:
             return self.parser.in_text(direct.text, complete=True) or Identifiers({})
-        target = _target(environ).encode("latin-1", "replace")
+        target = target_of(environ).encode("latin-1", "replace")
         identifiers = self.parser.in_target(target)
         body = b""
         if identifiers is None and environ["REQUEST_METHOD"] == "POST":
-            body = self._body(environ)
+            body = read_body(environ, self.body_max)
             identifiers = self.parser.in_data(body)
         if identifiers is None:
             if "HTTP_X_REALPLEXOR" in environ or _COMMAND.match(body):
@@ -145,27 +143,6 @@ class Application:
         pages = self.config.pages
         return EmptyIdentifier(pages.identifier, pages.script_id)
 
-    def _body(self, environ: Environ) -> bytes:
-        """The whole body of a POST. Errors: LengthRequired, TooLarge, BadRequest if it was cut short."""
-        given = environ.get("CONTENT_LENGTH")
-        if not given:
-            if environ.get("wsgi.input_terminated"):
-                body = _read(environ, self.body_max + 1)
-                if body:
-                    if len(body) > self.body_max:
-                        raise TooLarge(f"body longer than {self.body_max} bytes (wait.body_max)")
-                    return body
-            raise LengthRequired("a POST needs a Content-Length")
-        length = int(given) if given.isascii() and given.isdigit() else -1
-        if length < 0:
-            raise BadRequest("Content-Length is not a number")
-        if length > self.body_max:
-            raise TooLarge(f"body longer than {self.body_max} bytes (wait.body_max)")
-        body = _read(environ, length)
-        if len(body) < length:
-            raise BadRequest("the request was cut short")
-        return body
-
     # -- answers
 
     def _poll(
@@ -176,7 +153,7 @@ class Application:
             raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
         direct: Direct | None = environ.get(KEY)
         wait = self._admit(environ) if direct is None else direct.may_wait
-        if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(_target(environ)):
+        if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(target_of(environ)):
             wait = False
         connection = None if direct is None else direct.connection
         joined = None
@@ -188,7 +165,7 @@ class Application:
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:
-            if _keeps_alive(environ):
+            if keeps_alive(environ):
                 headers = [*headers, ("Content-Length", str(len(PREFIX) + len(entered.body)))]
             start_response("200 OK", headers)
             return [PREFIX, entered.body]  # a long one is shared by many, and not copied
@@ -197,11 +174,11 @@ class Application:
             direct.listener = listener
             return []
         assert self._parking is not None
-        kept = _keeps_alive(environ)
+        kept = keeps_alive(environ)
         return self._parking.park(listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
 
     def _admit(self, environ: Environ) -> bool:
-        """Whether a poll may wait now. Raises Unavailable if none ever can."""
+        """Returns whether a poll may wait now. Raises Unavailable if none ever can."""
         if self._parking is None:
             raise Unavailable("polls wait in rplx serve alone here")
         return self._parking.admit(environ)
@@ -212,17 +189,17 @@ class Application:
 
     def _encoding(self, environ: Environ) -> LongPoll:
         """Returns how the answer is written: as JSON where the client asks for that (part 7.5)."""
-        if "json" not in environ["QUERY_STRING"] or not _JSON.search(_target(environ)):
+        if "json" not in environ["QUERY_STRING"] or not _JSON.search(target_of(environ)):
             return AS_IT_CAME
         return json_of(self.config.wait.charset)
 
     def _poll_headers(self, environ: Environ, entered: Entered) -> Headers:
-        """Not to be changed: by getting the same list the server knows that polls have the same head."""
+        """Returns a list that nobody may change: by the same list the server knows that polls have the same head."""
         if is_text(environ):
             return self._no_store
         if entered.position != self._position:
             self._position = entered.position
-            self._at_position = [*self._no_store, _NO_SNIFF, ("X-Realplexor-Cursor", entered.position)]
+            self._at_position = [*self._no_store, NO_SNIFF, ("X-Realplexor-Cursor", entered.position)]
         headers = self._at_position
         if entered.gaps:
             headers = [*headers, ("X-Realplexor-Gap", ",".join(entered.gaps))]
@@ -254,7 +231,7 @@ class Application:
             ("Cache-Control", "public"),
         ]
         if not is_text(environ):
-            headers.append(_NO_SNIFF)
+            headers.append(NO_SNIFF)
             if kind == "IFRAME":
                 headers.append(("Origin-Agent-Cluster", "?0"))  # else document.domain cannot be set in today's browsers
             if self.cors.concerns(environ):
@@ -263,7 +240,7 @@ class Application:
             start_response("304 Not Modified", headers)
             return []
         headers = [("Content-Type", f"{page.content_type}; charset={self.config.wait.charset}"), *headers]
-        if _keeps_alive(environ):
+        if keeps_alive(environ):
             headers.append(("Content-Length", str(len(page.content))))
         start_response("200 OK", headers)
         return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [page.content]
@@ -278,52 +255,8 @@ class Application:
         return refuse(error, environ, start_response, self.cors.headers(environ) if self.cors.concerns(environ) else ())
 
 
-def refuse(
-    error: Refusal, environ: Environ, start_response: StartResponse, added: Iterable[tuple[str, str]] = ()
-) -> Iterable[bytes]:
-    """The answer to a request that is not carried out (part 7.3), with `added` headers."""
-    text = f"{error.text}{error.hint}\n".encode()
-    headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
-    headers += [_NO_SNIFF, *added]
-    if isinstance(error, MethodNotAllowed):
-        headers.append(("Allow", "GET, POST"))
-    start_response(f"{error.status} {error.reason}", headers)
-    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]
-
-
-def _read(environ: Environ, count: int) -> bytes:
-    """`count` bytes of the body, fewer at its end. Errors: BadRequest if the server in front makes no sense of it."""
-    try:
-        data: bytes = environ["wsgi.input"].read(count)
-    except OSError:  # how gevent.pywsgi tells of an end that came too early and of wrong chunks
-        raise BadRequest("the request was cut short") from None
-    return data
-
-
-def _target(environ: Environ) -> str:
-    """The request target as it came: RAW_URI is what gunicorn calls it, REQUEST_URI others."""
-    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
-    if raw is not None:
-        return str(raw)
-    return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}?{environ.get('QUERY_STRING', '')}"
-
-
-def is_text(environ: Environ) -> bool:
-    """Whether this is a plain text request, which has no headers and knows none."""
-    direct: Direct | None = environ.get(KEY)
-    return direct is not None and direct.text is not None
-
-
-def _keeps_alive(environ: Environ) -> bool:
-    """Whether the client keeps its connection, so gets its answer in one piece (part 7.2)."""
-    direct: Direct | None = environ.get(KEY)
-    if direct is not None:
-        return direct.keep_alive
-    return environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "close" not in environ.get("HTTP_CONNECTION", "").lower()
-
-
 def _name(cursors: dict[str, str | None], count: int, position: str) -> str:
-    """What the log calls a listener (part 4): its first id, and how many more were named, double ones too."""
+    """Returns what the log calls a listener (part 4): its first id, and how many more were named, double ones too."""
     id, cursor = next(iter(cursors.items()))
     more = f",(and {count - 1} more)" if count > 1 else ""
     return f"[{cursor or position}:{id}{more}]"

@@ -38,6 +38,7 @@ class Backlog:
         self.waiting = 0  # requests
 
     def has_short(self) -> bool:
+        """Returns whether a short request waits."""
         return bool(self._queues[_SHORT])
 
     def put_off(self, requests: deque[Waiting]) -> None:

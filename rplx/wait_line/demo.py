@@ -11,9 +11,10 @@ import ujson
 
 from rplx.errors import BadRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
 from rplx.messages import Asker, Identifiers, Send
-from rplx.wait_line.application import Application, is_text
+from rplx.wait_line.application import Application
 from rplx.wait_line.cors import Environ
 from rplx.wait_line.direct import KEY, Direct
+from rplx.wait_line.wsgi import is_text
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

@@ -63,7 +63,7 @@ def environ_of(connection: Connection, request: HttpRequest | bytes, direct: Dir
 
 
 def _environ_name(name: bytes) -> str:
-    """The CGI name of a header; one with an underscore must not pass for one with a hyphen."""
+    """Returns the CGI name of a header. One with an underscore must not pass for one with a hyphen."""
     key = "HTTP_" + name.decode("latin-1").upper().replace("_", "__").replace("-", "_")
     if key in ("HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"):
         key = key[5:]
@@ -86,7 +86,7 @@ class Response:
         self.headers = headers
 
     def head(self, keep_alive: bool) -> bytes:
-        """Status line and headers, without the blank line behind them."""
+        """Returns status line and headers, without the blank line behind them."""
         close = "" if keep_alive else "Connection: close\r\n"
         lines = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
         return f"HTTP/1.1 {self.status}\r\n{close}{lines}".encode("latin-1")

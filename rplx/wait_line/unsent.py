@@ -1,4 +1,4 @@
-"""Answers that wait for listeners who read slowly: how many bytes they are in all, and who waits longest."""
+"""Answers that wait for clients who read slowly: how many bytes they are in all, and who has waited longest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Piece = bytes | memoryview
 
 
 class Unsent:
-    """The answers of connections that are being written. One that many get is one, and counts once."""
+    """The answers of connections that are WRITING. An answer that many get is one object, and counts once."""
 
     def __init__(self) -> None:
         self.size = 0  # bytes, of all
@@ -16,7 +16,7 @@ class Unsent:
         self._shared: dict[int, int] = {}  # by the answer's identity: how many wait for it
 
     def add(self, connection: Any, answer: bytes) -> None:
-        """The connection's answer begins to wait for it."""
+        """Adds a connection that begins to wait until its socket takes the rest of `answer`."""
         self._answers[connection] = answer
         waiting = self._shared.get(id(answer), 0)
         self._shared[id(answer)] = waiting + 1
@@ -24,7 +24,7 @@ class Unsent:
             self.size += len(answer)
 
     def remove(self, connection: Any) -> None:
-        """It is out, or the connection is gone. Does nothing if nothing waits."""
+        """Removes a connection that has its answer, or is gone. Does nothing if it does not wait."""
         answer = self._answers.pop(connection, None)
         if answer is None:
             return
@@ -34,12 +34,12 @@ class Unsent:
             self.size -= len(answer)
 
     def longest(self) -> Any:
-        """The connection whose answer has waited longest."""
+        """Returns the connection that has waited longest."""
         return next(iter(self._answers))
 
 
 def left_of(pieces: tuple[bytes, ...], sent: int) -> list[Piece]:
-    """What is left of an answer's pieces when `sent` bytes are out; nothing is copied."""
+    """Returns what is left of an answer's pieces when `sent` bytes have been sent. Nothing is copied."""
     left: list[Piece] = []
     for piece in pieces:
         if sent < len(piece):
