@@ -18,7 +18,7 @@ from tests.checkout import PLACE, Checkout, environ_without_ours
 from tests.redis_server import free_port
 from tests.waiting import accepts, eventually
 
-TIMEOUT = 60.0  # seconds for one command, and for a server to be there
+TIMEOUT = 150.0  # seconds for one command, which may install much, and for a server to be there
 PORTS = ("8088", "10010", "8000", "6379")
 SERVER = "https://rpl.example.com/"
 _PORT = re.compile(r"(?<![\d.])(?:%s)(?!\d)" % "|".join(PORTS))
