@@ -21,14 +21,13 @@ import rplx
 ROOT = Path(rplx.__file__).parent
 
 # Values and services that everybody may use; addresses and errors know nobody, the others know at most these.
-GROUND = {"addresses", "errors", "journal", "log", "messages", "turns", "version"}
+GROUND = {"addresses", "errors", "journal", "log", "messages", "version"}
 # A room is a package of ours, or a module that lies flat. It may import the rooms behind it, and no others.
 ROOMS: dict[str, set[str]] = {
     "addresses": set(),
     "errors": set(),
     "journal": set(),
     "messages": set(),
-    "turns": set(),
     "version": set(),
     "log": {"journal"},
     "options": GROUND,

@@ -21,10 +21,10 @@ from rplx.engine import Engine
 from rplx.hub import stats
 from rplx.hub.encoding import Encoding, Written
 from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
+from rplx.hub.turns import Turns
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
 from rplx.messages import Due, Message, cursor_value
-from rplx.turns import Turns
 
 SLICE = 0.008
 """Seconds for which one message is sent before other connections have their turn."""

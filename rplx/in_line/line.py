@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from rplx.hub.turns import Turns
 from rplx.log import Log
 from rplx.messages import Asker, Command
 from rplx.options.table import Config
 from rplx.protocol.door import Door
 from rplx.protocol.identifiers import IdentifierParser
-from rplx.turns import Turns
 
 Execute = Callable[[Asker, Command], bytes | list[bytes]]
 

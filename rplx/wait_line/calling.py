@@ -14,9 +14,9 @@ from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from rplx.errors import Unavailable
+from rplx.hub.turns import Turns
 from rplx.log import Log
 from rplx.protocol.long_poll import PREFIX
-from rplx.turns import Turns
 from rplx.wait_line.backlog import HUNG_UP_MAX, Backlog
 from rplx.wait_line.connection import Answer, Connection, Request, Waiting
 from rplx.wait_line.connections import Connections

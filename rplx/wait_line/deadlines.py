@@ -8,7 +8,7 @@ from typing import Any
 
 from gevent import get_hub
 
-from rplx.turns import Turns
+from rplx.hub.turns import Turns
 from rplx.wait_line.connection import Connection
 from rplx.wait_line.connections import GROWTH, Connections
 from rplx.wait_line.states import State

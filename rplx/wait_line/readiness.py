@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 from gevent.event import Event
 
+from rplx.hub.turns import Turns
 from rplx.net.accepting import BATCH
-from rplx.turns import Turns
 from rplx.wait_line.connection import Connection
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.parking import Parked

@@ -39,13 +39,7 @@ class WaitServer:
     """
 
     def __init__(
-        self,
-        application: WsgiApplication,
-        hub: Hub,
-        config: Config,
-        log: Log,
-        *,
-        sweep_every: float = SWEEP_EVERY,
+        self, application: WsgiApplication, hub: Hub, config: Config, log: Log, *, sweep_every: float = SWEEP_EVERY
     ) -> None:
         options = self._options = config.wait
         self._log = log
