@@ -41,6 +41,14 @@ class Count:
         return self.events > 0 and self.looks > 0 and not (self.differed or self.wrong_counts or self.left_over)
 
 
+def _position(event: str) -> int:
+    return int(event.partition(" ")[2].partition(":")[0])
+
+
+def _id(event: str) -> str:
+    return event.partition(":")[2]
+
+
 class Watcher:
     """Follows WATCH and compares with ONLINE, asked in one segment between two WATCH from the same position.
 
@@ -56,19 +64,23 @@ class Watcher:
     def look(self) -> dict[str, int]:
         """Online ids and their counts."""
         watch = f"WATCH {self._position}"
-        before, online, all_events = self._back_end.ask(watch, "ONLINE", watch)
-        assert all_events.startswith(before), f"events have changed:\n{before}\n{all_events}"
+        before, online, after = map(str.splitlines, self._back_end.ask(watch, "ONLINE", watch))
+        known = _position(before[-1]) if before else int(self._position)
+        since = [event for event in after if _position(event) > known]
+        changed = set(map(_id, since))  # of several changes of one id only the latest is told (part 3)
+        kept = [event for event in before if _id(event) not in changed]
+        assert after == kept + since, f"events have changed:\n{before}\n{after}"
         self._replay(before)
-        counts = {id: int(number) for id, number in (line.split(" ") for line in online.splitlines())}
+        counts = {id: int(number) for id, number in (line.split(" ") for line in online)}
         differing = set(counts) ^ self._ids
         self._count.looks += 1
-        self._count.differed += not differing <= self._replay(all_events.removeprefix(before))
+        self._count.differed += not differing <= self._replay(since)
         return counts
 
-    def _replay(self, events: str) -> set[str]:
+    def _replay(self, events: Sequence[str]) -> set[str]:
         """Applies these lines of WATCH; gives the ids that are in them."""
         seen = set()
-        for event in events.splitlines():
+        for event in events:
             kind, _, rest = event.partition(" ")
             self._position, _, id = rest.partition(":")
             (self._ids.add if kind == "online" else self._ids.discard)(id)
