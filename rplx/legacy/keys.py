@@ -22,6 +22,7 @@ HOOK_PROBLEM = (
 _UNBOUNDED = 1_000_000
 _OLD_DEFAULTS: dict[str, object] = {
     "server.user": "nobody",
+    "wait.timeout": 300.0,
     "wait.max_ids": _UNBOUNDED,
     "wait.same_site": True,  # by document.domain, its page for old clients was used by them
     "wait.id_max": _UNBOUNDED,

@@ -73,7 +73,9 @@ class WaitOptions:
         check=checks.address,
     )
     timeout: float = option(
-        300.0, "seconds after which a poll that got no message is ended; 0: never", legacy="WAIT_TIMEOUT"
+        55.0,
+        "seconds after which a poll that got no message is ended, or before if it asks for that; 0: never",
+        legacy="WAIT_TIMEOUT",
     )
     maxlen: int = option(
         5120,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _socket
 import time
 
-from rplx.options.table import NEVER, WaitOptions
 from rplx.wait_line.connection import Answer, Connection
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.draining import DRAIN_POLL, Draining
@@ -23,7 +22,6 @@ class Answering:
 
     def __init__(
         self,
-        options: WaitOptions,
         connections: Connections,
         reading: Reading,
         sending: Sending,
@@ -35,24 +33,19 @@ class Answering:
         self._sending = sending
         self._parked = parked
         self._draining = draining
-        self.configure(options)
-
-    def configure(self, options: WaitOptions) -> None:
-        """Takes new options. Polls that wait keep their deadline."""
-        self._timeout = options.timeout or NEVER
 
     def send(self, answers: list[Answer]) -> None:
         """Sends, watches, and parks or goes on. Called in the loop: it makes C calls that do not block, and parks."""
         short = _send(answers)
-        for connection, _, _, _, _ in answers:
+        for connection, _, _, _, _, _ in answers:
             if connection.inbound is UNWATCHED:
                 self._connections.watch(connection)
         draining = self._draining.begun
-        deadline = time.monotonic() + (DRAIN_POLL if draining else self._timeout)
+        now = time.monotonic()
         park, answered = self._parked.park, self._reading.answered
-        for connection, out, tail, listener, linger in answers:
+        for connection, out, tail, listener, timeout, linger in answers:
             if listener is not None:
-                park(connection, listener, deadline)
+                park(connection, listener, now + (DRAIN_POLL if draining else timeout))
                 if draining:
                     self._draining.came_late(connection)
                 if connection.state is PARKED:
@@ -75,7 +68,7 @@ class Answering:
 def _send(answers: list[Answer]) -> dict[Connection, int]:
     """Sends all `answers`. Returns who did not take theirs whole, with the bytes that they took, or _GONE."""
     short: dict[Connection, int] = {}
-    for connection, out, tail, _, _ in answers:
+    for connection, out, tail, _, _, _ in answers:
         if not out:
             continue
         try:

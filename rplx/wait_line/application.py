@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
+_TIMEOUT = re.compile(r"[?&]timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")
+_TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
 
 
 class Parking(Protocol):
@@ -169,13 +171,21 @@ class Application:
                 headers = [*headers, ("Content-Length", str(len(PREFIX) + len(entered.body)))]
             start_response("200 OK", headers)
             return [PREFIX, entered.body]  # a long one is shared by many, and not copied
+        timeout = self._timeout(environ) if "timeout=" in environ["QUERY_STRING"] else self.timeout
         if direct is not None:
             start_response("200 OK", headers)
             direct.listener = listener
+            direct.timeout = timeout
             return []
         assert self._parking is not None
         kept = keeps_alive(environ)
-        return self._parking.park(listener, environ, headers, start_response, kept=kept, timeout=self.timeout)
+        return self._parking.park(listener, environ, headers, start_response, kept=kept, timeout=timeout)
+
+    def _timeout(self, environ: Environ) -> float:
+        """Returns the seconds that a poll waits at most which may ask for fewer than the others (part 9.1)."""
+        asked = _TIMEOUT.search(target_of(environ))
+        seconds = float(asked[1]) if asked else 0.0
+        return min(seconds, self.timeout) if seconds >= _TIMEOUT_MIN else self.timeout
 
     def _admit(self, environ: Environ) -> bool:
         """Returns whether a poll may wait now. Raises Unavailable if none ever can."""

@@ -155,18 +155,18 @@ class Calling:
         else:
             connection.head = head if keep_alive else b""
             out = b"" if keep_alive else b"%b\r\n%b" % (head, PREFIX)
-            self._answers.append((connection, out, b"", listener, False))
+            self._answers.append((connection, out, b"", listener, direct.timeout, False))
 
     def _answer(self, connection: Connection, head: bytes, body: Iterable[bytes], *, silent: bool) -> None:
         """Has `body` sent behind `head`, or nothing if `silent`."""
         if silent:
-            self._answers.append((connection, b"", b"", None, False))
+            self._answers.append((connection, b"", b"", None, 0.0, False))
             return
         tail = b""
         if isinstance(body, list) and len(body) > 1 and len(body[-1]) > LONG:
             tail = body.pop()
         out = b"%b\r\n%b" % (head, b"".join(body))
-        self._answers.append((connection, out, tail, None, connection.inbound is not ENDED))
+        self._answers.append((connection, out, tail, None, 0.0, connection.inbound is not ENDED))
 
     def _refuse_hung_up(self, connection: Connection, request: Request) -> None:
         """Refuses a long request, as too many wait whose clients seem to have gone (part 7.13)."""

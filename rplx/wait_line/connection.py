@@ -71,5 +71,5 @@ class Connection:
 Request = HttpRequest | bytes  # bytes: a plain text one
 Waiting = tuple[Connection, Request]
 # What goes out now, in two pieces, of which the second is not copied and may be empty; the listener if the poll has to
-# wait, and whether to linger if it has not.
-Answer = tuple[Connection, bytes, bytes, Listener | None, bool]
+# wait, and the seconds that it waits at most; whether to linger if it has not.
+Answer = tuple[Connection, bytes, bytes, Listener | None, float, bool]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rplx.hub.sets import Listener
+from rplx.options.table import NEVER
 
 KEY = "rplx.direct"
 
@@ -15,8 +16,8 @@ class Direct:
     """One request of a connection that our own server holds.
 
     `text` is a plain text request whole, None for HTTP. Without `may_wait` the poll is answered at once. The
-    application sets `listener` where the poll has to wait: the server parks it and sends its answer, which the
-    application does not begin.
+    application sets `listener` where the poll has to wait, and `timeout` to the seconds for which it does at most: the
+    server parks it and sends its answer, which the application does not begin.
     """
 
     connection: Any
@@ -24,3 +25,4 @@ class Direct:
     text: bytes | None = None
     may_wait: bool = True
     listener: Listener | None = None
+    timeout: float = NEVER

@@ -140,7 +140,7 @@ class Parked:
         connection.greenlet.throw(PollTimeout)
 
     def time_is_up(self, connection: Connection) -> None:
-        """Answers a poll with an empty body, as it has waited for `wait.timeout`."""
+        """Answers a poll with an empty body, as it has waited for as long as it may."""
         connection.deadline = 0.0
         if self._log.connections:
             self._log.connection(connection, f"{connection.name} timeout")

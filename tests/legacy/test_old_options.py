@@ -196,4 +196,6 @@ def test_the_migrated_file_means_the_same(tmp_path: Path) -> None:
     path = tmp_path / "rplx.toml"
     path.write_text(toml)
     assert load(str(path), {}, []) == old_config.to_config(OLD_VALUES)
-    assert "timeout" not in tomllib.loads(toml)["wait"], "defaults are not repeated"
+    wait = tomllib.loads(toml)["wait"]
+    assert wait["timeout"] == 300, "the old server's defaults are set"
+    assert "maxlen" not in wait, "ours are not repeated"

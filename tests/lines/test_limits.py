@@ -39,7 +39,7 @@ DEFAULTS = {
     "wait.out_max": 1 << 20,
     "wait.unsent_max": 256 << 20,
     "wait.write_timeout": 10,
-    "wait.timeout": 300,
+    "wait.timeout": 55,
     "wait.keepalive_timeout": 75,
     "wait.extra_max": 4_096,
     "in.maxlen": 204_800,

@@ -35,6 +35,9 @@ class TestWaitTimeout:
         assert 0.4 <= seconds(begin) < LATE
         wire.server.wait_for(rf"WAIT: {listener.peer}: DEBUG: \[[\d.]+:{prefix}a\] timeout$")
 
+    def test_no_poll_can_ask_for_more(self, wire: Wire, prefix: str) -> None:
+        assert wire.on_wait(http(f"GET /?identifier={prefix}a&timeout=900 HTTP/1.1\nHost: h")).answer()[1] == b" \r\n"
+
     def test_http(self, wire: Wire, prefix: str) -> None:
         kept = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.1\nHost: h"))
         closed = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.0"))

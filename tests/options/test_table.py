@@ -70,6 +70,6 @@ def test_changes_between_two_configurations() -> None:
     assert changed(Config(), Config()) == []
     assert changed(Config(), new) == [
         ("wait.listen", "WAIT_ADDR", ("0.0.0.0:8088",), ("[::1]:0",), True),
-        ("wait.timeout", "WAIT_TIMEOUT", 300.0, 5.0, False),
+        ("wait.timeout", "WAIT_TIMEOUT", 55.0, 5.0, False),
         ("demo.enabled", "", False, True, True),
     ]

@@ -180,7 +180,7 @@ class TestSignals:
         before = children(workers)
         write(tmp_path, redis, "test_reload_in_every_worker", timeout="77")
         workers.process.send_signal(signal.SIGHUP)
-        eventually(lambda: log_count(workers, "Option wait.timeout is changed: 300 -> 77"), WORKERS, PATIENCE)
+        eventually(lambda: log_count(workers, "Option wait.timeout is changed: 55 -> 77"), WORKERS, PATIENCE)
         assert children(workers) == before
         Wire(workers).send("abc", '"kept"')
         assert_heard(listeners, b'"kept"')

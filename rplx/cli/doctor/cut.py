@@ -7,7 +7,7 @@ import time
 from rplx.cli.doctor.asking import EMPTY, NotAsked, Place, Poll, new_id, reason
 from rplx.cli.doctor.findings import Finding, note, untested, well, wrong
 
-DEFAULT_TIMEOUT = 300  # seconds of wait.timeout if nobody has set it
+DEFAULT_TIMEOUT = 55  # seconds of wait.timeout if nobody has set it
 
 
 class Waiting:
