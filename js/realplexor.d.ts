@@ -8,7 +8,12 @@ export interface RealplexorOptions {
   login?: string | null;
   /** The word before = in the marker, the server's option `pages.identifier`. Default: "identifier". */
   identifier?: string;
-  /** Seconds after which the server ends a poll without a message, its option `wait.timeout`; 0 means never. Default: 300. */
+  /**
+   * Seconds after which the server is asked to end a poll without a message; it may end it sooner. 0 leaves it to the server.
+   * Proxies cut what is silent for longer, some after 30 s. Default: 25.
+   */
+  timeout?: number;
+  /** Seconds after which the server itself ends a poll, its option `wait.timeout`; 0 means never. Default: 300. */
   waitTimeout?: number;
   /** Seconds between an answer and the next poll. Default: 0.01. */
   reconnectDelay?: number;
@@ -31,10 +36,15 @@ export interface RealplexorEvents {
   gap: { type: 'gap'; ids: string[] };
   /**
    * A poll failed: the server refused or was out of reach, or its answer could not be read. The client tries again by itself. The
-   * error of a refusal has the HTTP status. If there are `ids`, a message in these channels was no JSON and was left out; all
+   * error of a refusal has the HTTP status. A poll that waited and was then cut on its way is no error. If there are `ids`, a message in these channels was no JSON and was left out; all
    * others came.
    */
   error: { type: 'error'; error: Error & { status?: number }; ids?: string[] };
+  /**
+   * Nothing has come, not even the head of an answer, for 10 s past what a poll may wait: it has lasted for so many `seconds`. The
+   * connection is dead, or the request has never left the browser. It is given up, and the server asked again.
+   */
+  stalled: { type: 'stalled'; seconds: number };
   message: { type: 'message'; data: any; id: string; cursor: string };
 }
 

@@ -42,6 +42,7 @@ var DEFAULTS = {
   namespace: "",
   login: "",
   identifier: served("$IDENTIFIER", "identifier"),
+  timeout: 25,
   waitTimeout: +served("$WAIT_TIMEOUT", 300),
   reconnectDelay: +served("$JS_WAIT_RECONNECT_DELAY", 0.01),
   maxBounces: +served("$JS_MAX_BOUNCES", 10),
@@ -104,7 +105,7 @@ var CLOSED = 8;
 
 // src/transports/poll.js
 var POST_FROM = 1700;
-function poll(options, channels, asks, answered, failed) {
+function poll(options, { channels, asks, seconds }, accepted, done) {
   const { url, identifier } = options;
   const items = Object.keys(channels).map((name) => {
     const { cursor } = channels[name];
@@ -112,7 +113,7 @@ function poll(options, channels, asks, answered, failed) {
   });
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
-  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : ""}`;
+  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : seconds ? "&timeout=" + seconds : ""}`;
   const request = {
     url: url + (url.indexOf("?") < 0 ? "?" : "&") + query,
     method: isPost ? "POST" : "GET",
@@ -120,53 +121,64 @@ function poll(options, channels, asks, answered, failed) {
     // text/plain: no preflight across origins
     credentials: options.credentials
   };
+  const started = Date.now();
   let isOver = false;
-  const once = (action) => (value) => {
+  const once = (action) => (response) => {
     if (isOver) return;
     isOver = true;
-    action(value);
+    action(response);
   };
+  const ended = once((response) => {
+    response.waited = Date.now() - started;
+    done(response);
+  });
   log(options, request.method, query);
-  return once((typeof fetch === "function" ? askByFetch : askByXhr)(request, once(answered), once(failed)));
+  return once((typeof fetch === "function" ? askByFetch : askByXhr)(request, () => isOver || accepted(), ended));
 }
-function askByFetch({ url, method, body, credentials }, answered, failed) {
+var failure = (text) => ({ status: 0, text });
+function askByFetch({ url, method, body, credentials }, accepted, ended) {
   const controller = typeof AbortController === "function" && new AbortController();
   const signal = controller ? controller.signal : void 0;
-  fetch(url, { method, body, credentials, signal, cache: "no-store" }).then((response) => response.text().then((text) => readAnswer(response, text, (name) => response.headers.get(name)))).then(answered, failed);
+  fetch(url, { method, body, credentials, signal, cache: "no-store" }).then((response) => {
+    accepted();
+    return response.text().then((text) => responseOf(response, text, (name) => response.headers.get(name)));
+  }).then(ended, (error) => ended(failure(error.message)));
   return () => controller && controller.abort();
 }
-function askByXhr({ url, method, body, credentials }, answered, failed) {
+function askByXhr({ url, method, body, credentials }, accepted, ended) {
   const request = new XMLHttpRequest();
   request.open(method, url, true);
   if (credentials === "include") request.withCredentials = true;
   if (body) request.setRequestHeader("Content-Type", "text/plain;charset=UTF-8");
   request.onreadystatechange = () => {
-    if (request.readyState !== 4) return;
-    let answer;
-    try {
-      if (!request.status) throw new TypeError("Failed to fetch");
-      answer = readAnswer(request, request.responseText, (name) => request.getResponseHeader(name));
-    } catch (error) {
-      return failed(error);
-    }
-    answered(answer);
+    const { readyState, status } = request;
+    if (readyState > 1 && status) accepted();
+    if (readyState !== 4) return;
+    ended(status ? responseOf(request, request.responseText, (name) => request.getResponseHeader(name)) : failure("Failed to fetch"));
   };
   request.send(body);
   return () => request.abort();
 }
-function readAnswer({ status, statusText }, text, header) {
+function responseOf({ status, statusText }, text, header) {
+  const after = status === 429 || status === 503 ? header("Retry-After") : 0;
+  return {
+    status,
+    text: text.trim() || (status === 200 ? "" : statusText),
+    position: header("X-Realplexor-Cursor"),
+    gaps: header("X-Realplexor-Gap") || "",
+    retryAfter: Math.max(0, isNaN(after) ? (Date.parse(after) - Date.now()) / 1e3 : after) || 0
+  };
+}
+function readAnswer({ status, text, position, gaps }) {
+  if (!status) throw new TypeError(text);
   if (status < 200 || status > 299) {
-    const error = new Error(`HTTP ${status}: ${text.trim() || statusText}`);
+    const error = new Error(`HTTP ${status}: ${text}`);
     error.status = status;
     throw error;
   }
-  const blocks = readBlocks(text.trim());
+  const blocks = readBlocks(text);
   if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error("Answer is no list of messages");
-  return {
-    blocks,
-    position: header("X-Realplexor-Cursor"),
-    gaps: (header("X-Realplexor-Gap") || "").split(",").map((name) => name.trim())
-  };
+  return { blocks, position, gaps: gaps.split(",").map((name) => name.trim()) };
 }
 function readBlocks(text) {
   if (!text) return [];
@@ -187,12 +199,15 @@ function readBlocks(text) {
 }
 
 // src/client.js
-var SILENCE_MARGIN = 5;
-var POSITION_TIMEOUT = 1e4;
+var SILENCE_MARGIN = 10;
+var QUICK = 5e3;
+var CUT = /^(0|2..|408|502|504|52[0-4])$/;
+var CUTS_TO_LEARN = 3;
+var LEARNED_FOR = 36e5;
 var DELAY_MAX = 6e4;
 var RETRY_MAX = 1e3;
+var RETRY_AFTER_MAX = 3e5;
 var TIMER_MAX = 2 ** 31 - 1;
-var WAIT_ANY = 300;
 var TICK = 5e3;
 var LEAP_VISIBLE = 35e3;
 var LEAP_HIDDEN = 12e4;
@@ -200,7 +215,7 @@ var IS_CLOSED = "Realplexor is closed";
 var ID = /^\w+$/;
 var NAME = /^\w*$/;
 var CURSOR = /^\d+(\.\d+)?$/;
-var EVENTS = ["connected", "disconnected", "gap", "error", "message"];
+var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled"];
 var Realplexor = class {
   #options;
   // and the server's address, `url`
@@ -208,8 +223,6 @@ var Realplexor = class {
   #listeners = {};
   #settling = [];
   #phase = IDLE;
-  #since;
-  // when the phase began, milliseconds
   #timer;
   #end = () => {
   };
@@ -219,6 +232,15 @@ var Realplexor = class {
   #lastTick = Date.now();
   #bounces = 0;
   // early answers without a message, and failures, in a row
+  #cuts = 0;
+  // polls in a row that waited and were cut
+  #learned;
+  // seconds that polls ask for on this path, until the time #relearns
+  #relearns = 0;
+  #notBefore = 0;
+  // when the server's Retry-After is over
+  #isAccepted;
+  // whether the head of the answer has come
   #refusal = "";
   // the last reason that the console has been told
   #changed = false;
@@ -399,16 +421,27 @@ var Realplexor = class {
     const asked = valuesOf(channels);
     if (!asked.length) return this.#rest(IDLE, "idle");
     const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
-    const { waitTimeout } = this.#options;
-    const patience = asks ? POSITION_TIMEOUT : (waitTimeout + SILENCE_MARGIN) * 1e3;
+    const seconds = asks ? 0 : this.#mayWait();
     this.#enter(asks ? ASKING : WAITING);
     this.#asked = channels;
-    if (asks || waitTimeout) this.#timer = setTimeout(() => this.#silent(), Math.min(patience, TIMER_MAX));
+    this.#isAccepted = false;
+    const patience = Math.min((seconds + SILENCE_MARGIN) * 1e3, TIMER_MAX);
+    this.#timer = setTimeout(() => this.#silent(patience / 1e3), patience);
+    const request = { channels, asks, seconds: this.#timeout() };
     try {
-      this.#end = poll(this.#options, channels, asks, (answer) => this.#answered(answer), (error) => this.#failed(error));
+      this.#end = poll(this.#options, request, () => this.#isAccepted = true, (response) => this.#responded(response));
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, {});
     }
+  }
+  /** Returns the seconds after which polls ask the server to end them; 0: they leave it to the server. */
+  #timeout() {
+    const { timeout } = this.#options;
+    return Date.now() < this.#relearns ? Math.min(timeout || Infinity, this.#learned) : timeout;
+  }
+  /** Returns the seconds that a poll may wait. A server that gives no position knows no `timeout` either. */
+  #mayWait() {
+    return Math.min(this.#givesPosition !== false && this.#timeout() || Infinity, this.#options.waitTimeout || Infinity);
   }
   /**
    * Spends `delay` milliseconds in `phase`, then polls. Listeners hear of `reason` and `error` first, and may have the client do
@@ -432,12 +465,20 @@ var Realplexor = class {
     clearTimeout(this.#timer);
     this.#end();
     this.#phase = phase;
-    this.#since = Date.now();
   }
-  #answered({ blocks, position, gaps }) {
+  #responded(response) {
+    let answer;
+    try {
+      answer = readAnswer(response);
+    } catch (error) {
+      return this.#failed(error, response);
+    }
+    this.#answered(answer, response);
+  }
+  #answered({ blocks, position, gaps }, { waited }) {
     const channels = this.#asked;
     const asks = this.#phase === ASKING;
-    const isBounce = !blocks.length && this.#isEarly();
+    const isBounce = !blocks.length && this.#isEarly(waited);
     this.#enter(DELIVERING);
     this.#refusal = "";
     log(this.#options, "answer", blocks);
@@ -446,12 +487,13 @@ var Realplexor = class {
       this.#connected = true;
       this.#emit("connected", {});
     }
-    const missed = gaps.map((name) => channels[name]).filter(Boolean);
+    const missed = (gaps.indexOf("*") < 0 ? gaps : Object.keys(channels)).map((name) => channels[name]).filter(Boolean);
     const untold = takeHead(valuesOf(channels), missed, position);
     if (untold.length) this.#emit("gap", { ids: untold.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(channels, block);
     passGaps(missed, position, blocks.length);
     this.#settle();
+    if (!asks) this.#cuts = 0;
     if (!isBounce) this.#bounces = 0;
     else if (!asks) this.#bounces++;
     if (this.#phase !== DELIVERING) return;
@@ -474,19 +516,36 @@ var Realplexor = class {
     callbacks.filter((callback, at) => callbacks.indexOf(callback) === at).forEach((callback) => callbacks.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
     this.#emit("message", { data, id, cursor });
   }
-  /** The server refuses or is away, or its answer cannot be read. */
-  #failed(error) {
-    if (this.#isEarly()) this.#bounces++;
+  /** The server refuses or is away, its answer cannot be read, or something on the path has cut a poll that waited. */
+  #failed(error, { status, retryAfter, waited }) {
     log(this.#options, "failed", error);
+    const after = Math.min(RETRY_AFTER_MAX, (retryAfter || 0) * 1e3);
+    this.#notBefore = Date.now() + after;
+    if (this.#phase === WAITING && waited > QUICK && (after || CUT.test(status))) return this.#cut(waited, after);
+    if (!(waited >= QUICK)) this.#bounces++;
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
     const tries = Math.min(this.#bounces, 20);
-    this.#next(RETRYING, this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1e3 * 2 ** tries)), "error", error);
+    const delay = this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1e3 * 2 ** tries));
+    this.#next(RETRYING, Math.max(delay, after), "error", error);
+  }
+  /** Goes on behind a cut as behind an answer: nobody is told, since the cursors lose nothing. A path that cuts is asked for less. */
+  #cut(waited, after) {
+    this.#bounces = 0;
+    if (after) return this.#next(RETRYING, after);
+    if (++this.#cuts % CUTS_TO_LEARN === 0) {
+      this.#learned = Math.floor(waited / 2e3);
+      this.#relearns = Date.now() + LEARNED_FOR;
+    }
+    this.#next(PAUSING, this.#delay(this.#options.reconnectDelay * 1e3));
   }
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
-  #silent() {
+  #silent(seconds) {
+    const phase = this.#phase;
     log(this.#options, "silence", this.#asked);
-    if (this.#phase === ASKING) this.#givesPosition ??= false;
+    if (!this.#isAccepted) this.#emit("stalled", { seconds });
+    if (this.#phase !== phase) return;
+    if (phase === ASKING) this.#givesPosition ??= false;
     this.#next(RETRYING, 0, "silence");
   }
   #lost(reason) {
@@ -495,9 +554,9 @@ var Realplexor = class {
     this.#connected = false;
     this.#emit("disconnected", { reason });
   }
-  /** Whether the server has taken less than half of the time that a poll may wait. */
-  #isEarly() {
-    return Date.now() - this.#since < (this.#options.waitTimeout || WAIT_ANY) * 500;
+  /** Whether an answer came so soon, after `waited` milliseconds, that the poll cannot have waited. */
+  #isEarly(waited) {
+    return waited < Math.min(QUICK, this.#mayWait() * 500);
   }
   /** Returns milliseconds until the next poll: `usual`, or past the bounces allowed 1 s + k² / 2 s. Jitter only shortens it. */
   #delay(usual) {
@@ -505,10 +564,11 @@ var Realplexor = class {
     const delay = k > 2 ? Math.min(DELAY_MAX, 1e3 + 500 * k * k) : usual;
     return delay * (0.75 + Math.random() / 4);
   }
-  /** Asks the server now: the connection may be dead, or the wait for it over. */
+  /** Asks the server now: the connection may be dead, or the wait for it over. The network may be another one. */
   #wake() {
     if (this.#phase === DELIVERING) return;
-    this.#bounces = 0;
+    this.#bounces = this.#relearns = 0;
+    if (this.#phase === RETRYING && Date.now() < this.#notBefore) return;
     this.#poll(false);
   }
   #tick() {

@@ -12,19 +12,24 @@
 import { advance, newChannel, passGaps, takeHead } from './cursors.js';
 import { addressOf, has, log, optionsFrom, world } from './options.js';
 import { ASKING, ASLEEP, CLOSED, DELIVERING, IDLE, PAUSING, RETRYING, WAITING } from './phases.js';
-import { poll } from './transports/poll.js';
+import { poll, readAnswer } from './transports/poll.js';
 
-/** Seconds that a poll may stay silent past the server's own timeout before its connection counts as dead. */
-const SILENCE_MARGIN = 5;
-/** Milliseconds within which a server answers a poll that only asks for its position. */
-const POSITION_TIMEOUT = 10_000;
+/** Seconds that a poll may stay silent past the time that it may wait before its connection counts as dead. */
+const SILENCE_MARGIN = 10;
+/** Milliseconds: what ends sooner was no wait. */
+const QUICK = 5000;
+/** Statuses by which proxies end a poll that has waited for long; 0: a reset, or an end that is none. */
+const CUT = /^(0|2..|408|502|504|52[0-4])$/;
+/** How many such cuts in a row show what the path allows, and milliseconds until it is tried whether it allows more. */
+const CUTS_TO_LEARN = 3;
+const LEARNED_FOR = 3_600_000;
 /** Milliseconds: the most that a client waits between two polls, and between two tries of a server that is away. */
 const DELAY_MAX = 60_000;
 const RETRY_MAX = 1000;
+/** Milliseconds: the most that a server may have a client wait by Retry-After. */
+const RETRY_AFTER_MAX = 300_000;
 /** Milliseconds: the longest that a browser's timer can wait. */
 const TIMER_MAX = 2 ** 31 - 1;
-/** Seconds that stand in for a wait.timeout of none where half of it decides what is early. */
-const WAIT_ANY = 300;
 /** Milliseconds between two looks at the clock, and the leaps of it that mean sleep: hidden pages get slow timers. */
 const TICK = 5000;
 const LEAP_VISIBLE = 35_000;
@@ -34,7 +39,7 @@ const IS_CLOSED = 'Realplexor is closed';
 const ID = /^\w+$/;
 const NAME = /^\w*$/;
 const CURSOR = /^\d+(\.\d+)?$/;
-const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message'];
+const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled'];
 
 /**
  * One listener: any number of channels over at most one request at a time.
@@ -48,13 +53,17 @@ export class Realplexor {
   #listeners = {};
   #settling = [];
   #phase = IDLE;
-  #since; // when the phase began, milliseconds
   #timer;
   #end = () => {};
   #asked; // the channels of the last request, by their names on the wire
   #ticker;
   #lastTick = Date.now();
   #bounces = 0; // early answers without a message, and failures, in a row
+  #cuts = 0; // polls in a row that waited and were cut
+  #learned; // seconds that polls ask for on this path, until the time #relearns
+  #relearns = 0;
+  #notBefore = 0; // when the server's Retry-After is over
+  #isAccepted; // whether the head of the answer has come
   #refusal = ''; // the last reason that the console has been told
   #changed = false; // the page has made a change that is not applied yet
   #moved = false; // that change makes the running request ask for the wrong cursors
@@ -255,16 +264,29 @@ export class Realplexor {
     const asked = valuesOf(channels);
     if (!asked.length) return this.#rest(IDLE, 'idle');
     const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
-    const { waitTimeout } = this.#options;
-    const patience = asks ? POSITION_TIMEOUT : (waitTimeout + SILENCE_MARGIN) * 1000;
+    const seconds = asks ? 0 : this.#mayWait();
     this.#enter(asks ? ASKING : WAITING);
     this.#asked = channels;
-    if (asks || waitTimeout) this.#timer = setTimeout(() => this.#silent(), Math.min(patience, TIMER_MAX));
+    this.#isAccepted = false;
+    const patience = Math.min((seconds + SILENCE_MARGIN) * 1000, TIMER_MAX);
+    this.#timer = setTimeout(() => this.#silent(patience / 1000), patience);
+    const request = { channels, asks, seconds: this.#timeout() };
     try {
-      this.#end = poll(this.#options, channels, asks, (answer) => this.#answered(answer), (error) => this.#failed(error));
+      this.#end = poll(this.#options, request, () => (this.#isAccepted = true), (response) => this.#responded(response));
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, {});
     }
+  }
+
+  /** Returns the seconds after which polls ask the server to end them; 0: they leave it to the server. */
+  #timeout() {
+    const { timeout } = this.#options;
+    return Date.now() < this.#relearns ? Math.min(timeout || Infinity, this.#learned) : timeout;
+  }
+
+  /** Returns the seconds that a poll may wait. A server that gives no position knows no `timeout` either. */
+  #mayWait() {
+    return Math.min((this.#givesPosition !== false && this.#timeout()) || Infinity, this.#options.waitTimeout || Infinity);
   }
 
   /**
@@ -291,13 +313,22 @@ export class Realplexor {
     clearTimeout(this.#timer);
     this.#end();
     this.#phase = phase;
-    this.#since = Date.now();
   }
 
-  #answered({ blocks, position, gaps }) {
+  #responded(response) {
+    let answer;
+    try {
+      answer = readAnswer(response);
+    } catch (error) {
+      return this.#failed(error, response);
+    }
+    this.#answered(answer, response);
+  }
+
+  #answered({ blocks, position, gaps }, { waited }) {
     const channels = this.#asked;
     const asks = this.#phase === ASKING;
-    const isBounce = !blocks.length && this.#isEarly();
+    const isBounce = !blocks.length && this.#isEarly(waited);
     this.#enter(DELIVERING);
     this.#refusal = '';
     log(this.#options, 'answer', blocks);
@@ -306,12 +337,13 @@ export class Realplexor {
       this.#connected = true;
       this.#emit('connected', {});
     }
-    const missed = gaps.map((name) => channels[name]).filter(Boolean);
+    const missed = (gaps.indexOf('*') < 0 ? gaps : Object.keys(channels)).map((name) => channels[name]).filter(Boolean);
     const untold = takeHead(valuesOf(channels), missed, position);
     if (untold.length) this.#emit('gap', { ids: untold.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(channels, block);
     passGaps(missed, position, blocks.length);
     this.#settle();
+    if (!asks) this.#cuts = 0;
     if (!isBounce) this.#bounces = 0;
     else if (!asks) this.#bounces++;
     if (this.#phase !== DELIVERING) return; // a callback has closed the client, or the page has gone
@@ -339,21 +371,39 @@ export class Realplexor {
     this.#emit('message', { data, id, cursor });
   }
 
-  /** The server refuses or is away, or its answer cannot be read. */
-  #failed(error) {
-    if (this.#isEarly()) this.#bounces++;
+  /** The server refuses or is away, its answer cannot be read, or something on the path has cut a poll that waited. */
+  #failed(error, { status, retryAfter, waited }) {
     log(this.#options, 'failed', error);
+    const after = Math.min(RETRY_AFTER_MAX, (retryAfter || 0) * 1000);
+    this.#notBefore = Date.now() + after;
+    if (this.#phase === WAITING && waited > QUICK && (after || CUT.test(status))) return this.#cut(waited, after);
+    if (!(waited >= QUICK)) this.#bounces++;
     // The reason of a refusal is for whoever builds the page: it is shown once, until the server answers or says something else.
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
     const tries = Math.min(this.#bounces, 20);
-    this.#next(RETRYING, this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1000 * 2 ** tries)), 'error', error);
+    const delay = this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1000 * 2 ** tries));
+    this.#next(RETRYING, Math.max(delay, after), 'error', error);
+  }
+
+  /** Goes on behind a cut as behind an answer: nobody is told, since the cursors lose nothing. A path that cuts is asked for less. */
+  #cut(waited, after) {
+    this.#bounces = 0;
+    if (after) return this.#next(RETRYING, after);
+    if (++this.#cuts % CUTS_TO_LEARN === 0) {
+      this.#learned = Math.floor(waited / 2000);
+      this.#relearns = Date.now() + LEARNED_FOR;
+    }
+    this.#next(PAUSING, this.#delay(this.#options.reconnectDelay * 1000));
   }
 
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
-  #silent() {
+  #silent(seconds) {
+    const phase = this.#phase;
     log(this.#options, 'silence', this.#asked);
-    if (this.#phase === ASKING) this.#givesPosition ??= false;
+    if (!this.#isAccepted) this.#emit('stalled', { seconds });
+    if (this.#phase !== phase) return; // a listener has closed the client
+    if (phase === ASKING) this.#givesPosition ??= false;
     this.#next(RETRYING, 0, 'silence');
   }
 
@@ -364,9 +414,9 @@ export class Realplexor {
     this.#emit('disconnected', { reason });
   }
 
-  /** Whether the server has taken less than half of the time that a poll may wait. */
-  #isEarly() {
-    return Date.now() - this.#since < (this.#options.waitTimeout || WAIT_ANY) * 500;
+  /** Whether an answer came so soon, after `waited` milliseconds, that the poll cannot have waited. */
+  #isEarly(waited) {
+    return waited < Math.min(QUICK, this.#mayWait() * 500);
   }
 
   /** Returns milliseconds until the next poll: `usual`, or past the bounces allowed 1 s + k² / 2 s. Jitter only shortens it. */
@@ -376,10 +426,11 @@ export class Realplexor {
     return delay * (0.75 + Math.random() / 4);
   }
 
-  /** Asks the server now: the connection may be dead, or the wait for it over. */
+  /** Asks the server now: the connection may be dead, or the wait for it over. The network may be another one. */
   #wake() {
     if (this.#phase === DELIVERING) return; // an answer has just come
-    this.#bounces = 0;
+    this.#bounces = this.#relearns = 0;
+    if (this.#phase === RETRYING && Date.now() < this.#notBefore) return;
     this.#poll(false);
   }
 

@@ -11,6 +11,7 @@ const DEFAULTS = {
   namespace: '',
   login: '',
   identifier: served('$IDENTIFIER', 'identifier'),
+  timeout: 25,
   waitTimeout: +served('$WAIT_TIMEOUT', 300),
   reconnectDelay: +served('$JS_WAIT_RECONNECT_DELAY', 0.01),
   maxBounces: +served('$JS_MAX_BOUNCES', 10),

@@ -10,7 +10,8 @@
  *   waiting     A request waits for messages. Its timer gives up a connection that has been silent for too long.
  *   delivering  An answer is handed to the page's functions. They may call the client, but no request starts before all of
  *               them have run, since the cursors are still growing.
- *   pausing     An answer has been delivered; a timer runs until the next request. A change of the channels ends the pause.
+ *   pausing     An answer has been delivered, or something on the path has cut a request that waited; a timer runs until the next
+ *               request. A change of the channels ends the pause.
  *   retrying    The server is out of reach or refuses; a timer runs until the next try. A change of the channels waits for it.
  *   asleep      The browser has hidden the page for good, or keeps it in its cache until it is shown again.
  *   closed      The page has closed the client. Nothing follows.
@@ -18,7 +19,8 @@
  * Only waiting and pausing follow an answer that is still true. A request from any other phase asks for the position first,
  * unless the server is known to give none: then it waits.
  *
- * Two facts outlive phases. The client counts as connected from an answer until it is idle, retrying, asleep or closed. And a
+ * Two facts outlive phases. The client counts as connected from an answer until it is idle, asleep or closed, or has failed
+ * otherwise than by the cut of a request that waited (a cut with Retry-After is retried without a word). And a
  * change that the page has made is applied at the end of the running task, in whatever phase the client is then.
  *
  * A transport whose connection outlives an answer needs a phase of its own, from which the client goes to delivering and back.
@@ -36,7 +38,7 @@ export const CLOSED = 8;
 export const follows = () => ({
   [IDLE]: [IDLE, ASKING, WAITING, ASLEEP, CLOSED],
   [ASKING]: [IDLE, ASKING, DELIVERING, RETRYING, ASLEEP, CLOSED],
-  [WAITING]: [IDLE, ASKING, WAITING, DELIVERING, RETRYING, ASLEEP, CLOSED],
+  [WAITING]: [IDLE, ASKING, WAITING, DELIVERING, PAUSING, RETRYING, ASLEEP, CLOSED],
   [DELIVERING]: [PAUSING, RETRYING, ASLEEP, CLOSED],
   [PAUSING]: [IDLE, ASKING, WAITING, RETRYING, ASLEEP, CLOSED],
   [RETRYING]: [IDLE, ASKING, WAITING, RETRYING, ASLEEP, CLOSED],

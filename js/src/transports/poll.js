@@ -1,9 +1,10 @@
 /**
- * One poll: a request that the server answers once, with its position or with messages (protocol page, parts 2 and 7).
+ * One poll: a request that the server answers once, with its position or with messages (protocol page, parts 2, 7 and 9).
  *
- * The client starts a transport with what is to be heard and with two functions: `answered` gets {blocks, position, gaps}, and
- * `failed` gets an Error, whose `status` is the HTTP status of a refusal. A transport returns a function that ends it. It calls
- * neither of the two before it has returned, nor once it was ended. It may throw if it cannot begin.
+ * The client starts a transport with what is to be heard and with functions for what comes. `done` gets the response, which
+ * `readAnswer` reads: {status, text, position, gaps, retryAfter, waited}. Its `status` is 0 and its `text` the reason if there was
+ * none, `retryAfter` are seconds, and `waited` are the milliseconds that it took. A transport returns a function that ends it. It
+ * calls nothing before it has returned, nor once it was ended. It may throw if it cannot begin.
  */
 
 import { log } from '../options.js';
@@ -12,10 +13,11 @@ import { log } from '../options.js';
 const POST_FROM = 1700;
 
 /**
- * Polls for `channels`, which are {cursor} by their names on the wire. `asks` has the server answer at once with its position.
- * Of `answered` and `failed` one is called, once.
+ * Polls for `channels`, which are {cursor} by their names on the wire. `asks` has the server answer at once with its position;
+ * else it is asked to end the poll after `seconds` (0: when it likes). `accepted` is called when the head of the answer comes,
+ * and `done` once, at its end.
  */
-export function poll(options, channels, asks, answered, failed) {
+export function poll(options, { channels, asks, seconds }, accepted, done) {
   const { url, identifier } = options;
   const items = Object.keys(channels).map((name) => {
     const { cursor } = channels[name];
@@ -23,71 +25,84 @@ export function poll(options, channels, asks, answered, failed) {
   });
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
-  const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : ''}`;
+  const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : seconds ? '&timeout=' + seconds : ''}`;
   const request = {
     url: url + (url.indexOf('?') < 0 ? '?' : '&') + query,
     method: isPost ? 'POST' : 'GET',
     body: isPost ? marker + '\n' : undefined, // text/plain: no preflight across origins
     credentials: options.credentials,
   };
+  const started = Date.now();
   let isOver = false;
-  const once = (action) => (value) => {
+  const once = (action) => (response) => {
     if (isOver) return;
     isOver = true;
-    action(value);
+    action(response);
   };
+  const ended = once((response) => {
+    response.waited = Date.now() - started;
+    done(response);
+  });
   log(options, request.method, query);
-  return once((typeof fetch === 'function' ? askByFetch : askByXhr)(request, once(answered), once(failed)));
+  return once((typeof fetch === 'function' ? askByFetch : askByXhr)(request, () => isOver || accepted(), ended));
 }
 
+const failure = (text) => ({ status: 0, text });
+
 /** Asks by fetch, and returns a function that aborts. */
-function askByFetch({ url, method, body, credentials }, answered, failed) {
+function askByFetch({ url, method, body, credentials }, accepted, ended) {
   const controller = typeof AbortController === 'function' && new AbortController();
   const signal = controller ? controller.signal : undefined;
   fetch(url, { method, body, credentials, signal, cache: 'no-store' })
-    .then((response) => response.text().then((text) => readAnswer(response, text, (name) => response.headers.get(name))))
-    .then(answered, failed);
+    .then((response) => {
+      accepted();
+      return response.text().then((text) => responseOf(response, text, (name) => response.headers.get(name)));
+    })
+    .then(ended, (error) => ended(failure(error.message)));
   return () => controller && controller.abort();
 }
 
 /** Asks by XMLHttpRequest, in browsers that have no fetch, and returns a function that aborts. */
-function askByXhr({ url, method, body, credentials }, answered, failed) {
+function askByXhr({ url, method, body, credentials }, accepted, ended) {
   const request = new XMLHttpRequest();
   request.open(method, url, true);
   if (credentials === 'include') request.withCredentials = true;
   if (body) request.setRequestHeader('Content-Type', 'text/plain;charset=UTF-8');
   request.onreadystatechange = () => {
-    if (request.readyState !== 4) return;
-    let answer;
-    try {
-      if (!request.status) throw new TypeError('Failed to fetch');
-      answer = readAnswer(request, request.responseText, (name) => request.getResponseHeader(name));
-    } catch (error) {
-      return failed(error);
-    }
-    answered(answer);
+    const { readyState, status } = request;
+    if (readyState > 1 && status) accepted();
+    if (readyState !== 4) return;
+    ended(status ? responseOf(request, request.responseText, (name) => request.getResponseHeader(name)) : failure('Failed to fetch'));
   };
   request.send(body);
   return () => request.abort();
 }
 
+function responseOf({ status, statusText }, text, header) {
+  const after = status === 429 || status === 503 ? header('Retry-After') : 0;
+  return {
+    status,
+    text: text.trim() || (status === 200 ? '' : statusText),
+    position: header('X-Realplexor-Cursor'),
+    gaps: header('X-Realplexor-Gap') || '',
+    retryAfter: Math.max(0, isNaN(after) ? (Date.parse(after) - Date.now()) / 1000 : after) || 0,
+  };
+}
+
 /**
- * Returns what an answer says: blocks [{ids, data}], the position (null: none) and the names on the wire that have a gap. Throws
- * Error for a refusal, with its status, and for what cannot be read.
+ * Returns what an answer says: blocks [{ids, data}], the position (null: none) and the names on the wire that have a gap, where
+ * `*` stands for all. Throws Error for a refusal, with its status, and for what cannot be read.
  */
-function readAnswer({ status, statusText }, text, header) {
+export function readAnswer({ status, text, position, gaps }) {
+  if (!status) throw new TypeError(text);
   if (status < 200 || status > 299) {
-    const error = new Error(`HTTP ${status}: ${text.trim() || statusText}`);
+    const error = new Error(`HTTP ${status}: ${text}`);
     error.status = status;
     throw error;
   }
-  const blocks = readBlocks(text.trim());
+  const blocks = readBlocks(text);
   if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error('Answer is no list of messages');
-  return {
-    blocks,
-    position: header('X-Realplexor-Cursor'),
-    gaps: (header('X-Realplexor-Gap') || '').split(',').map((name) => name.trim()),
-  };
+  return { blocks, position, gaps: gaps.split(',').map((name) => name.trim()) };
 }
 
 /**

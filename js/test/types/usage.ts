@@ -1,7 +1,7 @@
 // This is compiled and never run: it shows what the declarations allow and refuse. The package is imported by its name, as by users.
 import Default, { Dklab_Realplexor, Realplexor, compareCursors, type RealplexorOptions } from 'rplx';
 
-const options: RealplexorOptions = { namespace: 'shop_', waitTimeout: 60, credentials: 'include' };
+const options: RealplexorOptions = { namespace: 'shop_', timeout: 25, waitTimeout: 60, credentials: 'include' };
 const old: Dklab_Realplexor = new Dklab_Realplexor('http://rpl.example.com', 'ns', true);
 const client: Realplexor = new Realplexor(new URL('https://rpl.example.com/'), options);
 new Default();
@@ -14,6 +14,7 @@ old.subscribe('a', (data, id: string, cursor: string) => data.anything + id + cu
 client.subscribe<{ price: number }>(['a', 'b', 7], (data) => data.price.toFixed(2)).setCursor('a', null);
 client.on('gap', ({ ids }) => ids.map((id) => id.length)).off('error', ({ error }) => error.message);
 client.on('disconnected', ({ reason }) => reason === 'silence');
+client.on('stalled', ({ seconds }) => seconds.toFixed());
 const ready: Promise<void> = client.ready;
 const isConnected: boolean = client.connected;
 const cursor: string | null = client.getCursor('a');

@@ -55,6 +55,7 @@ async function answer(blocks = [], position = '1000') {
   await settled();
 }
 
+/** Fails the running request. In phases that have waited it would be a cut; here no time passes, unless the clock is moved. */
 async function fail() {
   const [request] = running();
   if (!request) return;
@@ -75,6 +76,10 @@ const EVENTS = {
   move: () => client.setCursor('a', '5').execute(),
   answer,
   fail,
+  cut: async () => {
+    leap += 6000;
+    await fail();
+  },
   timer,
   offline: () => dispatch('offline'),
   online: () => dispatch('online'),
@@ -117,6 +122,7 @@ const LEADS = {
   move: { DELIVERING: 'PAUSING', PAUSING: 'WAITING' },
   answer: { ASKING: 'WAITING', WAITING: 'PAUSING', DELIVERING: 'PAUSING' },
   fail: { ASKING: 'RETRYING', WAITING: 'RETRYING', DELIVERING: 'PAUSING' },
+  cut: { ASKING: 'RETRYING', WAITING: 'PAUSING', DELIVERING: 'PAUSING' },
   timer: { ASKING: 'WAITING', WAITING: 'ASKING', PAUSING: 'WAITING', RETRYING: 'ASKING', DELIVERING: 'PAUSING' },
   offline: { ASKING: 'RETRYING', WAITING: 'RETRYING', DELIVERING: 'RETRYING', PAUSING: 'RETRYING' },
   online: { WAITING: 'ASKING', DELIVERING: 'PAUSING', PAUSING: 'ASKING', RETRYING: 'ASKING', ASLEEP: 'ASKING' },
