@@ -157,6 +157,15 @@ class Unavailable(Refusal):
     code = "unavailable"
 
 
+class Ending(Unavailable):
+    """A poll that would have to wait in a server that ends (part 9.5)."""
+
+    code = "ending"
+
+    def __init__(self) -> None:
+        super().__init__("the server ends; come back when it has been started again")
+
+
 class InsufficientStorage(Refusal):
     status = 507
     reason = "Insufficient Storage"

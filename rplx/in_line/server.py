@@ -76,7 +76,7 @@ class InServer:
         deadline = time.monotonic() + timeout
         while left & self._conversations and time.monotonic() < deadline:
             gevent.sleep(DRAIN_STEP)
-        self._lingering.wait()
+        self._lingering.wait(deadline - time.monotonic())
 
     def stop(self, timeout: float) -> None:
         """Lets the requests under way end, for `timeout` seconds at most; connections without one end at once."""

@@ -23,6 +23,7 @@ _UNBOUNDED = 1_000_000
 _OLD_DEFAULTS: dict[str, object] = {
     "server.user": "nobody",
     "wait.timeout": 300.0,
+    "server.drain": 10.0,
     "wait.max_ids": _UNBOUNDED,
     "wait.same_site": True,  # by document.domain, its page for old clients was used by them
     "wait.id_max": _UNBOUNDED,

@@ -50,10 +50,10 @@ class Lingering:
             self._close(next(iter(self._sockets)))
         self._sockets[fd] = (sock, time.monotonic() + LINGER)
 
-    def wait(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Returns when all that linger now have ended, or have had their time; calls `meanwhile` again and again."""
+    def wait(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Returns when all that linger now have ended, `seconds` later at most; calls `meanwhile` again and again."""
         left = list(self._sockets.values())
-        deadline = time.monotonic() + LINGER + SWEEP_EVERY
+        deadline = time.monotonic() + seconds
         while left and time.monotonic() < deadline:
             gevent.sleep(WAIT_STEP)
             meanwhile()

@@ -54,7 +54,10 @@ class ServerOptions:
     max_mem_mb: float = option(
         0.0, "restart a server process that uses more than this many MB of memory; 0: never", legacy="MAX_MEM_MB"
     )
-    drain: float = option(10.0, "seconds over which the answers to waiting polls are spread when the server stops")
+    drain: float = option(
+        8.0,
+        "seconds over which the answers to waiting polls are spread when the server stops; a second later it is gone",
+    )
     workers: int = option(
         1, "server processes; more than one needs an engine.url that they share", reload=False, at_least=1
     )

@@ -37,8 +37,9 @@ status 2. `rplx serve --check-config` with the same file, variables and flags on
 Relative paths count from the server's working directory. Times are in seconds, sizes in bytes.
 
 SIGHUP reads the file again. A new value of an option that is marked *restart* needs a new server process; all others
-apply at once. SIGTERM answers the waiting polls, spread over `server.drain`, and ends the server; SIGINT ends it at
-once. SIGUSR1, SIGUSR2 and SIGPIPE are ignored: the log goes to the standard output, so there is no file to open anew.
+apply at once. SIGTERM answers the waiting polls, spread over `server.drain`, and ends the server; SIGINT or a
+second SIGTERM ends it at once. SIGUSR1, SIGUSR2 and SIGPIPE are ignored: the log goes to the standard output, so there
+is no file to open anew.
 
 `rplx migrate-config OLD.conf` prints the TOML for an old Perl configuration file; the old keys are in the last column.
 """

@@ -26,8 +26,10 @@ from rplx.system.signals import TOO_LARGE_SIGNAL, release_signals
 from rplx.wait_line.demo import Demo
 from rplx.wait_line.server import WaitServer
 
-LAST_REQUESTS = 1.0  # seconds that requests under way have at least when the server ends
-END_TIMEOUT = 4.0  # seconds beyond server.drain after which the server ends, whatever still hangs
+END_TIMEOUT = 1.0  # seconds beyond server.drain after which the process has ended, whatever still hangs
+# Seconds before that in which all but late comers have been answered, then all have, and only the engine is closed.
+LAST_ANSWERS = 0.5
+LAST_STEPS = 0.1
 
 EXIT_OK = 0
 
@@ -46,6 +48,7 @@ class Server:
         self._log = log
         self._supervised = supervised
         self._leaving = False  # told to end, or to be started again
+        self._end_at = 0.0  # monotonic seconds at which the process has ended, once it has been told to
         self._ended = Event()
         self._status = EXIT_OK
         self._assembly = Assembly(config, log)
@@ -92,8 +95,9 @@ class Server:
                 self._log.message(f"The sandbox page is on http://localhost:{port}/ and lets anybody publish")
 
     def _close_engine(self) -> None:
+        seconds = self._seconds_left(0.0) if self._leaving else END_TIMEOUT
         try:
-            with gevent.Timeout.start_new(END_TIMEOUT):
+            with gevent.Timeout.start_new(max(seconds, LAST_STEPS)):
                 self._assembly.engine.close()
         except (Exception, gevent.Timeout) as error:  # an engine that fails or hangs must not keep us from ending
             self._log.error(f"{type(error).__name__} while the engine was closed: {error}")
@@ -117,10 +121,22 @@ class Server:
         self._ended.set()
 
     def _terminate(self) -> None:
+        if self._leaving:
+            self._terminate_again()
+            return
         self._log.message(f"SIGTERM received, answering {self._assembly.hub.listening} waiting polls and exiting")
         if not self._supervised:
             notify("STOPPING=1", self._log)
         self._leave(EXIT_OK, last=True)
+
+    def _terminate_again(self) -> None:
+        """Ends at once, as whoever repeats the signal has no time for the rest.
+
+        A worker leaves that to its supervisor, as a service manager may have sent the first one to both.
+        """
+        if not self._supervised:
+            self._log.message("SIGTERM received again, exiting")
+            self._ended.set()
 
     def _too_large(self) -> None:
         # The signal's name and words are the old watchdog's (part 5), but here polls are answered.
@@ -134,7 +150,8 @@ class Server:
         """
         self._status = status
         self._leaving = True
-        gevent.spawn_later(self._config.server.drain + END_TIMEOUT, self._ended.set)
+        self._end_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
+        gevent.spawn_later(self._seconds_left(LAST_STEPS), self._ended.set)
         try:
             self._drain(last=last)
         except Exception as error:
@@ -145,20 +162,25 @@ class Server:
     def _drain(self, *, last: bool) -> None:
         """Answers the waiting polls and ends all connections.
 
-        Both lines accept to the very end, since connections that nobody accepts hang, and are reset at last.
+        Both lines accept to the very end, since connections that nobody accepts hang, and are reset at last. Sends are
+        carried out meanwhile, and reach the polls that still wait; no poll begins to wait.
         """
-        begin = time.monotonic()
+        drain = self._config.server.drain
+        self._application.begin_to_drain(drain + END_TIMEOUT)
         self._in_server.begin_to_drain()
-        self._wait_server.drain(self._config.server.drain)
-        left = begin + self._config.server.drain - time.monotonic()
-        self._in_server.drain(max(left, LAST_REQUESTS))
+        self._wait_server.drain(drain, END_TIMEOUT - LAST_ANSWERS)
+        self._in_server.drain(self._seconds_left(LAST_ANSWERS))
         if last:
             accept_last(self._all_sockets())
         self._wait_server.stop_accepting()
         self._in_server.stop_accepting()
         self._sockets.close()  # clients that come now are refused, or wait for the worker that follows
-        self._wait_server.stop()
-        self._in_server.stop(LAST_REQUESTS)
+        self._wait_server.stop(self._seconds_left(LAST_STEPS))
+        self._in_server.stop(self._seconds_left(LAST_STEPS))
+
+    def _seconds_left(self, reserve: float) -> float:
+        """Returns the seconds until `reserve` seconds before the end; 0 if that has passed."""
+        return max(self._end_at - reserve - time.monotonic(), 0.0)
 
     def _all_sockets(self) -> list[socket.socket]:
         return [*self._sockets.wait, *self._sockets.in_]

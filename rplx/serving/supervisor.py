@@ -24,7 +24,7 @@ Loader = Callable[[], tuple[Config, list[str]]]
 
 LOOK_EVERY = 1.0  # seconds between two looks at the workers' memory
 READY_LOOK_EVERY = 0.02  # seconds between two looks at whether all workers serve, at the start
-END_TIMEOUT = 5.0  # seconds beyond the drain that a worker may take to end
+END_TIMEOUT = 1.5  # seconds beyond the drain that a worker may take to end: half a second more than it gives itself
 
 EXIT_RESTART = 64  # a worker's exit status that asks to be started again
 
@@ -181,7 +181,9 @@ class Supervisor:
         notify("READY=1", self._log)
 
     def _end(self, how: signal.Signals) -> None:
-        """Has all workers end, and starts none any more."""
+        """Has all workers end, and starts none any more. Told again, they end at once."""
+        if self._ending:
+            how = signal.SIGINT
         self._ending = True
         notify("STOPPING=1", self._log)
         for worker in self._workers:
@@ -205,7 +207,7 @@ class Supervisor:
     def _ended(self, worker: Worker, status: int) -> None:
         """Decides what follows the end of a worker."""
         if self._ending:
-            self._status = self._status or max(status, 0)
+            self._status = self._status or (0 if status == EXIT_RESTART else max(status, 0))
         elif status == EXIT_RESTART:
             self._renew()
         elif status == ConfigError.exit_status and self._awaited:

@@ -7,6 +7,7 @@ Our own server parks listeners itself and says so by a `Direct`; under all other
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rplx.errors import (
     BadRequest,
     EmptyIdentifier,
+    Ending,
     Forbidden,
     ForeignOrigin,
     MethodNotAllowed,
@@ -78,6 +80,7 @@ class Application:
         self._parking = parking
         self._in_line = in_line
         self._may_hold_text = False  # messages that are no JSON
+        self.drains_until = 0.0  # monotonic seconds at which the process has ended; 0: it does not end
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -98,6 +101,10 @@ class Application:
             ("Expires", "Mon, 26 Jul 1997 05:00:00 GMT"),
             ("Content-Type", f"text/javascript; charset={wait.charset}"),
         ]
+
+    def begin_to_drain(self, seconds: float) -> None:
+        """Takes note that the server ends in `seconds`: from now on polls that would wait are refused (part 9.5)."""
+        self.drains_until = time.monotonic() + seconds
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -157,6 +164,8 @@ class Application:
         wait = self._admit(environ) if direct is None else direct.may_wait
         if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(target_of(environ)):
             wait = False
+        refused = wait and self._is_refused(environ)
+        wait = wait and not refused
         connection = None if direct is None else direct.connection
         joined = None
         if self.log.connections and connection is not None:
@@ -164,6 +173,8 @@ class Application:
         address = environ.get("REMOTE_ADDR", "")
         encoding = self._encoding(environ) if self._may_hold_text else AS_IT_CAME
         entered = self.hub.enter(cursors, connection, wait=wait, address=address, encoding=encoding, joined=joined)
+        if refused and not entered.body:
+            raise Ending
         headers = self._poll_headers(environ, entered)
         listener = entered.listener
         if listener is None:
@@ -186,6 +197,13 @@ class Application:
         asked = _TIMEOUT.search(target_of(environ))
         seconds = float(asked[1]) if asked else 0.0
         return min(seconds, self.timeout) if seconds >= _TIMEOUT_MIN else self.timeout
+
+    def _is_refused(self, environ: Environ) -> bool:
+        """Returns whether a poll is refused unless something is due to it, as the server ends.
+
+        Old clients know no such refusal: they send HTTP/1.0 or plain text, and our server has them wait for a moment.
+        """
+        return bool(self.drains_until) and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
 
     def _admit(self, environ: Environ) -> bool:
         """Returns whether a poll may wait now. Raises Unavailable if none ever can."""

@@ -34,12 +34,12 @@ class Draining:
         self.begun = False
         self._late: deque[Connection] = deque()  # polls that were parked since
 
-    def drain(self, seconds: float, write_timeout: float) -> None:
+    def drain(self, seconds: float, last: float) -> None:
         """Answers the waiting polls with an empty body, spread over `seconds`, and ends the connections of now.
 
-        Answers that are being written then have `write_timeout` seconds. Who comes meanwhile is served, as clients
-        would hang in the kernel's queue, but their polls wait for DRAIN_POLL seconds: old clients come back at once,
-        again and again.
+        Answers that are being written then have `last` seconds. Who comes meanwhile is served, as clients would hang in
+        the kernel's queue, but no poll waits for longer than DRAIN_POLL seconds. The application refuses those of
+        HTTP/1.1, so that is for old clients, which would come back at once, again and again.
         """
         self.begun = True
         begin = time.monotonic()
@@ -50,14 +50,14 @@ class Draining:
                 gevent.sleep(DRAIN_STEP)
                 self._end_late()
             self._send_away(connection)
-        deadline = time.monotonic() + write_timeout
+        deadline = time.monotonic() + last
         while connections and time.monotonic() < deadline:
             gevent.sleep(DRAIN_STEP)
             self._end_late()
             connections = [connection for connection in connections if connection.state is not CLOSED]
             for connection in connections:
                 self._send_away(connection)
-        self._connections.lingering.wait(self._end_late)
+        self._connections.lingering.wait(deadline - time.monotonic(), self._end_late)
 
     def finish(self, seconds: float) -> None:
         """Ends what `drain` has left, for `seconds` at most."""

@@ -118,9 +118,12 @@ class WaitServer:
 
     # -- the end
 
-    def drain(self, seconds: float) -> None:
-        """Answers the waiting polls, spread over `seconds`, and ends the connections of now. Accepts until `stop`."""
-        self._draining.drain(seconds, self._options.write_timeout)
+    def drain(self, seconds: float, last: float = DRAIN_POLL) -> None:
+        """Answers the waiting polls, spread over `seconds`, and ends the connections of now. Accepts until `stop`.
+
+        Answers that are being written then have `last` seconds more.
+        """
+        self._draining.drain(seconds, last)
 
     def stop_accepting(self) -> None:
         """Leaves to others who connects from now on."""

@@ -54,9 +54,11 @@ def draining(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[W
 def test_who_comes_is_answered(draining: tuple[Wire, dict[str, Conversation]]) -> None:
     wire, before = draining
     kept = wire.on_wait(get("waits"))
+    refused = kept.rest()
+    assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n")
+    assert refused.endswith(b"\r\n\r\nthe server ends; come back when it has been started again\n")
     closed = wire.on_wait(get("waits", "1.0"))
     text = wire.on_wait(b"identifier=waits\n")
-    assert kept.rest().startswith(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
     assert closed.rest().endswith(b"\r\n\r\n \r\n")
     assert text.rest() == CLOSED
     due = wire.on_wait(get("1:due"))
@@ -73,6 +75,37 @@ def test_who_comes_is_answered(draining: tuple[Wire, dict[str, Conversation]]) -
     assert b'"still heard"' in before["second"].answer()[1]
 
 
+@pytest.mark.parametrize("supervised", [False, True])
+def test_told_again_it_ends_at_once(supervised: bool, tmp_path: Path) -> None:
+    file = tmp_path / "rplx.toml"
+    file.write_text(FILE.format(drain=LONG, memory=4000 * supervised, title="one"))
+    with LiveServer("--config", str(file)) as server:
+        wire = Wire(server)
+        waiting = [wire.on_wait(get("a")) for _ in range(3)]
+        eventually(lambda: wire.online("a"), "a 3\n")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("SIGTERM received, answering 3")
+        assert waiting[0].answer()[1] == b" \r\n"
+        assert server.stop(signal.SIGTERM) == 0
+        assert waiting[2].rest() == b""
+
+
+def test_a_worker_that_is_told_by_two_answers_all(tmp_path: Path) -> None:
+    """A service manager sends SIGTERM to all processes, and the supervisor sends it on."""
+    file = tmp_path / "rplx.toml"
+    file.write_text(FILE.format(drain=1, memory=4000, title="one"))
+    with LiveServer("--config", str(file)) as server:
+        wire = Wire(server)
+        waiting = [wire.on_wait(get("a")) for _ in range(3)]
+        eventually(lambda: wire.online("a"), "a 3\n")
+        worker = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("SIGTERM received, answering 3")
+        os.kill(int(worker), signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        assert all(one.answer()[1] == b" \r\n" for one in waiting)
+
+
 def test_it_ends_though_clients_come_on_and_on(tmp_path: Path) -> None:
     file = tmp_path / "rplx.toml"
     file.write_text(FILE.format(drain=1, memory=0, title="one"))
@@ -85,7 +118,7 @@ def test_it_ends_though_clients_come_on_and_on(tmp_path: Path) -> None:
         while server.process.poll() is None:
             try:
                 conversation = wire.on_wait(get("a"))
-                answered += conversation.rest().endswith(b" \r\n")
+                answered += b" 503 Service Unavailable\r\n" in conversation.rest()
                 conversation.close()
             except ConnectionError:  # the last one, or none listens any more
                 pass
