@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.waiting import accepts, eventually
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/proxies.md"
 START_TIMEOUT = 20.0  # seconds; Varnish compiles its configuration first
+STOP_TIMEOUT = 0.5  # seconds for a goodbye
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 Address = tuple[str, int]
@@ -95,6 +97,7 @@ _LISTENS = (
     (r"\*:80>", "127.0.0.1:{port}>"),
     (r"(?m)^:80 \{", "http://127.0.0.1:{port} {{"),
     (r"/etc/ssl/site\.", "{certificates}/site."),
+    (r"/etc/haproxy/site\.pem", "{certificates}/both.pem"),
 )
 
 
@@ -119,7 +122,9 @@ class Front:
         self._log = folder / "output.log"
         with self._log.open("wb") as log:
             environ = {**os.environ, "HOME": str(folder), "PATH": f"{os.environ.get('PATH', '')}:{SBIN}"}
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environ)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environ, start_new_session=True
+            )
         ready = lambda: accepts(self.address) or self.process.poll() is not None  # noqa: E731
         eventually(ready, True, START_TIMEOUT, told=self._log.read_text)
         assert self.process.poll() is None, self._log.read_text()
@@ -131,12 +136,12 @@ class Front:
 
     def stop(self) -> None:
         """Ends it and the processes that it has started."""
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        os.killpg(self.process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_TIMEOUT)
+        with contextlib.suppress(ProcessLookupError):  # Apache and Caddy wait for those who are still served
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def _program(name: str) -> str:
@@ -157,8 +162,9 @@ def front(block: Block, folder: Path, server: Address, certificates: Path | None
 
 
 def certificate(folder: Path) -> Path:
-    """Makes `site.pem` and `site.key` for 127.0.0.1 in `folder`, and returns the folder."""
+    """Makes `site.pem` and `site.key` for 127.0.0.1 in `folder`, `both.pem` of both, and returns the folder."""
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -keyout site.key -out site.pem"
     names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     subprocess.run([*command.split(), *names], cwd=folder, check=True, capture_output=True)
+    (folder / "both.pem").write_text((folder / "site.pem").read_text() + (folder / "site.key").read_text())
     return folder

@@ -132,6 +132,7 @@ FAULTS = {
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may take longer."""
     monkeypatch.setattr(messages, "AT_ONCE", 8.0)
+    monkeypatch.setattr(messages, "HEAD", 0.2)
 
 
 # What else goes wrong with a fault: nginx lets go of no request whose answer it would cache.
