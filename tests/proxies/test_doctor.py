@@ -39,7 +39,12 @@ server {{
 }}
 """
 COMPRESSING = "gzip on; gzip_types text/javascript; gzip_min_length 1; gzip_proxied any;"
-CACHING = "proxy_buffering on; proxy_cache kept; proxy_ignore_headers Cache-Control Expires; proxy_cache_valid 200 1m;"
+CACHING = """
+    proxy_buffering on;
+    proxy_cache kept;
+    proxy_ignore_headers Cache-Control Expires X-Accel-Buffering;
+    proxy_cache_valid 200 1m;
+"""
 HAPROXY = """
 defaults
   mode http
@@ -63,7 +68,12 @@ def nginx(inside: str, outside: str = "", upstream: str = KEPT) -> Block:
 
 # What is wrong, the check that says so, its state, and words of what it says.
 FAULTS = {
-    "buffering": (nginx("proxy_buffering on;", upstream=""), "buffering", "wrong", "holds answers back"),
+    "buffering": (
+        nginx("proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;", upstream=""),
+        "buffering",
+        "wrong",
+        "holds answers back",
+    ),
     "a new connection for each": (nginx("", upstream=""), "upstream", "note", "a new connection to rplx"),
     "cut": (
         nginx("proxy_read_timeout 2s;"),

@@ -31,7 +31,7 @@ CURES: dict[str, dict[str, tuple[str, ...]]] = {
         CADDY: ("no read_timeout, no response_header_timeout in `transport http`",),
         VARNISH: ("varnishd -f rplx.vcl -a :80 -p pipe_timeout=320",),
         CLOUDFLARE: ("rplx serve --set wait.timeout=90",),
-        AWS: ("rplx serve --set wait.timeout=50",),
+        AWS: ("rplx serve --set wait.timeout=55",),
     },
     "hang-up": {
         NGINX: ("proxy_ignore_client_abort off;",),
