@@ -64,7 +64,10 @@ def list_so_far(head: HttpRequest | None, text: bytes, parser: IdentifierParser)
 
 def list_of(request: HttpRequest, parser: IdentifierParser) -> Identifiers | None:
     """Returns the list of a whole HTTP request, wherever it stands, or None if there is none or a wrong one."""
-    return list_so_far(request, b"", parser) or list_so_far(None, request.body, parser)
+    try:
+        return marker_of_head(request, parser) or parser.in_text(request.body, complete=False, http=True)
+    except Refusal:
+        return None
 
 
 def _command_of_body(request: HttpRequest, identifiers: Identifiers | None, parser: IdentifierParser) -> Command:
@@ -72,7 +75,7 @@ def _command_of_body(request: HttpRequest, identifiers: Identifiers | None, pars
     if identifiers is not None:
         return _command(body, identifiers, old_form=not identifiers.cursors and request.header(MARKER) is not None)
     try:
-        return command_of_text(body, parser)
+        return command_of_text(body, parser, http=True)
     except EmptyBody:
         if parser.in_data(body):
             raise
@@ -97,8 +100,10 @@ def marker_of_head(request: HttpRequest, parser: IdentifierParser, door: Door = 
     return identifiers or parser.in_target(request.target)
 
 
-def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
+def command_of_text(data: bytes, parser: IdentifierParser, *, http: bool = False) -> Command:
     """Returns what a whole plain text request asks for: a command at its start, or a marker, a blank line and a body.
+
+    `http`: it is the body of an HTTP request, whose ids have more characters (part 9.8).
 
     Raises EmptyBody if there is no blank line, and BadRequest if there are neither channels nor a command.
     """
@@ -107,14 +112,17 @@ def command_of_text(data: bytes, parser: IdentifierParser) -> Command:
         return _make(at_start, None)
     blank = _BLANK_LINE.search(data)
     head, body = (data, None) if blank is None else (data[: blank.start()], data[blank.end() :])
-    identifiers = parser.in_text(head, complete=True)
+    identifiers = parser.in_text(head, complete=True, http=http)
     if body is None:
         raise EmptyBody(EMPTY_BODY)
     return _command(body, identifiers or Identifiers({}), old_form=identifiers is not None)
 
 
-def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
-    """Returns the command of a plain text request that is still coming in if a blank line has ended it, else None."""
+def early_command(data: bytes, parser: IdentifierParser, *, http: bool = False) -> Command | None:
+    """Returns the command of a plain text request that is still coming in if a blank line has ended it, else None.
+
+    `http` as in `command_of_text`. Raises what the parser raises.
+    """
     at_start = _WHOLE_COMMAND.match(data)
     if at_start is not None:
         return _make(at_start, None)
@@ -122,7 +130,7 @@ def early_command(data: bytes, parser: IdentifierParser) -> Command | None:
     behind = blank and _WHOLE_COMMAND.match(data, blank.end())
     if blank is None or behind is None:
         return None
-    identifiers = parser.in_text(data[: blank.start()], complete=True)
+    identifiers = parser.in_text(data[: blank.start()], complete=True, http=http)
     if identifiers is not None and identifiers.cursors:
         return None
     return _make(behind, None if identifiers is None else identifiers.credentials)
@@ -134,7 +142,7 @@ def early_command_behind(identifiers: Identifiers | None, body: bytes, parser: I
     `identifiers` are those of the request's head. Raises what the parser raises.
     """
     if identifiers is None:
-        return early_command(body, parser)
+        return early_command(body, parser, http=True)
     command = _WHOLE_COMMAND.match(body)
     return None if identifiers.cursors or command is None else _make(command, identifiers.credentials)
 

@@ -11,6 +11,8 @@ _REFERER_INSIDE = re.compile(rb"(?i)(?<=\n)referer:[^\n]*(?:\n|\Z)")  # not in w
 _BEGINS_REFERER = b"referer:"
 _OPEN_ESCAPES = (b"%", b"%2", b"%3")  # what may yet become , * or :
 _NOT_IN_LIST = re.compile(rb"[^*A-Za-z0-9_,.:]")
+_NOT_IN_HTTP_LIST = re.compile(rb'[\x00-\x20\x7f&;"\\]')
+_NOT_IN_HTTP_LIST_OR_LOGIN = re.compile(rb'[\x00-\x20\x7f&;"\\@]')
 _LOGIN = re.compile(rb"\w++:")
 _ENDS_PASSWORD = re.compile(rb"[@\s]")
 
@@ -18,15 +20,31 @@ _ENDS_PASSWORD = re.compile(rb"[@\s]")
 class MarkerScan:
     """Follows one text that grows. `word` stands before the `=` of the marker (protocol page, part 1).
 
+    `http`: the text is HTTP, whose ids have more characters (part 9.8).
+
     Its answer is that of `IdentifierParser.in_text` for a text that is not complete, but no byte is looked at twice: a
     client that sends byte by byte costs no more than one that sends all at once.
     """
 
-    __slots__ = ("_clean", "_inside", "_look", "_looked", "_marker", "_read", "_skips", "_value", "_word_size")
+    __slots__ = (
+        "_clean",
+        "_ends",
+        "_ends_behind_login",
+        "_inside",
+        "_look",
+        "_looked",
+        "_marker",
+        "_read",
+        "_skips",
+        "_value",
+        "_word_size",
+    )
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, word: str, *, http: bool = False) -> None:
         self._marker = re.compile(rb"\b" + re.escape(word.encode()) + rb"=")
         self._word_size = len(word.encode())
+        self._ends = _NOT_IN_HTTP_LIST_OR_LOGIN if http else _NOT_IN_LIST
+        self._ends_behind_login = _NOT_IN_HTTP_LIST if http else _NOT_IN_LIST
         self._clean = bytearray()  # what came, without Referer lines and escapes
         self._read = 0  # bytes of the text that are in there, or left out
         self._inside = False  # whether they end inside a line,
@@ -81,11 +99,12 @@ class MarkerScan:
         return self._look()
 
     def _find_end(self) -> bool:
-        if not self._skip_to(_NOT_IN_LIST):
+        if not self._skip_to(self._ends):
             return False
         if _LOGIN.match(self._clean, self._value) is None:
-            return True
-        self._look = self._find_password
+            self._look = self._find_end_behind_login  # an @ without a login before it is part of a wrong id over HTTP
+        else:
+            self._look = self._find_password
         return self._look()
 
     def _find_password(self) -> bool:
@@ -99,7 +118,7 @@ class MarkerScan:
         return self._look()
 
     def _find_end_behind_login(self) -> bool:
-        return self._skip_to(_NOT_IN_LIST)
+        return self._skip_to(self._ends_behind_login)
 
     def _skip_to(self, pattern: re.Pattern[bytes]) -> bool:
         found = pattern.search(self._clean, self._looked)

@@ -135,9 +135,9 @@ class RequestReader:
         return self._buffer.startswith(b"POST ")
 
     def has_marker(self, word: str) -> bool:
-        """Returns whether `text`, or the body in State.UNTIL_END, holds a whole marker (protocol page, part 1)."""
+        """Returns whether `text`, or the body in State.UNTIL_END, holds a whole marker (parts 1 and 9.8)."""
         if self._scan is None:
-            self._scan = MarkerScan(word)
+            self._scan = MarkerScan(word, http=self.state is not State.TEXT)
         return self._scan.is_complete(self._incoming.body if self.state is State.UNTIL_END else self._buffer)
 
     @property

@@ -11,6 +11,7 @@ import ujson
 
 from rplx.errors import BadRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
 from rplx.messages import Asker, Identifiers, Send
+from rplx.protocol.identifiers import ID
 from rplx.wait_line.application import Application
 from rplx.wait_line.cors import Environ
 from rplx.wait_line.direct import KEY, Direct
@@ -24,7 +25,7 @@ IDS_MAX = 20  # channels of one request
 BURST_MAX = 2_097_152  # bytes that a burst stores in all: each message once for each channel
 BODY_MAX = 65536  # bytes of a request
 _LENGTH = re.compile(r"[0-9]{1,10}")
-_ID = re.compile(r"[A-Za-z0-9_]{1,128}", re.ASCII)
+_ID = re.compile(r"(?=.{1,128}\Z)" + ID)
 
 
 class Commands(Protocol):
@@ -131,7 +132,7 @@ def _checked_ids(ids: object) -> list[str]:
         raise TooLarge(f"at most {IDS_MAX} channels at once")
     for id in ids:
         if not isinstance(id, str) or not _ID.fullmatch(id):
-            raise BadRequest(f"a channel id has letters, digits and _ only, {id!r} given")
+            raise BadRequest(f"a channel id has letters, digits, _, and behind the first of them . and -, {id!r} given")
     return ids
 
 

@@ -156,6 +156,30 @@ class TestDue:
         assert tested.texts(a="0") == []
         assert tested.texts(a="0", b="99") == ["x"]
 
+    def test_ids_of_http(self, make: Make) -> None:
+        """They have dots and dashes (part 9.8), and one that another begins with, or differs by them, is another."""
+        tested = make()
+        ids = [
+            "a",
+            "a-",
+            "a-1",
+            "a.1",
+            "a..1",
+            "a_1",
+            "0b5f2d3e-9c1a-4f7e-8d21-1f0a6c3b9e55",
+            "5.7",
+            "-".join("a" * 64),
+        ]
+        for id in ids:
+            tested.send(id, **{id: "10"})
+        for id in ids:
+            assert tested.texts(**{id: "0"}) == [id]
+        tested.send("x", limiters=("b-1", "c.2"), **{"a-1": "20"})
+        assert tested.texts(**{"a-1": "10"}) == []
+        for limiter in ("b-1", "c.2"):
+            assert tested.texts(**{"a-1": "10", limiter: "99"}) == ["x"]
+        eventually(lambda: tested.announced()[-1:] == ["x"])
+
     def test_bytes_are_kept(self, make: Make) -> None:
         tested = make()
         data = ' {"ключ":\n "\\u0000 , : " }  '

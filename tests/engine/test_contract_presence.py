@@ -27,6 +27,20 @@ class TestPresence:
         assert tested.engine.online(("me_ab",)) == {}
         assert tested.engine.online(("0",)) == {"0": 1}
 
+    def test_ids_of_http(self, make: Make) -> None:
+        """They have dots and dashes (part 9.8)."""
+        tested = make(presence__offline_timeout=0.05)
+        ids = ("a-1", "a-2", "a.1", "a_1", "5.7")
+        tested.engine.join(ids)
+        assert tested.engine.online(("a-",)) == {"a-1": 1, "a-2": 1}
+        assert tested.engine.online(("a.", "5.")) == {"5.7": 1, "a.1": 1}
+        assert sorted(event.split(":")[1] for event in tested.shown()) == sorted(ids)
+        assert [event.split(":")[1] for event in tested.shown(prefixes=("a.",))] == ["a.1"]
+        tested.engine.leave(ids)
+        gevent.sleep(0.1)
+        eventually(lambda: tested.engine.online() == {} or tested.engine.sweep() is None)
+        assert sorted(event.split(" ")[0] for event in tested.shown()) == ["offline"] * 5
+
     def test_online_once_and_offline_once(self, make: Make) -> None:
         tested = make(presence__offline_timeout=1.0)
         engine = tested.engine

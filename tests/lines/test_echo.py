@@ -82,10 +82,14 @@ def test_nothing_comes_out_as_it_went_in(wire: Wire, form: str, evil: str) -> No
 
 
 def test_gaps_name_channels_that_the_client_named(wire: Wire, prefix: str) -> None:
-    """The one header with text of the client's: letters, digits and _ alone, as the list's items are read."""
-    request = http(f"GET /?identifier=1:{prefix}a,1:{prefix}b%0d%0aX:y,1:%C3%A9&position HTTP/1.1\nHost: h")
+    """A header with text of the client's: letters, digits, _, . and - alone, as the list's items are read."""
+    request = http(f"GET /?identifier=1:{prefix}a,1:{prefix}b-1.2%0d%0a&position HTTP/1.1\nHost: h")
     head, _ = wire.on_wait(request).answer()
-    assert f"\r\nX-Realplexor-Gap: {prefix}a,{prefix}b\r\n".encode() in head
+    assert f"\r\nX-Realplexor-Gap: {prefix}a,{prefix}b-1.2\r\n".encode() in head
+    for item in ("b%0d%0aX:y", "1:%C3%A9", "b%0d%0aX:y%0d%0a"):
+        head, text = wire.on_wait(http(f"GET /?identifier=1:{prefix}a,{item}&position HTTP/1.1\nHost: h")).answer()
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert re.fullmatch(rb"[\x20-\x7e]*\n", text)
 
 
 def test_an_origin_that_is_not_ours_is_not_echoed(wire: Wire) -> None:

@@ -18,22 +18,28 @@ PIECES = [
     *(b"identifier=", b"identifier", b"=", b"xidentifier=", b"Referer:", b"referer: ", b"Refer", b"\n", b"\r\n", b" "),
     *(b"a", b"b1", b",", b"*", b"5:", b"1.5:", b":", b"@", b"me:pw", b"%", b"%2", b"%2c", b"%3A", b"%2a", b"%41", b"."),
     *(b"\xff", b"\t", b"&", b"POST x", b"_", b"C", b"er: ", b"er"),
+    *(b"-", b"/", b"@b", b";", b'"', b"+"),
 ]
 
 
-def judged(text: bytes) -> bool:
+def judged(text: bytes, http: bool) -> bool:
     try:
-        return PARSER.in_text(text, complete=False) is not None
+        return PARSER.in_text(text, complete=False, http=http) is not None
     except Refusal:  # it is complete, and wrong
         return True
 
 
 def assert_same(portions: list[bytes]) -> None:
-    scan = MarkerScan("identifier")
+    assert_same_in(portions, http=False)
+    assert_same_in(portions, http=True)
+
+
+def assert_same_in(portions: list[bytes], *, http: bool) -> None:
+    scan = MarkerScan("identifier", http=http)
     text = bytearray()
     for portion in portions:
         text += portion
-        complete = judged(bytes(text))
+        complete = judged(bytes(text), http)
         assert scan.is_complete(text) is complete
         if complete:
             return
@@ -61,6 +67,9 @@ def test_as_the_parser_says(pieces: list[bytes], places: list[int]) -> None:
         b"xidentifier=a identifier=b\n",
         b"identifier=5:a,b@c\n",
         b"identifier=\n",
+        b"identifier=room-1,user.7\n",
+        b"identifier=me:p&w@a-b&c@d ",
+        b"identifier=a@b,c/d%20\n",
     ],
 )
 def test_byte_by_byte(text: bytes) -> None:
@@ -71,14 +80,15 @@ def test_byte_by_byte(text: bytes) -> None:
     "piece", [b"%2c", b"a", b"\n", b"x identifier", b"Referer: identifier=a\n", b"me:pw", b"%2c\n"]
 )
 @pytest.mark.parametrize("begin", [b"", b"identifier=", b"identifier=me:", b"Referer: "])
-def test_the_work_is_linear(begin: bytes, piece: bytes) -> None:
+@pytest.mark.parametrize("http", [False, True])
+def test_the_work_is_linear(begin: bytes, piece: bytes, http: bool) -> None:
     """Four times as much that comes byte by byte takes about four times as long: sixteen times were quadratic."""
 
     def spent(size: int) -> float:
         text = (begin + piece * size)[:size]
         best = float("inf")
         for _ in range(3):
-            scan, start = MarkerScan("identifier"), time.thread_time()
+            scan, start = MarkerScan("identifier", http=http), time.thread_time()
             grown = bytearray()
             for byte in bytewise(text):
                 grown += byte

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from rplx.errors import Refusal
@@ -34,8 +35,10 @@ def check(data: bytes) -> None:
         assert not isinstance(early, Send)
         assert early_command(data, PARSER) == early
         assert command_of_text(data, PARSER) == early
+    with contextlib.suppress(Refusal):
+        command_of_text(data, PARSER)
     try:
-        command: Command | None = command_of_text(data, PARSER)
+        command: Command | None = command_of_text(data, PARSER, http=True)
     except Refusal:
         command = None
     target, _, rest = data.partition(b"\0")
@@ -53,4 +56,4 @@ def check(data: bytes) -> None:
             assert asked.identifiers.cursors or asked.data.strip()  # a send to nobody has a body (part 7.9)
             assert request.body.endswith(asked.data)
     if isinstance(command, Send):
-        assert asked == command  # without a marker in its head, the body says the same as in plain text
+        assert asked == command  # without a marker in its head, the body says what plain text may say
