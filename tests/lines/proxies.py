@@ -20,7 +20,7 @@ HASTY = "300ms"  # that the addresses for hostile requests wait for the rest of 
 
 Address = tuple[str, int]
 
-# What README.md and docs/proxies.md say, once for each line, and again with short timeouts.
+# What docs/proxies.md says, once for each line, and again with short timeouts.
 NGINX = """
 daemon off;
 master_process off;

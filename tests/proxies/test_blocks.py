@@ -125,7 +125,7 @@ def test_the_doctor_finds_nothing_wrong(
     assert status == bool(wrong)
     states = {each["check"]: each["state"] for each in shown["findings"]}
     assert states["CORS"] == states["message"] == states["buffering"] == states["headers"] == "well"
-    assert states["HTTP/2"] == ("well" if started.tls else "note")
+    assert states["HTTP/2"] == ("well" if started.tls else "untested")
 
 
 def test_what_cuts_a_poll_is_what_the_block_says(server: LiveServer, certificates: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _version(answer: Answer) -> Finding:
 def _http2(place: Place) -> Iterator[Finding]:
     limit = "browsers open six connections to a host at most, so that a seventh tab waits for one of the six to close"
     if not place.tls:
-        yield note("HTTP/2", f"no TLS, so browsers cannot speak HTTP/2: {limit}")
+        yield untested("HTTP/2", f"no TLS, without which browsers speak none: {limit}")
         return
     try:
         protocol = offered_protocol(place)

@@ -118,6 +118,8 @@ def reason(error: Exception) -> str:
     """Returns what went wrong in words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended in the middle of an answer"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 

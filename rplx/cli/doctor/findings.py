@@ -22,6 +22,9 @@ class State(Enum):
     UNTESTED = "untested"
 
 
+_ORDER = (State.WRONG, State.NOTE, State.UNTESTED, State.WELL)
+
+
 @dataclass(frozen=True)
 class Finding:
     """The answer to a question. `check` names the question; cures.py knows lines by that name."""
@@ -71,11 +74,11 @@ def as_json(url: str, programs: list[str], findings: list[Finding]) -> dict[str,
 
 
 def as_lines(findings: list[Finding], programs: list[str]) -> Iterable[str]:
-    """Returns the findings as lines of text.
+    """Returns the findings as lines of text, what is wrong first.
 
     `programs` are those that were recognised on the way: their cures alone are shown, or all if there are none.
     """
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: _ORDER.index(finding.state)):
         first = f"{finding.state.value:<9}{finding.check}: "
         yield from textwrap.wrap(first + finding.text, WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False)
         cures = finding.cures
@@ -84,4 +87,7 @@ def as_lines(findings: list[Finding], programs: list[str]) -> Iterable[str]:
             yield f"{'':<9}{name}:"
             yield from (f"{'':<13}{line}" for line in cures[name])
     count = sum(each.state is State.WRONG for each in findings)
-    yield "All is well." if not count else f"{count} wrong. Whole configurations: docs/proxies.md"
+    if count == 0:
+        yield "Nothing is wrong."
+    else:
+        yield f"{count} {'thing is' if count == 1 else 'things are'} wrong. Whole configurations: docs/proxies.md"

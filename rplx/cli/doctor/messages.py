@@ -70,10 +70,12 @@ def check(probe: Probe, *, given: bool) -> Iterator[Finding]:
     except RealplexorError as error:
         say = wrong if given else untested
         yield say("IN", f"{error} (another address: --in HOST:PORT, a login: --login LOGIN)")
+        yield from untested_all("IN could not be asked")
     except Unseen:
         say = wrong if given else untested
         text = "does not count a poll made through the URL: it is another server's, or the poll does not get there"
         yield say("IN", f"{text} (another address: --in HOST:PORT)")
+        yield from untested_all("IN could not be asked")
 
 
 def _messages(probe: Probe) -> Iterator[Finding]:
