@@ -41,6 +41,10 @@ class Refusal(RplxError):
     """What an answer of the WAIT line says behind `text`, and the log does not."""
     advice = ""
     """What the log tells the operator about the cause, and no answer does."""
+    passes = False
+    """Whether the same request may be carried out later, so that its answer says when to come back (part 9.4)."""
+    retry_after = 0
+    """Seconds for which coming back is certainly in vain, if it passes."""
     trouble = ""
     """The name of an ongoing trouble that this is part of: the log counts it there instead of telling each."""
 
@@ -143,6 +147,8 @@ class TooManyRequests(Refusal):
     status = 429
     reason = "Too Many Requests"
     code = "too_many_requests"
+    passes = True
+    retry_after = 60  # as its text says: failures of the last minute count
 
 
 class HeadTooLarge(Refusal):
@@ -155,6 +161,7 @@ class Unavailable(Refusal):
     status = 503
     reason = "Service Unavailable"
     code = "unavailable"
+    passes = True
 
 
 class Ending(Unavailable):

@@ -12,6 +12,7 @@ from rplx.options.environment import REACHED_AT
 from rplx.options.table import OPTIONS, Config
 
 TIMEOUT = 4.0  # seconds for both answers
+NOT_FOUND = 404
 STEP = 0.1  # seconds between two tries
 
 
@@ -30,19 +31,29 @@ def wait(config: Config, seconds: float) -> str:
 def check(config: Config) -> str:
     """Returns a line that says that the server answers. Raises Unhealthy if it does not.
 
-    The first address of WAIT is asked for the script. If history is in Redis, IN is asked as well, for the position of
-    WATCH: it answers 503 while Redis is away, and the question leaves no trace, as a poll would in ONLINE.
+    The first address of WAIT is asked for /health, which knows of Redis, too (part 9.5).
     """
     end = time.monotonic() + TIMEOUT
-    path = f"/?{quote(config.pages.identifier)}={quote(config.pages.script_id)}"
-    where = _ask(config.wait.listen[0], "wait.listen", end, "GET", path)
-    if config.engine.url != OPTIONS["engine.url"].default:
-        _ask(config.in_.listen[0], "in.listen", end, "POST", "/", b"WATCH\n")
+    where, status = _ask(config.wait.listen[0], "wait.listen", end, "GET", "/health")
+    if status == NOT_FOUND:
+        _check_older(config, end)
     return f"{where} answers"
 
 
-def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> str:
-    """Returns HOST:PORT if it answers; 4xx counts as an answer, as IN may want a login. Raises Unhealthy."""
+def _check_older(config: Config, end: float) -> None:
+    """Asks a server of a version without /health. Raises Unhealthy if it does not answer.
+
+    WAIT is asked for the script. If history is in Redis, IN is asked as well, for the position of WATCH: it answers 503
+    while Redis is away, and the question leaves no trace, as a poll would in ONLINE.
+    """
+    path = f"/?{quote(config.pages.identifier)}={quote(config.pages.script_id)}"
+    _ask(config.wait.listen[0], "wait.listen", end, "GET", path)
+    if config.engine.url != OPTIONS["engine.url"].default:
+        _ask(config.in_.listen[0], "in.listen", end, "POST", "/", b"WATCH\n")
+
+
+def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> tuple[str, int]:
+    """Returns HOST:PORT and the status that it answers; 4xx will do, as IN may want a login. Raises Unhealthy."""
     host, port = parse_address(address)
     host = REACHED_AT.get(host, host)
     connection = http.client.HTTPConnection(host, port, timeout=max(end - time.monotonic(), STEP))
@@ -60,4 +71,4 @@ def _ask(address: str, option: str, end: float, method: str, path: str, body: by
         connection.close()
     if answer.status >= 500:
         raise Unhealthy(f"{host}:{port}: answered {answer.status}: {text}")
-    return f"{host}:{port}"
+    return f"{host}:{port}", answer.status

@@ -26,6 +26,9 @@ class Engine(Protocol):
     def close(self) -> None:
         """Takes this process's listeners out of what other processes see."""
 
+    def problem(self) -> str:
+        """Returns why nobody can be served at present, "" if nothing is known of that. Asks nobody, so never waits."""
+
     def draw(self) -> str:
         """Returns a new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
 

@@ -47,6 +47,9 @@ class MemoryEngine:
     def attach(self, observer: Observer) -> None:
         self._observer.attach(observer)
 
+    def problem(self) -> str:
+        return ""
+
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller ones apply to a channel with its next message."""
         self.history_options = history

@@ -70,6 +70,11 @@ class Hub(Deliveries):
         self.answer_max = answer_max
         self.visibility = visibility
 
+    @property
+    def problem(self) -> str:
+        """Why nobody can be served at present, "" if nothing is known of that."""
+        return self.engine.problem()
+
     # -- listening
 
     def enter(

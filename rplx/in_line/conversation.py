@@ -9,6 +9,7 @@ from rplx.in_line import loose_lengths
 from rplx.in_line.connection import Connection
 from rplx.in_line.line import Line
 from rplx.messages import Command, Identifiers, Send
+from rplx.net.retry_after import retry_after
 from rplx.protocol import commands, replies
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.replies import CONTINUE
@@ -97,7 +98,7 @@ class Conversation:
                 self._log_refusal(error)
                 # Plain text has no refusals but those of a login (parts 3 and 7.3).
                 if reader.state is not State.TEXT or isinstance(error, AccessDenied):
-                    connection.send_last(replies.refusal(error))
+                    connection.send_last(replies.refusal(error, retry_after(error)))
                 return
 
     # -- requests that are coming in
@@ -220,7 +221,7 @@ class Conversation:
         except Refusal as error:
             self._log_refusal(error)
             keep_alive = self._keeps(request) and not error.closes
-            return (replies.refusal(error, keep_alive=keep_alive),), keep_alive
+            return (replies.refusal(error, retry_after(error), keep_alive=keep_alive),), keep_alive
 
     def _keeps(self, request: HttpRequest) -> bool:
         """Returns whether the connection is kept behind the answer to this request."""

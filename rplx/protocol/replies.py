@@ -22,13 +22,14 @@ def answer(text: bytes | Sequence[bytes], *, keep_alive: bool) -> Sequence[bytes
     return (head.encode() + parts[0], *parts[1:])
 
 
-def refusal(error: Refusal, *, keep_alive: bool = False) -> bytes:
-    """Returns a refusal on the IN line, its reason as one line of text (parts 3 and 7.3)."""
+def refusal(error: Refusal, added: Iterable[tuple[str, str]] = (), *, keep_alive: bool = False) -> bytes:
+    """Returns a refusal on the IN line, its reason as one line of text (parts 3 and 7.3), with `added` headers."""
     version = "1.1" if keep_alive else "1.0"
     text = f"{error.text}\n".encode()
     status = f"HTTP/{version} {error.status} {error.reason}\r\n"
     allow = "Allow: GET, POST\r\n" if error.status == 405 else ""  # RFC 9110, 15.5.6
-    head = f"{status}{allow}Content-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
+    further = "".join([f"{name}: {value}\r\n" for name, value in added])
+    head = f"{status}{allow}Content-Type: text/plain\r\nContent-Length: {len(text)}\r\n{further}\r\n"
     return head.encode("latin-1") + text
 
 

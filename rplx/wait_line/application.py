@@ -33,10 +33,13 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
-from rplx.wait_line.wsgi import NO_SNIFF, is_text, keeps_alive, read_body, refuse, target_of
+from rplx.wait_line.wsgi import NO_SNIFF, NO_STORE, healthy, is_text, keeps_alive, read_body, refuse, target_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
+
+HEALTH = "/health"  # the path that says whether polls are served
+PROBES = ("GET", "HEAD", "OPTIONS")  # methods with which it is asked
 
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
@@ -109,8 +112,10 @@ class Application:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             method = environ["REQUEST_METHOD"]
+            if environ["PATH_INFO"] == HEALTH and method in PROBES:
+                return self._probe(environ, start_response)
             if method == "OPTIONS":
-                return self._preflight(environ, start_response)
+                return self._options(environ, start_response)
             if method not in ("GET", "POST", "HEAD"):
                 raise MethodNotAllowed(f"{method} is not served here; use GET or POST")
             identifiers = self._identifiers(environ)
@@ -237,11 +242,24 @@ class Application:
             self.cors.report(environ, headers)
         return headers
 
-    def _preflight(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _options(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answers a browser's preflight, or a load balancer's probe (part 9.5)."""
         if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
-            raise MethodNotAllowed("OPTIONS is served for preflights alone; use GET or POST")
+            start_response("200 OK", [("Allow", "GET, POST, OPTIONS"), ("Content-Length", "0")])
+            return [b""]
         start_response("204 No Content", self.cors.preflight(environ))
         return []
+
+    def _probe(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Says whether polls are served here (part 9.5). Nothing is touched, and nothing is logged."""
+        try:
+            if self.drains_until or (KEY not in environ and not self._admit(environ)):
+                raise Ending
+            if problem := self.hub.problem:
+                raise Unavailable(problem)
+        except Unavailable as error:
+            return refuse(error, environ, start_response, (NO_STORE,), self.drains_until)
+        return healthy(environ, start_response)
 
     def _page(self, id: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         kind = "IFRAME" if id == self.config.pages.iframe_id else "SCRIPT"
@@ -280,7 +298,8 @@ class Application:
         if isinstance(error, Forbidden) and not isinstance(error, ForeignOrigin) and not self.log.connections:
             self.log.counted("WAIT: 403", f"WAIT: {environ.get('REMOTE_ADDR')}: refused, {error.text}")
         # Without them a page of another origin would be told "Failed to fetch" and never why.
-        return refuse(error, environ, start_response, self.cors.headers(environ) if self.cors.concerns(environ) else ())
+        added = self.cors.headers(environ) if self.cors.concerns(environ) else ()
+        return refuse(error, environ, start_response, added, self.drains_until)
 
 
 def _name(cursors: dict[str, str | None], count: int, position: str) -> str:

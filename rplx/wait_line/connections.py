@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import select
+import time
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -15,6 +16,7 @@ from rplx.addresses import network_of
 from rplx.errors import Refusal, Unavailable
 from rplx.log import Log
 from rplx.net.lingering import Lingering
+from rplx.net.retry_after import retry_after
 from rplx.options.table import WaitOptions
 from rplx.protocol.http_request import HttpRequest
 from rplx.wait_line.connection import Connection
@@ -32,13 +34,15 @@ Life = Generator[None, None, None]  # what a connection's greenlet runs
 class Connections:
     """The table of connections by descriptor, and one epoll that watches them all: a libev watcher each is larger.
 
-    `accepted` is how many are open. `ahead` holds the requests that clients have sent ahead of their turn.
+    `accepted` is how many are open. `ahead` holds the requests that clients have sent ahead of their turn. `ends_at` is
+    when a server that is ending will have ended, in monotonic seconds, and 0 while it goes on.
     """
 
     def __init__(self, options: WaitOptions, log: Log) -> None:
         self._log = log
         self._gevent_hub = get_hub()
         self.accepted = 0
+        self.ends_at = 0.0
         self.by_descriptor: list[Connection | None] = []
         self.ahead: dict[Connection, list[HttpRequest]] = {}
         self.lingering = Lingering()
@@ -52,6 +56,10 @@ class Connections:
         self._by_address = None
         if options.max_connections_per_address:
             self._by_address = dict(Counter(network_of(connection.host) for connection in self.open()))
+
+    def will_end(self, seconds: float) -> None:
+        """Notes that the server ends in so many seconds: who is refused from now on is told to come back later."""
+        self.ends_at = time.monotonic() + seconds
 
     def open(self) -> list[Connection]:
         """Returns all connections that are open now."""
@@ -110,9 +118,10 @@ class Connections:
         if error.status in COUNTED and not self._log.connections:
             self._log.counted(f"WAIT: {error.status}", f"WAIT: {connection.host}: refused, {error.text}")
         text = f"{error.text}\n"
+        retry = "".join([f"{name}: {value}\r\n" for name, value in retry_after(error, self.ends_at)])
         head = (
             f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n{retry}\r\n"
         )
         try:
             connection.sock.send((head + text).encode("latin-1", "replace"), _SEND)

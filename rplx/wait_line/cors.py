@@ -17,7 +17,7 @@ Headers = list[tuple[str, str]]
 ORIGINS_NAMED = 100  # origins that the log names; further ones are counted
 ORIGIN_SHOWN = 200  # characters of one
 
-_EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap")
+_EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap, Retry-After")
 _PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
 
 _ORIGIN = re.compile(r"https?://([^/:?#@\[\]]+|\[[0-9a-f:.]+\])(?::\d+)?")

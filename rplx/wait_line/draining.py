@@ -42,6 +42,7 @@ class Draining:
         HTTP/1.1, so that is for old clients, which would come back at once, again and again.
         """
         self.begun = True
+        self._connections.will_end(seconds + last)
         begin = time.monotonic()
         connections = self._connections.open()
         for number, connection in enumerate(connections):

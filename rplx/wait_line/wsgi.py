@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rplx.errors import BadRequest, LengthRequired, MethodNotAllowed, Refusal, TooLarge
+from rplx.net.retry_after import retry_after
 from rplx.wait_line.cors import Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 NO_SNIFF = ("X-Content-Type-Options", "nosniff")
+NO_STORE = ("Cache-Control", "no-store")
 
 
 def target_of(environ: Environ) -> str:
@@ -80,13 +82,28 @@ def _read(environ: Environ, count: int) -> bytes:
 
 
 def refuse(
-    error: Refusal, environ: Environ, start_response: StartResponse, added: Iterable[tuple[str, str]] = ()
+    error: Refusal,
+    environ: Environ,
+    start_response: StartResponse,
+    added: Iterable[tuple[str, str]] = (),
+    ends_at: float = 0.0,
 ) -> Iterable[bytes]:
-    """Returns the body of the answer to a request that is not carried out (part 7.3), with `added` headers."""
+    """Returns the body of the answer to a request that is not carried out (part 7.3), with `added` headers.
+
+    `ends_at`: as for `retry_after`.
+    """
     text = f"{error.text}{error.hint}\n".encode()
     headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
-    headers += [NO_SNIFF, *added]
+    headers += [NO_SNIFF, *retry_after(error, ends_at), *added]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", "GET, POST"))
     start_response(f"{error.status} {error.reason}", headers)
+    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]
+
+
+def healthy(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Returns the body of the answer to a probe of a server that serves (part 9.5)."""
+    text = b"ok\n"
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), NO_SNIFF, NO_STORE]
+    start_response("200 OK", headers)
     return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]

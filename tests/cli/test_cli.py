@@ -337,12 +337,20 @@ class TestHealth:
                 arguments = ("health", *engine, "--set", at[0], "--set", at[1])
                 assert run(*arguments).returncode == 0
                 redis.kill()
-                done = run(*arguments, "--wait", "0.2")
-                if users:  # nobody without a login is told
-                    assert done.returncode == 0
-                else:
-                    assert done.returncode == 1
-                    assert re.match(rb"rplx health: 127\.0\.0\.1:\d+: answered 503: .*[Rr]edis", done.stderr)
+                eventually(lambda: run(*arguments).returncode, 1)
+                told = run(*arguments).stderr
+                assert re.match(rb"rplx health: 127\.0\.0\.1:\d+: answered 503: Redis does not answer", told)
+
+    def test_a_server_of_a_version_without_health(self) -> None:
+        def older(connection: StubConnection, number: int) -> None:
+            connection.answer("", "404 Not Found" if b"/health" in connection.read() else "200 OK")
+
+        with StubServer(older) as server:
+            where = address(server)
+            options = ["--set", f"wait.listen={where}", "--set", f"in.listen={where}"]
+            assert main(["health", *options, "--set", "engine.url=redis://127.0.0.1:1/0"]) == 0
+        lines = [request.partition(b" HTTP")[0] for request in server.requests]
+        assert lines == [b"GET /health", b"GET /?identifier=SCRIPT", b"POST /"]
 
 
 class TestLive:

@@ -164,6 +164,7 @@ def test_a_hang_up_is_noticed(site: Server) -> None:
 def test_refusals_and_the_page_for_old_clients(site: Server) -> None:
     assert ask(site.wait, get("/rpl/")).body.startswith(b"Empty identifier passed; listen with ?identifier=CHANNEL")
     assert ask(site.wait, get("/rpl/more")).status == "404 Not Found"
+    assert ask(site.wait, get("/rpl/health")).body == b"ok\n"
     page = ask(site.wait, get("/rpl/?identifier=IFRAME"))
     assert page.status == "200 OK"
     assert b'"/rpl/"' in page.body
@@ -209,6 +210,7 @@ server.serve_forever()
         assert ask(child.wait, get("/rplx/other")).body == b"the application's own"
         child.wait_for("rplx: polls are not served: a poll would hold a whole thread")
         assert ask(child.wait, get("/rpl/?identifier=abc")).status == "503 Service Unavailable"
+        assert ask(child.wait, get("/rpl/health")).status == "503 Service Unavailable"
         say(child, "abc", 1)  # goes to the IN line of rplx serve
         assert messages(ask(daemon.wait, get("/?identifier=1:abc")).body) == [1]
 

@@ -191,8 +191,6 @@ REFUSALS = [
     ("another path", get("/favicon.ico"), "404 Not Found", "nothing is served at this path"),
     ("PUT", get("/?identifier=abc").replace(b"GET", b"PUT"), "405 Method Not Allowed",
      "PUT is not served here; use GET or POST"),
-    ("OPTIONS", get("/").replace(b"GET", b"OPTIONS"), "405 Method Not Allowed",
-     "OPTIONS is served for preflights alone; use GET or POST"),
     ("foreign preflight", get("/", "Origin: https://evil.example", "Access-Control-Request-Method: GET").replace(
         b"GET / ", b"OPTIONS / "), "403 Forbidden", "this origin is not among wait.allowed_origins"),
     ("long body", post(b"x" * 6001, "Content-Length: 6001"), "413 Content Too Large", "body longer than 6000 bytes (wait.body_max)"),  # noqa: E501
@@ -251,6 +249,28 @@ def test_pages(server: Server, id: str, kind: str) -> None:
     assert (same.status, same.body) == ("304 Not Modified", b"")
     head = ask(server.wait, get(f"/?identifier={id}").replace(b"GET", b"HEAD"), head_only=True)
     assert (head.status, head.headers["content-length"]) == ("200 OK", headers["content-length"])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("target", ["/health", "/health?identifier=quiet_probe"])
+def test_health(server: Server, method: str, target: str) -> None:
+    """Part 9.5."""
+    answer = ask(server.wait, get(target).replace(b"GET", method.encode()), head_only=method == "HEAD")
+    assert answer.status == "200 OK"
+    assert answer.body == (b"" if method == "HEAD" else b"ok\n")
+    assert ours(answer) == {
+        "content-type": "text/plain",
+        "content-length": "3",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+    }
+    assert "quiet_probe" not in online(server.in_)
+
+
+def test_options_of_a_load_balancer(server: Server) -> None:
+    answer = ask(server.wait, get("/").replace(b"GET", b"OPTIONS"))
+    assert (answer.status, answer.body) == ("200 OK", b"")
+    assert ours(answer) == {"allow": "GET, POST, OPTIONS", "content-length": "0"}
 
 
 def test_a_preflight(server: Server) -> None:

@@ -107,7 +107,7 @@ class TestAllowedOrigins:
             "Vary: Origin",
             "Access-Control-Allow-Origin: https://site.example",
             "Access-Control-Allow-Credentials: true",
-            "Access-Control-Expose-Headers: X-Realplexor-Cursor, X-Realplexor-Gap",
+            "Access-Control-Expose-Headers: X-Realplexor-Cursor, X-Realplexor-Gap, Retry-After",
         ):
             assert line in lines
 

@@ -105,6 +105,9 @@ class RedisEngine:
         self._follower.reconfigure(history)
         self._presence.reconfigure(presence)
 
+    def problem(self) -> str:
+        return "Redis does not answer" if self._health.away else ""
+
     # -- calls to Redis
 
     def _link(self, node: Node) -> Link:

@@ -1,0 +1,23 @@
+"""When a refused client may come back (RFC 9110, 10.2.3; protocol page, part 9.4)."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+
+from rplx.errors import Refusal
+
+SPREAD = 5  # seconds over which clients that are refused together come back
+
+
+def retry_after(error: Refusal, ends_at: float = 0.0) -> list[tuple[str, str]]:
+    """Returns the header Retry-After for a refusal that passes, and none for another one.
+
+    Each client gets a number of its own, so that a crowd does not come back in one moment. `ends_at`: when a server
+    that is ending will have ended, in monotonic seconds; 0 while it goes on.
+    """
+    if not error.passes:
+        return []
+    left = max(0, math.ceil(ends_at - time.monotonic())) if ends_at else 0
+    return [("Retry-After", str(left + error.retry_after + random.randint(1, SPREAD)))]
