@@ -212,7 +212,8 @@ var TICK = 5e3;
 var LEAP_VISIBLE = 35e3;
 var LEAP_HIDDEN = 12e4;
 var IS_CLOSED = "Realplexor is closed";
-var ID = /^\w+$/;
+var ID = /^\w[\w.-]*$/;
+var OLD_ID = /^\w+$/;
 var NAME = /^\w*$/;
 var CURSOR = /^\d+(\.\d+)?$/;
 var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled"];
@@ -368,7 +369,8 @@ var Realplexor = class {
     return false;
   }
   #accepted(ids) {
-    return [].concat(ids).filter((id) => this.#accepts("Identifier must be alphanumeric", ID, id));
+    const form = (id) => this.#isOld() || typeof id !== "string" ? OLD_ID : ID;
+    return [].concat(ids).filter((id) => this.#accepts("Identifier must be alphanumeric", form(id), id));
   }
   #channel(id) {
     return this.#channels[id] ||= newChannel(id);

@@ -36,7 +36,8 @@ const LEAP_VISIBLE = 35_000;
 const LEAP_HIDDEN = 120_000;
 
 const IS_CLOSED = 'Realplexor is closed';
-const ID = /^\w+$/;
+const ID = /^\w[\w.-]*$/;
+const OLD_ID = /^\w+$/; // also of a number, since 1.5 is nobody's name
 const NAME = /^\w*$/;
 const CURSOR = /^\d+(\.\d+)?$/;
 const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled'];
@@ -204,7 +205,8 @@ export class Realplexor {
   }
 
   #accepted(ids) {
-    return [].concat(ids).filter((id) => this.#accepts('Identifier must be alphanumeric', ID, id));
+    const form = (id) => (this.#isOld() || typeof id !== 'string' ? OLD_ID : ID);
+    return [].concat(ids).filter((id) => this.#accepts('Identifier must be alphanumeric', form(id), id));
   }
 
   #channel(id) {

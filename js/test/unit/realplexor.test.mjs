@@ -112,6 +112,14 @@ test('for old pages a namespace or a login that is none leaves out all', async (
   });
 });
 
+test('ids have dots and dashes behind the first character', async () => {
+  await listen(script());
+  const ids = ['0b5f2d3e-9c1a-4f7e-8d21-1f0a6c3b9e55', 'user.7', 'private-room-7'];
+  client.subscribe(ids, () => {}).execute();
+  assert.equal((await server.poll(0)).list, ids.join(','));
+  for (const id of ['-a', '.a', 'a/b', 'a@b', 'a b']) assert.throws(() => client.subscribe(id, () => {}), TypeError);
+});
+
 test('ids are text or whole numbers, and what String() makes of others is nobody', async () => {
   await listen(script());
   for (const id of [undefined, null, NaN, Infinity, true, {}, [['a', 'b']], Symbol('a'), 1.5, -1, () => 'a']) {

@@ -23,7 +23,7 @@ export class ScriptedServer {
   async #receive(request, response) {
     let body = '';
     for await (const piece of request) body += piece;
-    const list = /\bidentifier=([*\w,.:]*)/.exec(request.url + '\n' + body)?.[1];
+    const list = /\bidentifier=([*\w,.:-]*)/.exec(request.url + '\n' + body)?.[1];
     const asks = /[?&]position(=1)?(&|$)/.test(request.url);
     const poll = { method: request.method, url: request.url, list, asks, body, type: request.headers['content-type'], gone: false };
     response.on('close', () => (poll.gone = true));
