@@ -33,13 +33,16 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
-from rplx.wait_line.wsgi import NO_SNIFF, NO_STORE, healthy, is_text, keeps_alive, read_body, refuse, target_of
+from rplx.wait_line.wsgi import AT_ONCE, NO_SNIFF, healthy, is_text, keeps_alive, read_body, refuse, target_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 HEALTH = "/health"  # the path that says whether polls are served
 PROBES = ("GET", "HEAD", "OPTIONS")  # methods with which it is asked
+
+OLD_NO_STORE = "no-store, no-cache, must-revalidate"  # as old clients have always seen it (part 2.1)
+GAP_MAX = 1024  # bytes of a header's value: an answer's whole head has to fit into a proxy's buffer of 4 KB
 
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
@@ -97,10 +100,11 @@ class Application:
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self.cors.configure(wait)
         self._may_hold_text |= not config.in_.check_json  # what was stored without the check may be due for long
-        self._position = ""  # of the last poll,
-        self._at_position: Headers = []  # and its headers
+        self._position = ""  # of the last poll, and its headers in HTTP/1.1 and in older versions
+        self._at_position: Headers = []
+        self._old_at_position: Headers = []
         self._no_store: Headers = [
-            ("Cache-Control", "no-store, no-cache, must-revalidate"),
+            ("Cache-Control", OLD_NO_STORE),
             ("Expires", "Mon, 26 Jul 1997 05:00:00 GMT"),
             ("Content-Type", f"text/javascript; charset={wait.charset}"),
         ]
@@ -232,10 +236,17 @@ class Application:
             return self._no_store
         if entered.position != self._position:
             self._position = entered.position
-            self._at_position = [*self._no_store, NO_SNIFF, ("X-Realplexor-Cursor", entered.position)]
-        headers = self._at_position
+            added = (NO_SNIFF, ("X-Realplexor-Cursor", entered.position))
+            self._old_at_position = [*self._no_store, *added]
+            self._at_position = [
+                ("Cache-Control", f"{OLD_NO_STORE}, no-transform"),
+                *self._no_store[1:],
+                *added,
+                AT_ONCE,
+            ]
+        headers = self._at_position if environ["SERVER_PROTOCOL"] == "HTTP/1.1" else self._old_at_position
         if entered.gaps:
-            headers = [*headers, ("X-Realplexor-Gap", ",".join(entered.gaps))]
+            headers = [*headers, ("X-Realplexor-Gap", _listed(entered.gaps))]
         if self.cors.concerns(environ):
             headers = headers + self.cors.headers(environ)
         if "HTTP_ORIGIN" in environ:
@@ -258,7 +269,7 @@ class Application:
             if problem := self.hub.problem:
                 raise Unavailable(problem)
         except Unavailable as error:
-            return refuse(error, environ, start_response, (NO_STORE,), self.drains_until)
+            return refuse(error, environ, start_response, (), self.drains_until)
         return healthy(environ, start_response)
 
     def _page(self, id: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -300,6 +311,12 @@ class Application:
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         added = self.cors.headers(environ) if self.cors.concerns(environ) else ()
         return refuse(error, environ, start_response, added, self.drains_until)
+
+
+def _listed(gaps: list[str]) -> str:
+    """Returns the channels with gaps as the header has them (part 7.4), "*" for all if it would be long (part 9.3)."""
+    text = ",".join(gaps)
+    return text if len(text) <= GAP_MAX else "*"
 
 
 def _name(cursors: dict[str, str | None], count: int, position: str) -> str:

@@ -121,7 +121,8 @@ class Connections:
         retry = "".join([f"{name}: {value}\r\n" for name, value in retry_after(error, self.ends_at)])
         head = (
             f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n{retry}\r\n"
+            f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n"
+            f"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n{retry}\r\n"
         )
         try:
             connection.sock.send((head + text).encode("latin-1", "replace"), _SEND)

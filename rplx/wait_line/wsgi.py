@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 NO_SNIFF = ("X-Content-Type-Options", "nosniff")
-NO_STORE = ("Cache-Control", "no-store")
+AT_ONCE = ("X-Accel-Buffering", "no")  # has nginx and its like hand on what has come
+UNTOUCHED = (("Cache-Control", "no-store, no-transform"), AT_ONCE)  # what others on the way may do with an answer
 
 
 def target_of(environ: Environ) -> str:
@@ -94,7 +95,7 @@ def refuse(
     """
     text = f"{error.text}{error.hint}\n".encode()
     headers: Headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
-    headers += [NO_SNIFF, *retry_after(error, ends_at), *added]
+    headers += [NO_SNIFF, *UNTOUCHED, *retry_after(error, ends_at), *added]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", "GET, POST"))
     start_response(f"{error.status} {error.reason}", headers)
@@ -104,6 +105,6 @@ def refuse(
 def healthy(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Returns the body of the answer to a probe of a server that serves (part 9.5)."""
     text = b"ok\n"
-    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), NO_SNIFF, NO_STORE]
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), NO_SNIFF, *UNTOUCHED]
     start_response("200 OK", headers)
     return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]

@@ -66,11 +66,12 @@ class TestTimeout:
 
 HEALTHY = (
     b"HTTP/1.1 200 OK\r\n{}Content-Type: text/plain\r\nContent-Length: 3\r\n"
-    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n\r\n"
+    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n\r\n"
 )
 UNHEALTHY = re.compile(
     rb"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: \d+\r\n"
-    rb"X-Content-Type-Options: nosniff\r\nRetry-After: (\d+)\r\nCache-Control: no-store\r\n\r\n(.*)",
+    rb"X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
+    rb"Retry-After: (\d+)\r\n\r\n(.*)",
     re.DOTALL,
 )
 PROBES = {
@@ -191,3 +192,22 @@ class TestRetryAfter:
     def test_other_refusals_have_none(self, wire: Wire) -> None:
         assert b"Retry-After" not in wire.on_wait(target("/")).answer()[0]
         assert b"Retry-After" not in wire.on_in(http("POST / HTTP/1.1\nHost: h", b"1")).answer()[0]
+
+
+class TestHead:
+    """Part 9.3."""
+
+    @pytest.mark.parametrize("count", [7, 8, 500])
+    def test_the_list_of_gaps_is_bounded(self, wire: Wire, count: int) -> None:
+        ids = [f"{number:03}".ljust(128, "g") for number in range(count)]
+        body = b"identifier=" + ",".join([f"1:{id}" for id in ids]).encode()
+        head = wire.on_wait(http("POST /?position HTTP/1.1\nHost: h", body)).answer()[0]
+        match = re.search(rb"\r\nX-Realplexor-Gap: ([^\r]*)\r\n", head)
+        assert match
+        assert match[1] == (",".join(ids).encode() if count * 129 - 1 <= 1024 else b"*")
+
+    def test_all_answers_are_handed_on_as_they_are(self, wire: Wire, prefix: str) -> None:
+        for request in ("GET /", "GET /nowhere", f"PUT /?identifier={prefix}a", "GET /health"):
+            head = wire.on_wait(http(f"{request} HTTP/1.1\nHost: h")).answer()[0]
+            assert re.search(rb"\r\nCache-Control: [^\r]*no-store[^\r]*no-transform\r\n", head), head
+            assert b"\r\nX-Accel-Buffering: no\r\n" in head

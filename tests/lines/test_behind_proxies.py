@@ -134,3 +134,13 @@ def body(conversation: Conversation) -> bytes:
         return conversation.exactly(int(match[1]))
     assert re.search(rb"(?i)\r\ntransfer-encoding: chunked\r\n", head), head
     return conversation.until(b"\r\n0\r\n\r\n")
+
+
+def test_gaps_in_many_channels_fit_into_a_proxys_buffer(front: Proxy) -> None:
+    """nginx has 4 KB for an answer's head by default, and answers 502 to a longer one (part 9.3)."""
+    ids = [f"{number:03}".ljust(128, "g") for number in range(500)]
+    body = ("identifier=" + ",".join([f"1:{id}" for id in ids])).encode()
+    answer = Conversation(front.addresses["patient_wait"], http("POST /?position HTTP/1.1\nHost: h", body)).answer()
+    assert answer[0].startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nx-realplexor-gap: *\r\n" in answer[0].lower()
+    assert answer[1] == b" \r\n"
