@@ -90,7 +90,9 @@ class Dklab_Realplexor
     public function send($idsAndCursors, $data, $showOnlyForIds = null)
     {
         $sendable = self::withoutForeignCursors($idsAndCursors);
-        $this->call('send', [$sendable, $data, $showOnlyForIds === [] ? null : $showOnlyForIds]);
+        self::checkIds($sendable);
+        $limiters = self::checkedList($showOnlyForIds);
+        $this->call('send', [$sendable, $data, $showOnlyForIds === [] ? null : $limiters]);
         return true;
     }
 
@@ -103,7 +105,7 @@ class Dklab_Realplexor
      */
     public function cmdOnline($idPrefixes = null)
     {
-        return $this->call('online', [$idPrefixes]);
+        return $this->call('online', [self::checkedList($idPrefixes)]);
     }
 
     /**
@@ -115,7 +117,7 @@ class Dklab_Realplexor
      */
     public function cmdOnlineWithCounters($idPrefixes = null)
     {
-        return array_map('strval', $this->call('onlineWithCounters', [$idPrefixes]));
+        return array_map('strval', $this->call('onlineWithCounters', [self::checkedList($idPrefixes)]));
     }
 
     /**
@@ -133,7 +135,7 @@ class Dklab_Realplexor
             throw new Dklab_Realplexor_Exception("Position value must be numeric, \"$position\" given");
         }
         $rows = [];
-        foreach ($this->call('watch', [(int)$position, $idPrefixes]) as $event) {
+        foreach ($this->call('watch', [(int)$position, self::checkedList($idPrefixes)]) as $event) {
             $rows[] = ['event' => $event->kind, 'pos' => (string)$event->position, 'id' => $event->id];
         }
         return $rows;
@@ -155,6 +157,35 @@ class Dklab_Realplexor
             },
             ARRAY_FILTER_USE_BOTH
         );
+    }
+
+    /**
+     * Refuses ids of `Rplx\Client` that the old library had not: those with a dot or a dash.
+     *
+     * @param mixed $ids an id, a list of ids or a map id => cursor
+     * @return void
+     * @throws Dklab_Realplexor_Exception
+     */
+    private static function checkIds($ids)
+    {
+        foreach (is_array($ids) ? $ids : [$ids] as $key => $value) {
+            $id = Rplx\Marker::text(is_int($key) ? $value : $key);
+            if (strpbrk($id, '.-') !== false) {
+                throw new Dklab_Realplexor_Exception("Identifier must be alphanumeric, \"$id\" given");
+            }
+        }
+    }
+
+    /**
+     * @param mixed $ids null, an id or beginning of ids, or several
+     * @return mixed the same; what can be walked only once as an array
+     * @throws Dklab_Realplexor_Exception
+     */
+    private static function checkedList($ids)
+    {
+        $ids = $ids instanceof Traversable ? iterator_to_array($ids, false) : $ids;
+        self::checkIds(is_array($ids) ? array_values($ids) : $ids);
+        return $ids;
     }
 
     /**

@@ -39,8 +39,8 @@ final class Client
      * Stores a message in one or more channels and sends it to their listeners.
      *
      * @param string|int|iterable<mixed> $channels an id, a list of ids, or a map id => cursor; both may be mixed.
-     *     An id is `[A-Za-z0-9_]+`. A cursor is a decimal number, as text if it must be exact; null takes the server's
-     *     clock. With an empty list nothing is sent.
+     *     An id is `[A-Za-z0-9_][A-Za-z0-9_.-]*`. A cursor is a decimal number, as text if it must be exact; null
+     *     takes the server's clock. With an empty list nothing is sent.
      * @param mixed $data anything that json_encode takes
      * @param string|int|iterable<mixed>|null $onlyFor only listeners that also listen to one of these ids get the
      *     message; null means everybody. An empty list is an error
@@ -67,7 +67,8 @@ final class Client
         $marker = $this->marker->forSend($channels, $onlyFor);
         $answer = $marker === null ? null : $this->connection->exchange($marker, $json, false);
         $receipt = [];
-        foreach (self::lines($answer === null ? '' : self::accepted($answer), '/\A(\w+) (\d+(?:\.\d+)?)\z/') as $line) {
+        $body = $answer === null ? '' : self::accepted($answer);
+        foreach (self::lines($body, '/\A([\w.-]+) (\d+(?:\.\d+)?)\z/') as $line) {
             $receipt[$this->marker->short($line[1])] = $line[2];
         }
         return $receipt;
@@ -94,7 +95,7 @@ final class Client
     {
         $counters = [];
         $body = $this->command('ONLINE' . $this->marker->prefixes($prefixes));
-        foreach (self::lines($body, '/\A(\w+) (\d+)\z/') as $line) {
+        foreach (self::lines($body, '/\A([\w.-]+) (\d+)\z/') as $line) {
             $counters[$this->marker->short($line[1])] = (int)$line[2];
         }
         return $counters;
@@ -116,7 +117,7 @@ final class Client
         }
         $events = [];
         $body = $this->command("WATCH $position" . $this->marker->prefixes($prefixes));
-        foreach (self::lines($body, '/\A(online|offline|FAKE) (\d+):(\w+)\z/') as $line) {
+        foreach (self::lines($body, '/\A(online|offline|FAKE) (\d+):([\w.-]+)\z/') as $line) {
             $id = $line[1] === Event::FAKE ? $line[3] : $this->marker->short($line[3]);
             $events[] = new Event($line[1], (int)$line[2], $id);
         }

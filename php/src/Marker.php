@@ -101,7 +101,9 @@ final class Marker
     private function full($id): string
     {
         $text = self::text($id);
-        if (is_bool($id) || is_array($id) || !preg_match('/\A[A-Za-z0-9_]+\z/', $text)) {
+        // 7.0 is the id 7, but 1.5 is nobody's name.
+        $form = is_float($id) ? '/\A\d+\z/' : '/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/';
+        if (is_bool($id) || is_array($id) || !preg_match($form, $text)) {
             throw new InputException("Identifier must be alphanumeric, \"$text\" given");
         }
         return $this->prefix . $text;

@@ -133,6 +133,21 @@ final class ClientTest extends TestCase
         self::assertSame([], $client->watch($left[1]->position));
     }
 
+    public function testIdsWithDotsAndDashes(): void
+    {
+        $namespace = Live::id('ns') . '_';
+        $client = self::client(['namespace' => $namespace]);
+        $ids = ['0b5f2d3e-9c1a-4f7e-8d21-1f0a6c3b9e55', 'private-room-7', 'user.7'];
+        self::assertSame(array_fill_keys($ids, '5'), $client->send(array_fill_keys($ids, 5), 1, 'user-8'));
+        [$start] = $client->watch();
+        $listener = new Listener($namespace . implode(",$namespace", $ids));
+        $expected = array_fill_keys($ids, 1);
+        self::assertSame($expected, Live::eventually($expected, [$client, 'onlineWithCounters']));
+        self::assertSame(['private-room-7'], $client->online('private-'));
+        self::assertEqualsCanonicalizing($ids, array_column($client->watch($start->position), 'id'));
+        $listener->close();
+    }
+
     public function testPositionOfAnotherTime(): void
     {
         self::assertSame(Event::FAKE, self::client()->watch(PHP_INT_MAX)[0]->kind);

@@ -97,6 +97,18 @@ final class DklabTest extends TestCase
         yield ['Identifier must be alphanumeric, "a.b" given', static function (): void {
             self::realplexor()->send('a.b', 1);
         }];
+        yield ['Identifier must be alphanumeric, "b-c" given', static function (): void {
+            self::realplexor()->send(['a' => 5, 'b-c' => 6], 1);
+        }];
+        yield ['Identifier must be alphanumeric, "b.c" given', static function (): void {
+            self::realplexor()->send('a', 1, ['b', 'b.c']);
+        }];
+        yield ['Identifier must be alphanumeric, "a-" given', static function (): void {
+            self::realplexor()->cmdOnline(new \ArrayIterator(['b', 'a-']));
+        }];
+        yield ['Identifier must be alphanumeric, "a." given', static function (): void {
+            self::realplexor()->cmdWatch(0, 'a.');
+        }];
         yield ['Identifier must be alphanumeric, "a b" given', static function (): void {
             self::realplexor()->cmdOnline('a b');
         }];

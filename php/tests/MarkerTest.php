@@ -30,6 +30,9 @@ final class MarkerTest extends TestCase
         yield 'a number' => ['identifier=7', 7];
         yield 'a list' => ['identifier=a,b', ['a', 'b']];
         yield 'a map' => ['identifier=12345.23:abc,12345:def', ['abc' => '12345.23', 'def' => 12345]];
+        yield 'a float that is whole' => ['identifier=7', 7.0];
+        $uuid = '0b5f2d3e-9c1a-4f7e-8d21-1f0a6c3b9e55';
+        yield 'dots and dashes' => ["identifier=$uuid,5:user.7,*room-1", [$uuid, 'user.7' => 5], 'room-1'];
         yield 'a null cursor' => ['identifier=abc', ['abc' => null]];
         yield 'mixed' => ['identifier=a,5:b,7', ['a', 'b' => '5', 7]];
         yield 'an iterator' => ['identifier=5:b,c', new \ArrayIterator(['b' => '5', 0 => 'c'])];
@@ -70,6 +73,7 @@ final class MarkerTest extends TestCase
         self::assertSame('', $plain->prefixes([]));
         self::assertSame('', $plain->prefixes(['a', '']));
         self::assertSame(' a', $plain->prefixes('a'));
+        self::assertSame(' room-', $plain->prefixes('room-'));
         $named = new Marker(Options::fromArray(['namespace' => 'ns_']));
         self::assertSame(' ns_', $named->prefixes(null));
         self::assertSame(' ns_', $named->prefixes([]));
@@ -99,7 +103,10 @@ final class MarkerTest extends TestCase
     public function wrongLists(): iterable
     {
         yield ['No identifier to limit the message to given; null means everybody', 'a', []];
-        yield ['Identifier must be alphanumeric, "a-b" given', 'a-b'];
+        yield ['Identifier must be alphanumeric, "-a" given', '-a'];
+        yield ['Identifier must be alphanumeric, ".a" given', '.a'];
+        yield ['Identifier must be alphanumeric, "-1" given', -1];
+        yield ['Identifier must be alphanumeric, "a/b" given', 'a/b'];
         yield ['Identifier must be alphanumeric, "" given', ''];
         yield ['Identifier must be alphanumeric, "" given', null];
         yield ['Identifier must be alphanumeric, "array" given', ['a', ['b']]];

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from rplx.client.errors import BrokenResponse
 
-_RECEIPT_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]+(?:\.[0-9]+)?)")
-_ONLINE_LINE = re.compile(r"([A-Za-z0-9_]+) ([0-9]{1,18})")
-_WATCH_LINE = re.compile(r"(\w+) ([0-9]+):(\w+)")
+_RECEIPT_LINE = re.compile(r"([A-Za-z0-9_.-]+) ([0-9]+(?:\.[0-9]+)?)")
+_ONLINE_LINE = re.compile(r"([A-Za-z0-9_.-]+) ([0-9]{1,18})")
+_WATCH_LINE = re.compile(r"(\w+) ([0-9]+):([A-Za-z0-9_.-]+)")
 _SECTION_LINE = re.compile(r"\[(\w+)\]")
 
 

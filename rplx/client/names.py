@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -16,8 +16,8 @@ Cursor = str | int | float | Decimal
 Ids = str | int | Mapping[str, Cursor | None] | Iterable[str | int]
 Prefixes = str | Iterable[str] | None
 
-_ID = re.compile(r"[A-Za-z0-9_]+")
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # as the server's option pages.identifier
+_OLD_ID = re.compile(r"[A-Za-z0-9_]+")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # an id, and what the server's option pages.identifier may be
 _CURSOR = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _POSITION = re.compile(r"[0-9]+")
 _PASSWORD = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]*")
@@ -25,9 +25,18 @@ _NUMBERS = (bytes, bytearray, memoryview, array)  # their items are numbers, whi
 
 
 def checked_id(value: object) -> str:
+    """Returns the id's text. Raises InvalidArgument unless it is an id of HTTP: `[A-Za-z0-9_][A-Za-z0-9_.-]*` (9.8)."""
+    return _checked_id(value, _WORD)
+
+
+def checked_old_id(value: object) -> str:
     """Returns the id's text. Raises InvalidArgument unless it is one or more of `[A-Za-z0-9_]` ("Words")."""
+    return _checked_id(value, _OLD_ID)
+
+
+def _checked_id(value: object, form: re.Pattern[str]) -> str:
     text = str(value)
-    if not isinstance(value, (str, int)) or isinstance(value, bool) or not _ID.fullmatch(text):
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or not form.fullmatch(text):
         raise InvalidArgument(f'Identifier must be alphanumeric, "{text}" given')
     return text
 
@@ -63,16 +72,18 @@ def checked_marker_word(word: object) -> str:
     return word
 
 
-def cursors_by_id(ids: Ids) -> dict[str, str | None]:
-    """Returns each id with its cursor's text or None. `ids`: an id, several, or a mapping id -> cursor.
+def cursors_by_id(ids: Ids, checked: Callable[[object], str] = checked_id) -> dict[str, str | None]:
+    """Returns each id, as `checked` returns it, with its cursor's text or None.
+
+    `ids`: an id, several, or a mapping id -> cursor.
 
     Raises InvalidArgument, also for bytes, which are neither a text nor a list of numbers.
     """
     if isinstance(ids, (str, *_NUMBERS)) or not isinstance(ids, Iterable):
-        return {checked_id(ids): None}
+        return {checked(ids): None}
     if isinstance(ids, Mapping):
-        return {checked_id(id): None if cursor is None else checked_cursor(cursor) for id, cursor in ids.items()}
-    return {checked_id(id): None for id in ids}
+        return {checked(id): None if cursor is None else checked_cursor(cursor) for id, cursor in ids.items()}
+    return {checked(id): None for id in ids}
 
 
 def addressees(ids: Ids, limit_to: Ids | None) -> tuple[dict[str, str | None], dict[str, str | None]]:
@@ -128,10 +139,10 @@ class Names:
     @classmethod
     def of(cls, namespace: str | None, login: str | None, password: str | None) -> Names:
         """Returns the names. Raises InvalidArgument for what the marker cannot carry (part 1)."""
-        namespace = "" if namespace is None or namespace == "" else checked_id(namespace)
+        namespace = "" if namespace is None or namespace == "" else checked_old_id(namespace)
         if login is None or login == "":
             return cls(namespace, "")
-        if not isinstance(login, str) or not _ID.fullmatch(login):
+        if not isinstance(login, str) or not _OLD_ID.fullmatch(login):
             raise InvalidArgument(f'Login must be alphanumeric, "{login}" given')
         if not isinstance(password, str | None) or not _PASSWORD.fullmatch(password or ""):
             raise InvalidArgument('Password must be text without "@", white space and control characters')
@@ -155,14 +166,14 @@ class Names:
         """Returns the marker's items that limit a message, each behind a comma: `,*ID,*ID` (part 1)."""
         return "".join(f",*{self.full(id)}" for id in ids)
 
-    def prefixes(self, prefixes: Prefixes) -> list[str]:
+    def prefixes(self, prefixes: Prefixes, checked: Callable[[object], str] = checked_id) -> list[str]:
         """Returns full prefixes for ONLINE and WATCH (part 3); without one, all ids of the namespace are meant.
 
-        Raises InvalidArgument.
+        Raises InvalidArgument, and what `checked` raises.
         """
         if prefixes is None or isinstance(prefixes, str):
             prefixes = [prefixes or ""]
         elif isinstance(prefixes, _NUMBERS) or not isinstance(prefixes, Iterable):
-            prefixes = [checked_id(prefixes)]
-        full = [self.prefix + ("" if prefix == "" else checked_id(prefix)) for prefix in prefixes] or [self.prefix]
+            prefixes = [checked(prefixes)]
+        full = [self.prefix + ("" if prefix == "" else checked(prefix)) for prefix in prefixes] or [self.prefix]
         return [] if "" in full else full

@@ -20,6 +20,7 @@ from rplx.client.names import (
     Names,
     Prefixes,
     checked_marker_word,
+    checked_old_id,
     checked_position,
     cursors_by_id,
     encode,
@@ -77,8 +78,8 @@ class Dklab_Realplexor:
         left out silently, as the old module did.
         """
         try:
-            items = self._names.items(cursors_by_id(_without_odd_cursors(idsAndCursors)))
-            limiters = self._names.limiters(cursors_by_id(showOnlyForIds)) if showOnlyForIds else ""
+            items = self._names.items(cursors_by_id(_without_odd_cursors(idsAndCursors), checked_old_id))
+            limiters = self._names.limiters(cursors_by_id(showOnlyForIds, checked_old_id)) if showOnlyForIds else ""
             body = encode(data)
         except InvalidArgument as error:
             raise Dklab_Realplexor_Exception(str(error)) from error
@@ -92,7 +93,7 @@ class Dklab_Realplexor:
     def cmdOnlineWithCounters(self, prefixes: Prefixes = None) -> dict[str, int]:
         """Returns the online ids, each with the number of connections that listen to it."""
         try:
-            counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes)))
+            counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes, checked_old_id)))
         except (InvalidArgument, BrokenResponse) as error:
             raise Dklab_Realplexor_Exception(str(error)) from error
         return {self._names.short(id): count for id, count in counts.items()}
@@ -100,7 +101,7 @@ class Dklab_Realplexor:
     def cmdWatch(self, fromPos: str | int | None, prefixes: Prefixes = None) -> list[dict[str, str]]:
         """Returns changes after a position, each as `{"event": ..., "pos": ..., "id": ...}`, oldest first."""
         try:
-            arguments = [checked_position(fromPos), *self._names.prefixes(prefixes)]
+            arguments = [checked_position(fromPos), *self._names.prefixes(prefixes, checked_old_id)]
             events = answers.watch(self._command("WATCH", *arguments))
         except (InvalidArgument, BrokenResponse) as error:
             raise Dklab_Realplexor_Exception(str(error)) from error

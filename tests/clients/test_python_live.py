@@ -53,6 +53,24 @@ def url(server: LiveServer) -> str:
     return "http://{}:{}/".format(*server.wait)
 
 
+def test_ids_with_dots_and_dashes(server: LiveServer) -> None:
+    ids = ["0b5f2d3e-9c1a-4f7e-8d21-1f0a6c3b9e55", "private-room-7", "user.7"]
+    with (
+        Realplexor(*server.in_, namespace="ids_") as client,
+        client.listen([*ids, "user-8"], url(server)) as listener,
+    ):
+        start = client.watch()[0].pos
+        assert list(client.send([*ids, "room"], 1, limit_to="user-8")) == [*ids, "room"]
+        assert sorted(next(listener).ids) == ids
+        client.send("private-room", 2)
+        client.send("private-room-7", 3)
+        assert next(listener).data == 3
+        assert set(client.online("private-")) <= {"private-room-7"}
+        assert {event.id for event in client.watch(start)} <= {*ids, "user-8", "FAKE"}
+    old = Dklab_Realplexor(*server.in_, "ids_")
+    assert set(old.cmdOnline()) <= {*ids, "user-8"}
+
+
 def test_send_and_listen(server: LiveServer, client: Realplexor) -> None:
     """What is sent after `listen` returned arrives, though nothing waits yet; a message in two channels comes once."""
     with client.listen(["a1", "a2"], url(server)) as listener:

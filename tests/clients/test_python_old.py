@@ -98,6 +98,10 @@ class TestOldNames:
         old = Dklab_Realplexor("127.0.0.1", "10010")
         calls: list[tuple[Callable[[], object], str]] = [
             (lambda: old.send("a b", 1), 'Identifier must be alphanumeric, "a b" given'),
+            (lambda: old.send("a-b", 1), 'Identifier must be alphanumeric, "a-b" given'),
+            (lambda: old.send("a", 1, ["b", "c.d"]), 'Identifier must be alphanumeric, "c.d" given'),
+            (lambda: old.cmdOnline("a-"), 'Identifier must be alphanumeric, "a-" given'),
+            (lambda: old.cmdWatch(0, ["a."]), 'Identifier must be alphanumeric, "a." given'),
             (lambda: old.send({"a": "x"}, 1), 'Cursor must be numeric, "x" given'),
             (lambda: old.cmdWatch("x"), 'Position value must be numeric, "x" given'),
         ]
