@@ -282,18 +282,14 @@ class Application:
         except OSError as error:
             self.log.error(f"cannot read the {kind} page: {error}")
             raise NotFound(f"the {kind} page cannot be read") from None
-        headers: Headers = [
-            ("Last-Modified", page.last_modified),
-            ("Expires", "Wed, 08 Jul 2037 22:53:52 GMT"),
-            ("Cache-Control", "public"),
-        ]
+        headers = page.freshness(environ)
         if not is_text(environ):
             headers.append(NO_SNIFF)
             if kind == "IFRAME":
                 headers.append(("Origin-Agent-Cluster", "?0"))  # else document.domain cannot be set in today's browsers
             if self.cors.concerns(environ):
                 headers += self.cors.headers(environ)
-        if environ.get("HTTP_IF_MODIFIED_SINCE") == page.last_modified:
+        if page.is_known(environ):
             start_response("304 Not Modified", headers)
             return []
         headers = [("Content-Type", f"{page.content_type}; charset={self.config.wait.charset}"), *headers]

@@ -1,7 +1,11 @@
-"""Reads the pages and the script that the WAIT line serves, and puts the options' values in (protocol page, part 2)."""
+"""Reads the pages and the script that the WAIT line serves, and puts the options' values in (protocol page, part 2).
+
+How long browsers may keep them is said here, too (part 9.3).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -9,6 +13,10 @@ from pathlib import Path
 
 from rplx.legacy.keys import legacy_value
 from rplx.options.table import Config
+from rplx.wait_line.cors import Environ, Headers
+
+SCRIPT_AGE = 3600  # seconds for which browsers keep the script before they ask whether it has changed
+TAG_LENGTH = 32  # hexadecimal digits of a page's tag
 
 _OPTION = re.compile(rb"\$([A-Z][A-Z0-9_]*)")
 _SERVED = Path(__file__).parents[1] / "served"  # the build of js/ writes them
@@ -17,11 +25,31 @@ _SHIPPED = {"IFRAME": "iframe.html", "SCRIPT": "script.js", "SANDBOX": "sandbox.
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as it is sent. `last_modified` is an HTTP date (RFC 9110, 5.6.7)."""
+    """A page as it is sent. `last_modified` is an HTTP date (RFC 9110, 5.6.7), `etag` an entity tag (8.8.3)."""
 
+    kind: str
     content: bytes
     content_type: str
     last_modified: str
+    etag: str
+
+    def freshness(self, environ: Environ) -> Headers:
+        """Returns the headers that say for how long the client of a request may keep the page."""
+        modified = ("Last-Modified", self.last_modified)
+        if self._is_checked(environ):
+            return [modified, ("ETag", self.etag), ("Cache-Control", f"public, max-age={SCRIPT_AGE}")]
+        return [modified, ("Expires", "Wed, 08 Jul 2037 22:53:52 GMT"), ("Cache-Control", "public")]
+
+    def is_known(self, environ: Environ) -> bool:
+        """Returns whether a client has this very page already, and asks for another one alone."""
+        if self._is_checked(environ):  # by its tag alone: the file's time does not change with the options in it
+            tags = environ.get("HTTP_IF_NONE_MATCH", "").split(",")
+            return any(tag.strip().removeprefix("W/") in (self.etag, "*") for tag in tags)
+        return bool(environ.get("HTTP_IF_MODIFIED_SINCE") == self.last_modified)
+
+    def _is_checked(self, environ: Environ) -> bool:
+        """Returns whether a client asks again for the page now and then, and not only when it has lost it."""
+        return self.kind == "SCRIPT" and bool(environ["SERVER_PROTOCOL"] == "HTTP/1.1")
 
 
 class Pages:
@@ -44,9 +72,11 @@ class Pages:
         if kind != "SANDBOX":
             content = _OPTION.sub(self._value, content)
         page = Page(
+            kind,
             content,
             "text/javascript" if kind == "SCRIPT" else "text/html",
             formatdate(changed, usegmt=True),
+            f'"{hashlib.sha256(content).hexdigest()[:TAG_LENGTH]}"',
         )
         self._cache[kind] = (changed, page)
         return page

@@ -99,7 +99,7 @@ def refuses_polls_alone(server: Server, why: bytes) -> None:
     frame = ask(server.wait, get("/?identifier=IFRAME"))
     assert frame.status == "200 OK"
     assert frame.headers["origin-agent-cluster"] == "?0"
-    unchanged = ask(server.wait, get("/?identifier=SCRIPT", f"If-Modified-Since: {script.headers['last-modified']}"))
+    unchanged = ask(server.wait, get("/?identifier=SCRIPT", f"If-None-Match: {script.headers['etag']}"))
     assert unchanged.status.lower() == "304 not modified"
     assert ask(server.wait, get("/?identifier=a*b")).status == "400 Bad Request"
     assert ask(server.wait, get("/")).body.startswith(b"Empty identifier passed; listen with ?identifier=CHANNEL")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.lines.wire import Wire, http
 from tests.live import LiveServer
+from tests.waiting import eventually
 
 MODIFIED = 1_700_000_000
 MODIFIED_TEXT = b"Tue, 14 Nov 2023 22:13:20 GMT"
@@ -56,14 +58,19 @@ def small(tmp_path_factory: pytest.TempPathFactory):
 def test_page(small: Wire, request_: bytes, name: bytes, kind: bytes, content: bytes) -> None:
     head, _, body = small.on_wait(request_.replace(b"{}", name)).rest().partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
-    assert lines[:6] == [
+    is_checked = name == b"SCRIPT" and b" HTTP/1.1\r\n" in request_  # part 9.3
+    assert lines[:4] == [
         b"HTTP/1.1 200 OK",
         b"Connection: close",
         b"Content-Type: " + kind + b"; charset=utf-8",
         b"Last-Modified: " + MODIFIED_TEXT,
-        b"Expires: Wed, 08 Jul 2037 22:53:52 GMT",
-        b"Cache-Control: public",
     ]
+    if is_checked:
+        assert re.fullmatch(rb'ETag: "[0-9a-f]{32}"', lines[4])
+        assert lines[5] == b"Cache-Control: public, max-age=3600"
+        assert not re.search(rb"(?i)\r\nexpires:", head)
+    else:
+        assert lines[4:6] == [b"Expires: Wed, 08 Jul 2037 22:53:52 GMT", b"Cache-Control: public"]
     assert body == content
     if request_.startswith(b"identifier"):
         assert len(lines) == 6
@@ -77,9 +84,46 @@ def test_kept_connection_and_head_and_304(small: Wire) -> None:
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Content-Length: %d\r\n" % len(SCRIPT) in head
     assert client.waits(0.05)
-    client.send(http(f"GET /?identifier=SCRIPT HTTP/1.1\nHost: h\nIf-Modified-Since: {MODIFIED_TEXT.decode()}"))
+    client.send(http(f"GET /?identifier=IFRAME HTTP/1.1\nHost: h\nIf-Modified-Since: {MODIFIED_TEXT.decode()}"))
     assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 304 Not Modified\r\n")
     assert client.waits(0.05)
+    old = small.on_wait(http(f"GET /?identifier=SCRIPT HTTP/1.0\nIf-Modified-Since: {MODIFIED_TEXT.decode()}"))
+    assert old.rest().startswith(b"HTTP/1.1 304 Not Modified\r\n")
+
+
+def script(wire: Wire, *headers: str) -> tuple[bytes, bytes]:
+    """Status line and tag of the script."""
+    request = "\n".join(["GET /?identifier=SCRIPT HTTP/1.1", "Host: h", "Connection: close", *headers])
+    head = wire.on_wait(http(request)).rest().partition(b"\r\n\r\n")[0]
+    match = re.search(rb"\r\nETag: (.*)\r\n", head)
+    assert match, head
+    return head.partition(b"\r\n")[0], match[1]
+
+
+def test_the_script_is_asked_for_by_its_tag(small: Wire) -> None:
+    status, tag = script(small)
+    assert status == b"HTTP/1.1 200 OK"
+    for known in (tag.decode(), f'"x", W/{tag.decode()}', "*"):
+        assert script(small, f"If-None-Match: {known}") == (b"HTTP/1.1 304 Not Modified", tag)
+    for other in ('"x"', tag.decode().strip('"'), ""):
+        assert script(small, f"If-None-Match: {other}") == (b"HTTP/1.1 200 OK", tag)
+    unchanged = f"If-Modified-Since: {MODIFIED_TEXT.decode()}"
+    assert script(small, unchanged) == (b"HTTP/1.1 200 OK", tag), "the file is the same, the options may not be"
+    assert script(small, unchanged, 'If-None-Match: "x"') == (b"HTTP/1.1 200 OK", tag)
+
+
+def test_a_script_with_other_options_is_another_one(tmp_path: Path) -> None:
+    file = tmp_path / "rplx.toml"
+    given = pages(tmp_path)
+    file.write_text("")
+    with LiveServer("--config", str(file), *given) as server:
+        wire = Wire(server)
+        tag = script(wire)[1]
+        file.write_text("js.max_bounces = 5\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for(r"Option js\.max_bounces is changed: 10 -> 5")
+        eventually(lambda: script(wire, f"If-None-Match: {tag.decode()}")[0], b"HTTP/1.1 200 OK")
+        assert script(wire)[1] != tag
 
 
 def test_only_as_the_first_id(small: Wire) -> None:
