@@ -1,7 +1,7 @@
 """`python -m tests.soak [--quick] [--write] [--seconds S] [NAME ...]`: the scenarios behind docs/reliability.md.
 
 Prints each scenario's figures when they are there; --write also puts them into the page. Exit status 1 if one is not
-flawless. The long forms take over an hour in all, nearly all of it `steady`.
+flawless. The long forms take over an hour and a half in all, nearly all of it `steady` and `paths`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import dataclasses
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from bench import document
 from rplx.bench.report import number
 from rplx.system.limits import raise_descriptor_limit
-from tests.soak import steady
+from tests.soak import paths, steady
 from tests.soak.scenarios import SCENARIOS, Count
 
 PAGE = document.ROOT / "docs" / "reliability.md"
 SECTION = "soak"
+TIMED: dict[str, Callable[..., Count]] = {"steady": steady.run, "paths": paths.run}
 HEAD = ("scenario", "figures", "result", "when, commit")
 
 
@@ -57,7 +59,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="the short forms, as the tests run them")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
-    parser.add_argument("--seconds", type=float, metavar="S", help="length of the scenario `steady` (default 3600)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of `steady` (3600) and of `paths` (1800)")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)} (default: all)")
     args = parser.parse_args()
     if unknown := [name for name in args.names if name not in SCENARIOS]:
@@ -69,8 +71,8 @@ def main() -> int:
     for name in args.names or SCENARIOS:
         scenario = SCENARIOS[name]
         begin = time.monotonic()
-        if name == "steady" and args.seconds:
-            count: Count = steady.run(seconds=args.seconds)
+        if name in TIMED and args.seconds:
+            count = TIMED[name](seconds=args.seconds)
         else:
             count = (scenario.short if args.quick else scenario.long)()
         flawless = flawless and count.flawless

@@ -18,6 +18,7 @@ from tests.soak import (
     kills,
     log_targets,
     logins,
+    paths,
     presence,
     reloads,
     resets,
@@ -150,5 +151,17 @@ SCENARIOS = {
         "Polls while eight guessers keep the hashing threads at work",
         partial(logins.run_busy, seconds=20.0),
         partial(logins.run_busy, seconds=1.0),
+    ),
+    "paths": Scenario(
+        "Tabs of Chromium and Python listeners behind proxies as they are by default and as advised, and a restart",
+        paths.run,
+        partial(
+            paths.run,
+            pace=paths.Pace(part=2.5, quiet=2.2, busy=0.2, grace=3.0, drain=0.5, poll=1.2),
+            scaled=True,  # what is promised holds on an idle machine: on a busy one all of it works at all
+            message=8.0,
+            gap=8.0,
+            notice=8.0,
+        ),
     ),
 }
