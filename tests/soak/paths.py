@@ -29,6 +29,7 @@ from tests.waiting import eventually
 LOOK_EVERY = 1.0  # seconds between two questions who is online
 START_TIMEOUT = 60.0  # seconds until all listen
 KINDS = ("tab", "python")
+ASKED = "?timeout=25"  # by Python listeners; tabs ask it by themselves
 
 # As the programs and Debian have them, and then as docs/proxies.md advises.
 FRONTS = {
@@ -314,7 +315,7 @@ class Street:
             if kind == "tab":
                 self._tabs.append(chromium.open(self._site.page(id, urls[name])))
             else:
-                self._python.open(id, urls[name], self._context)
+                self._python.open(id, urls[name] + ASKED, self._context)
         self._count.tabs = len(self._tabs)
         self._count.listeners = len(self.ids) - len(self._tabs)
         waiting = lambda: [id for id, heard in self.ears.heard.items() if not heard.ready]  # noqa: E731
