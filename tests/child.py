@@ -23,10 +23,20 @@ class Child:
     stopped_by = signal.SIGTERM
 
     def __init__(
-        self, command: Sequence[str], environ: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=cwd
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environ,
+            cwd=cwd,
+            pass_fds=pass_fds,
         )
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -53,13 +63,16 @@ class Child:
             time.sleep(0.005)
 
     def bound(self, pattern: str) -> tuple[str, int]:
-        """The host and the port that are the groups of `pattern`; a child that does not tell them is killed."""
+        """The host and the port that are the groups of `pattern`, 0 where it finds no port.
+
+        A child that does not tell them is killed.
+        """
         try:
             match = self.wait_for(pattern)
         except BaseException:
             self.stop(signal.SIGKILL)
             raise
-        return match[1], int(match[2])
+        return match[1], int(match[2] or 0)
 
     def stop(self, how: signal.Signals | None = None) -> int:
         """Ends the program with this signal, or that which is its own, and gives its exit status."""

@@ -6,12 +6,14 @@ import shlex
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 from tests.child import Child
 
 
 class LiveServer(Child):
-    """`rplx serve` on loopback, port 0 on both lines. `wait` and `in_` are (host, port), `log` the lines so far.
+    """`rplx serve` on loopback, port 0 on both lines. `wait` and `in_` are (host, port), or (path, 0);
+    `log` is the lines so far.
 
     Arguments are handed to `rplx serve` behind the addresses, so `LiveServer("--set", "wait.timeout=1")`. `program` is
     run by Python instead of rplx, `shell` is a shell command that comes before it, such as a `ulimit`.
@@ -26,14 +28,15 @@ class LiveServer(Child):
         addresses: bool = True,
         program: tuple[str, ...] = ("-m", "rplx"),
         shell: str = "",
+        pass_fds: Sequence[int] = (),
     ) -> None:
         given = ("--wait", "127.0.0.1:0", "--in", "127.0.0.1:0") if addresses else ()
         line = [sys.executable, *program, *command, *given, *arguments]
         if shell:
             line = ["/bin/sh", "-c", f"{shell}; exec {shlex.join(line)}"]
-        super().__init__(line)
-        self.wait = self.bound(r"\bWAIT: listening (\S+):(\d+)")
-        self.in_ = self.bound(r"\bIN: listening (\S+):(\d+)")
+        super().__init__(line, pass_fds=pass_fds)
+        self.wait = self.bound(r"\bWAIT: listening (?:unix:)?(\S+?)(?::(\d+))?$")
+        self.in_ = self.bound(r"\bIN: listening (?:unix:)?(\S+?)(?::(\d+))?$")
 
     def connect(self, address: tuple[str, int], timeout: float = 10.0) -> socket.socket:
         return socket.create_connection(address, timeout=timeout)

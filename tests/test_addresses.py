@@ -31,7 +31,8 @@ from rplx.wait_line.states import CLOSED
         ("fe80::1%lo", "fe80::/64"),
         ("::1", "::/64"),
         ("", ""),
-        ("unix:", "unix:"),
+        ("unix", ""),
+        ("unix:", ""),
         ("name", "name"),
     ],
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rplx.errors import UsageError
-from rplx.options.checks import parse_address
+from rplx.options.checks import parse_target
 
 if TYPE_CHECKING:
     from rplx.client import Event, Message, Realplexor, Unreadable
@@ -285,7 +285,7 @@ def back_end(args: argparse.Namespace) -> Iterator[Realplexor]:
     from rplx.client import Realplexor
 
     try:
-        host, port = parse_address(args.address)
+        host, port = parse_target(args.address)
     except ValueError as error:
         raise UsageError(f"--in or {IN_VARIABLE}: {error}") from error
     login, password = _credentials(args.login)

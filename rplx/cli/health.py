@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from urllib.parse import quote
 
 from rplx.errors import Unhealthy
-from rplx.options.checks import parse_address
+from rplx.options.checks import parse_target, unix_path
 from rplx.options.environment import REACHED_AT
 from rplx.options.table import OPTIONS, Config
 
@@ -53,10 +54,8 @@ def _check_older(config: Config, end: float) -> None:
 
 
 def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> tuple[str, int]:
-    """Returns HOST:PORT and the status that it answers; 4xx will do, as IN may want a login. Raises Unhealthy."""
-    host, port = parse_address(address)
-    host = REACHED_AT.get(host, host)
-    connection = http.client.HTTPConnection(host, port, timeout=max(end - time.monotonic(), STEP))
+    """Returns where it has answered, and with what status; 4xx will do, as IN may want a login. Raises Unhealthy."""
+    connection, where = _connection(address, option, max(end - time.monotonic(), STEP))
     try:
         connection.putrequest(method, path, skip_host=body is not None)  # in.hosts may not have this one
         if body is not None:
@@ -66,9 +65,35 @@ def _ask(address: str, option: str, end: float, method: str, path: str, body: by
         text = answer.read().decode("utf-8", "replace").strip() if answer.status >= 500 else ""
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or error or type(error).__name__
-        raise Unhealthy(f"{host}:{port}: {why} (is the server running there? --set {option})") from None
+        raise Unhealthy(f"{where}: {why} (is the server running there? --set {option})") from None
     finally:
         connection.close()
     if answer.status >= 500:
-        raise Unhealthy(f"{host}:{port}: answered {answer.status}: {text}")
-    return f"{host}:{port}", answer.status
+        raise Unhealthy(f"{where}: answered {answer.status}: {text}")
+    return where, answer.status
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection to the path of a socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _connection(address: str, option: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    """Returns a connection that is not open yet, and what it is called. Raises Unhealthy."""
+    path = unix_path(address)
+    if path is not None:
+        return _UnixConnection(path, timeout), address
+    try:
+        host, port = parse_target(address)
+    except ValueError as error:
+        raise Unhealthy(f"{option}: {error} (--set {option})") from None
+    host = REACHED_AT.get(host, host)
+    return http.client.HTTPConnection(host, port, timeout=timeout), f"{host}:{port}"

@@ -14,6 +14,7 @@ from rplx.client.errors import BrokenResponse, ConnectionFailed, ConnectionLost,
 HEAD_MAX = 65_536  # bytes of an answer's head
 BODY_MAX = 256 * 1024 * 1024  # bytes of an answer's body: the STATS of a million channels fit
 REUSE_WITHIN = 15.0  # seconds: an idle connection is used again only well before the server's in.timeout (20 s)
+UNIX = "unix:"  # what a host begins with that is the path of a socket
 _RECV = 65_536
 
 
@@ -47,7 +48,7 @@ def _is_ipv6(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a line listens; `tls` is the context to speak TLS with, or None."""
+    """Where a line listens. `tls` is the context to speak TLS with, or None. A host unix:/PATH has port 0."""
 
     host: str
     port: int
@@ -56,6 +57,10 @@ class Address:
     @classmethod
     def of(cls, host: str, port: int, tls: bool | ssl.SSLContext) -> Address:
         """Returns the address. Raises InvalidArgument for a host or port that nothing can listen on."""
+        if isinstance(host, str) and host.startswith(UNIX + "/"):
+            if tls:
+                raise InvalidArgument(f"{host}: there is no TLS on such sockets")
+            return cls(host, 0)
         try:
             host.encode("idna")
         except (UnicodeError, AttributeError) as error:
@@ -70,10 +75,32 @@ class Address:
         return cls(host, port, ssl.create_default_context() if tls is True else tls or None)
 
     def __str__(self) -> str:
+        if self.is_unix:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def is_unix(self) -> bool:
+        """Whether this is the path of a socket."""
+        return not self.port
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """Returns a socket that is connected to it. Raises OSError, UnicodeError."""
+        if not self.is_unix:
+            return socket.create_connection((self.host, self.port), timeout)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(self.host.removeprefix(UNIX))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    @property
     def host_header(self) -> str:
+        if self.is_unix:
+            return "localhost"
         return str(self).encode("idna").decode() if not self.host.isascii() else str(self)
 
 
@@ -101,14 +128,15 @@ class Connection:
         self._used = time.monotonic()
         self._buffer = bytearray()
         try:
-            self._socket = socket.create_connection((address.host, address.port), deadline.left())
+            self._socket = address.connect(deadline.left())
         except TimeoutError as error:
             raise Timeout(f"{address}: no connection within {deadline}", unknown=False) from error
         except (OSError, UnicodeError) as error:
             raise ConnectionFailed(f"{address}: {_text(error)}") from error
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if not address.is_unix:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if address.tls is not None:
                 self._socket.settimeout(deadline.left())
                 self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)

@@ -63,6 +63,7 @@ class Realplexor:
     ) -> None:
         """Connects to nobody yet.
 
+        A host unix:/PATH is a socket's path, and `port` does not count.
         `host`, `port`: the server's IN line. `namespace` is put before each id that is sent and taken off each that
         comes back; a `login` puts `LOGIN_` before that, so a login sends only to its own channels (protocol page,
         part 6). `password` belongs to the login. `timeout`: seconds for one whole call, None for ever. `tls`: True
@@ -185,6 +186,8 @@ class Realplexor:
         7.4). `poll_timeout`: seconds without an answer after which a poll is given up; it must be more than the
         server's wait.timeout.
         """
+        if wait is None and self.address.is_unix:
+            raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")
         if wait is None:
             wait = f"http://{Address(self.address.host, 8088)}/"
         tls = self.address.tls or True

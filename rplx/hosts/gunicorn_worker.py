@@ -123,7 +123,7 @@ def on_starting(server: Any) -> None:
         if inherited:
             _sockets[:] = [socket.socket(fileno=int(fd)) for fd in inherited.split(",")]
         else:
-            _sockets[:] = listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+            _sockets[:] = listen(config.in_.listen, "in.listen (RPLX_IN_LISTEN)", config.server, browsers=False)
     except ConfigError as error:
         raise RuntimeError(str(error)) from None
     raise_descriptor_limit()

@@ -107,7 +107,9 @@ class Runtime:
         Returns the sockets. Raises ConfigError if in.listen cannot be had.
         """
         if sockets is None:
-            self._in_sockets = listen(self.config.in_.listen, "in.listen (RPLX_IN_LISTEN)", browsers=False)
+            self._in_sockets = listen(
+                self.config.in_.listen, "in.listen (RPLX_IN_LISTEN)", self.config.server, browsers=False
+            )
         else:
             self._in_sockets = list(sockets)
             admit_attempts(self._in_sockets)

@@ -13,6 +13,7 @@ from gevent.server import StreamServer
 from rplx.in_line.pool import ReusingPool
 from rplx.log import Log
 from rplx.net.accepting import PAUSE, is_shortage
+from rplx.net.listening import accepting
 
 ACCEPT_MAX = 256  # connections accepted at once
 SEEK_AGAIN = 0.1  # seconds until room is made again, where no connection could be spared
@@ -47,7 +48,7 @@ class Acceptor(StreamServer):
         self._serve = handle
         self._spawn_greenlet = pool.spawn
         self._log = log
-        self._accept_one = listening._accept  # returns a bare descriptor
+        self._accept_one = accepting(listening)
         self._family: int = listening.family  # kept, since gevent makes an enum of it at each access
 
     def end(self) -> None:

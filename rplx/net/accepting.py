@@ -16,7 +16,7 @@ import gevent
 from gevent import get_hub
 
 from rplx.log import Log
-from rplx.net.listening import drop_attempts
+from rplx.net.listening import accepting, drop_attempts
 
 BATCH = 256  # connections accepted at once
 PAUSE = 0.2  # seconds without accepting when descriptors have run out
@@ -57,7 +57,7 @@ class Acceptor:
     def __init__(self, listening: Any, opened: Opened, log: Log) -> None:
         self._opened = opened
         self._log = log
-        self._accept_one = listening._accept  # gives a bare descriptor: half the time of socket.accept
+        self._accept_one = accepting(listening)
         self._family: int = listening.family
         self._stopped = False
         self._end = browsers_end()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 import termios
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from rplx.addresses import UNIX
 from rplx.errors import ConfigError
-from rplx.options.checks import parse_address
+from rplx.net import inherited
+from rplx.net.unix_sockets import UnixSocket
+from rplx.options.checks import inherited_name, parse_address, unix_path
+from rplx.options.table import ServerOptions
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
 DEFER_ACCEPT = 5  # seconds that the kernel keeps a new connection that sends nothing; accept and read come in one turn
@@ -42,15 +48,63 @@ class Sockets:
             sock.close()
 
 
+def is_inherited(sock: socket.socket) -> bool:
+    """Returns whether a socket outlives this process."""
+    return isinstance(sock, inherited.InheritedSocket)
+
+
+def split(sockets: Iterable[socket.socket]) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Returns the sockets of which each process can have its own (SO_REUSEPORT), and those that all must share."""
+    own: list[socket.socket] = []
+    shared: list[socket.socket] = []
+    for sock in sockets:
+        (shared if sock.family == socket.AF_UNIX or is_inherited(sock) else own).append(sock)
+    return own, shared
+
+
 def show_address(sock: socket.socket) -> str:
-    """Returns a socket's own address as HOST:PORT."""
+    """Returns a socket's own address as HOST:PORT, or as unix:/PATH."""
+    if sock.family == socket.AF_UNIX:
+        return "unix:" + os.fsdecode(sock.getsockname()).replace("\0", "@", 1)
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def listen(addresses: Iterable[str], option: str, *, browsers: bool, shared: bool = False) -> list[socket.socket]:
+def show_port(sock: socket.socket) -> str:
+    """Returns a socket's own address without its host."""
+    return show_address(sock) if sock.family == socket.AF_UNIX else f"port {sock.getsockname()[1]}"
+
+
+def own_host(sock: socket.socket) -> str:
+    """Returns the host at which a socket is reached: UNIX for one that has a path."""
+    host: str = UNIX if sock.family == socket.AF_UNIX else sock.getsockname()[0]
+    return host
+
+
+def accepting(sock: Any) -> Callable[[], tuple[int, Any]]:
+    """Returns a function that accepts a connection: its bare descriptor, with the peer's host and port.
+
+    That takes half the time of `socket.accept`. A UNIX peer has no address: its host is UNIX, and its port the
+    descriptor, by which the log tells one from another.
+    """
+    accept: Callable[[], tuple[int, Any]] = sock._accept
+    if sock.family != socket.AF_UNIX:
+        return accept
+
+    def accept_unix() -> tuple[int, Any]:
+        descriptor, _ = accept()
+        return descriptor, (UNIX, descriptor)
+
+    return accept_unix
+
+
+def listen(
+    addresses: Iterable[str], option: str, server: ServerOptions, *, browsers: bool, shared: bool = False
+) -> list[socket.socket]:
     """Returns listening sockets on `addresses`; accepted sockets inherit what is set here.
 
+    An address is HOST:PORT, unix:/PATH, or fd:NAME for those that this process was started with (part 9.7). `server`
+    says who may connect to a path. Sockets with a path, and those that were there before, are always shared.
     `shared`: further sockets may be bound to the same ports, and connections are spread over them (SO_REUSEPORT).
     `browsers`: the clients are browsers, so that silent and slow ones have to be found out.
     Raises ConfigError that says which addresses cannot be had and that `option` changes them.
@@ -58,9 +112,8 @@ def listen(addresses: Iterable[str], option: str, *, browsers: bool, shared: boo
     sockets: list[socket.socket] = []
     problems = []
     for address in addresses:
-        host, port = parse_address(address)
         try:
-            sockets.append(_listen(host, port, browsers=browsers, shared=shared))
+            sockets += _listen(address, server, browsers=browsers, shared=shared)
         except OSError as error:
             why = error.strerror or str(error)
             problems.append(f"cannot listen on {address}: {why}; another address is set by {option}")
@@ -71,7 +124,21 @@ def listen(addresses: Iterable[str], option: str, *, browsers: bool, shared: boo
     return sockets
 
 
-def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.socket:
+def _listen(address: str, server: ServerOptions, *, browsers: bool, shared: bool) -> list[socket.socket]:
+    name, path = inherited_name(address), unix_path(address)
+    sockets: list[socket.socket]
+    if name is not None:
+        sockets = inherited.take(name)
+    elif path is not None:
+        sockets = [UnixSocket(path, int(server.socket_mode, 8), server.user)]
+    else:
+        sockets = [_bound(*parse_address(address), shared=shared)]
+    for sock in sockets:
+        _begin(sock, browsers=browsers)
+    return sockets
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -82,21 +149,34 @@ def _listen(host: str, port: int, *, browsers: bool, shared: bool) -> socket.soc
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
-        if browsers:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in KEEPALIVE:
-                sock.setsockopt(socket.IPPROTO_TCP, name, value)
         sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _begin(sock: socket.socket, *, browsers: bool) -> None:
+    """Has a bound socket listen, or one that listens already do so as ours do."""
+    try:
+        if sock.family != socket.AF_UNIX:
+            _set_tcp_options(sock, browsers=browsers)
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()
         raise
-    return sock
+
+
+def _set_tcp_options(sock: socket.socket, *, browsers: bool) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
+    if browsers:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, name, value)
 
 
 def unsent(descriptor: int) -> int:
@@ -108,6 +188,8 @@ def unsent(descriptor: int) -> int:
 def drop_attempts(sockets: Iterable[socket.socket]) -> bool:
     """Makes the kernel drop new connection attempts; connections that have begun may still be accepted.
 
+    The path of a UNIX socket is removed. Inherited sockets stay as they are: the next process serves who connects.
+
     A client that was dropped tries again after a second, and is then refused or comes to the next server. Returns False
     if the system does not allow it.
     """
@@ -115,7 +197,10 @@ def drop_attempts(sockets: Iterable[socket.socket]) -> bool:
     filter_ = struct.pack("@HP", len(_NO_SYN), ctypes.addressof(program))
     try:
         for sock in sockets:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
+            if isinstance(sock, UnixSocket):
+                sock.withdraw()
+            elif not is_inherited(sock):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
     except OSError:
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}  # which browsers leave out of an or
 _HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _ENGINE_URL = re.compile(r"memory:|((redis|valkey)s?(\+(sentinel|cluster))?|unix)://\S+")
 PORT_MAX = 65535
+UNIX_PATH_MAX = 107  # bytes of a socket's path (unix(7))
+_INHERITED = re.compile(r"[3-9]|[1-9][0-9]{1,5}|[A-Za-z_@.-][\w@.-]*", re.ASCII)
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -51,12 +54,43 @@ def _is_ip(host: str, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address])
     return True
 
 
+def unix_path(text: str) -> str | None:
+    """Returns the path of an address unix:/PATH; None if it is another one."""
+    return text.removeprefix("unix:") if text.startswith("unix:/") else None
+
+
+def inherited_name(text: str) -> str | None:
+    """Returns what stands behind fd: in an address; None if it is another one."""
+    return text.removeprefix("fd:") if text.startswith("fd:") else None
+
+
+def parse_target(text: str) -> tuple[str, int]:
+    """Returns the host and port to connect to: those of HOST:PORT, or unix:/PATH as the host, and 0.
+
+    Raises ValueError with a one-line text for anything else.
+    """
+    if inherited_name(text) is not None:
+        raise ValueError(f'"{text}" says not where a server is reached: give HOST:PORT or unix:/PATH')
+    return parse_address(text) if unix_path(text) is None else (text, 0)
+
+
 def address(text: str) -> str:
+    """Checks an address to listen on: HOST:PORT, unix:/PATH, fd:NUMBER or fd:NAME."""
+    path, name = unix_path(text), inherited_name(text)
+    if path is not None:
+        fits = "\0" not in path and len(os.fsencode(path)) <= UNIX_PATH_MAX
+        return "" if fits else f'"{text}": the path of a socket has {UNIX_PATH_MAX} bytes at most'
+    if name is not None:
+        return "" if _INHERITED.fullmatch(name) else f'"{text}" is not fd:NUMBER, from 3 on, or fd:NAME'
     try:
         parse_address(text)
     except ValueError as error:
         return str(error)
     return ""
+
+
+def socket_mode(text: str) -> str:
+    return _form(text, r"0?[0-7]{3}", 'the access rights of a file, such as "0660"')
 
 
 def origin(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rplx.errors import ConfigError
-from rplx.options.checks import parse_address
+from rplx.options.checks import parse_target
 from rplx.options.reading import load
 from rplx.options.table import Config
 
@@ -23,10 +23,10 @@ def configuration() -> Config:
 def in_address() -> tuple[str, int]:
     """Returns where the IN line is reached: at `RPLX_IN`, else the first of `in.listen`. Raises ConfigError."""
     given = os.environ.get(IN_VARIABLE)
-    if given:
-        try:
-            return parse_address(given)
-        except ValueError as error:
-            raise ConfigError([f"{IN_VARIABLE}: {error}"]) from None
-    host, port = parse_address(configuration().in_.listen[0])
+    try:
+        if given:
+            return parse_target(given)
+        host, port = parse_target(configuration().in_.listen[0])
+    except ValueError as error:
+        raise ConfigError([f"{IN_VARIABLE if given else 'in.listen'}: {error}"]) from None
     return REACHED_AT.get(host, host), port

@@ -54,12 +54,12 @@ class ServerOptions:
     max_mem_mb: float = option(
         0.0, "restart a server process that uses more than this many MB of memory; 0: never", legacy="MAX_MEM_MB"
     )
-    drain: float = option(
-        8.0,
-        "seconds over which the answers to waiting polls are spread when the server stops; a second later it is gone",
-    )
+    drain: float = option(8.0, "seconds over which waiting polls are answered at the end, which comes a second later")
     workers: int = option(
         1, "server processes; more than one needs an engine.url that they share", reload=False, at_least=1
+    )
+    socket_mode: str = option(
+        "0660", "access rights of the sockets at unix:/PATH", reload=False, check=checks.socket_mode
     )
     title: str = option("rplx", "name of the process in ps", reload=False, check=checks.not_empty)
 
@@ -70,7 +70,7 @@ class WaitOptions:
 
     listen: tuple[str, ...] = option(
         ("0.0.0.0:8088",),
-        "addresses at which browsers connect, HOST:PORT",
+        "addresses at which browsers connect: HOST:PORT, [::]:PORT, unix:/PATH, fd:NAME or fd:NUMBER",
         legacy="WAIT_ADDR",
         reload=False,
         check=checks.address,
@@ -141,7 +141,7 @@ class InOptions:
 
     listen: tuple[str, ...] = option(
         ("127.0.0.1:10010",),
-        "addresses at which back-ends connect, HOST:PORT",
+        "addresses at which back-ends connect: HOST:PORT, [::]:PORT, unix:/PATH, fd:NAME or fd:NUMBER",
         legacy="IN_ADDR",
         reload=False,
         check=checks.address,

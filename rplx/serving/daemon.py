@@ -16,7 +16,7 @@ from typing import NoReturn
 from rplx.engine.factory import check_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
-from rplx.net.listening import Sockets, listen, show_address
+from rplx.net.listening import Sockets, listen, show_address, split
 from rplx.options.table import Config
 from rplx.serving.collecting import set_aside
 from rplx.serving.supervisor import Loader, Supervisor
@@ -85,7 +85,10 @@ def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
                 return Supervisor(load, config, log, bind, serve_in_this_process).run()
             (sockets,) = bind(config, log)
             ready = partial(notify, "READY=1", log)
-            return serve_in_this_process(config, load, sockets, log, ready=ready, supervised=False)
+            try:
+                return serve_in_this_process(config, load, sockets, log, ready=ready, supervised=False)
+            finally:
+                sockets.close()
     finally:
         log.flush()
 
@@ -104,7 +107,7 @@ def bind(config: Config, log: Log) -> list[Sockets]:
     """Returns the listening sockets of each worker. Raises ConfigError that names every address that cannot be had.
 
     Each worker has WAIT sockets of its own on the same ports, so that a worker that dies resets only its own
-    connections. The IN sockets are shared by all workers.
+    connections. The IN sockets are shared by all workers, and so are those that have a path or that were inherited.
     """
     all_sockets = [Sockets([], []) for _ in range(config.server.workers)]
     problems: list[str] = []
@@ -122,19 +125,22 @@ def bind(config: Config, log: Log) -> list[Sockets]:
 
 def _bind_wait(config: Config, log: Log, all_sockets: list[Sockets]) -> None:
     """Binds the WAIT sockets of each worker; those of the others get the ports of the first. Raises ConfigError."""
-    listen_on = partial(listen, option="wait.listen (--wait)", browsers=True, shared=len(all_sockets) > 1)
+    listen_on = partial(
+        listen, option="wait.listen (--wait)", server=config.server, browsers=True, shared=len(all_sockets) > 1
+    )
     first, *others = all_sockets
     first.wait.extend(listen_on(config.wait.listen))
-    bound = list(map(show_address, first.wait))
-    for address in bound:
-        log.message(f"WAIT: listening {address}")
+    for sock in first.wait:
+        log.message(f"WAIT: listening {show_address(sock)}")
+    own, shared = split(first.wait)
     for sockets in others:
-        sockets.wait.extend(listen_on(bound))
+        sockets.wait.extend(shared)
+        sockets.wait.extend(listen_on(map(show_address, own)))
 
 
 def _bind_in(config: Config, log: Log, all_sockets: list[Sockets]) -> None:
     """Binds the IN sockets, which all workers share. Raises ConfigError."""
-    shared = listen(config.in_.listen, "in.listen (--in)", browsers=False)
+    shared = listen(config.in_.listen, "in.listen (--in)", config.server, browsers=False)
     for sock in shared:
         log.message(f"IN: listening {show_address(sock)}")
     for sockets in all_sockets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 import time
@@ -17,7 +18,7 @@ from rplx.errors import ConfigError
 from rplx.legacy.perl.config import perl_text
 from rplx.log import WARNING, Log
 from rplx.net.accepting import accept_last
-from rplx.net.listening import Sockets, admit_attempts, show_address
+from rplx.net.listening import Sockets, admit_attempts, is_inherited, own_host, show_address, show_port
 from rplx.options.table import Change, Config, changed
 from rplx.serving.collecting import Collector
 from rplx.serving.supervisor import EXIT_RESTART, Loader
@@ -30,6 +31,7 @@ END_TIMEOUT = 1.0  # seconds beyond server.drain after which the process has end
 # Seconds before that in which all but late comers have been answered, then all have, and only the engine is closed.
 LAST_ANSWERS = 0.5
 LAST_STEPS = 0.1
+HAND_OVER = 1.0  # seconds over which polls are answered at most that wait for the next process then
 
 EXIT_OK = 0
 
@@ -53,7 +55,7 @@ class Server:
         self._status = EXIT_OK
         self._assembly = Assembly(config, log)
         # Ports alone: whoever polls on IN is told, and need not know how the machine's other addresses are called.
-        in_ports = ", ".join(f"port {sock.getsockname()[1]}" for sock in sockets.in_)
+        in_ports = ", ".join(map(show_port, sockets.in_))
         self._application = self._assembly.application(in_line=f"{in_ports} (in.listen)")
         self._wait_server = WaitServer(self._outermost(), self._assembly.hub, config, log)
         wait_line = ", ".join(map(show_address, sockets.wait)) + " (wait.listen)"
@@ -91,8 +93,8 @@ class Server:
     def _tell_of_the_sandbox(self) -> None:
         if self._config.demo.enabled:
             for sock in self._sockets.wait:
-                port = sock.getsockname()[1]
-                self._log.message(f"The sandbox page is on http://localhost:{port}/ and lets anybody publish")
+                where = show_port(sock).replace("port ", "http://localhost:")
+                self._log.message(f"The sandbox page is on {where}/ and lets anybody publish")
 
     def _close_engine(self) -> None:
         seconds = self._seconds_left(0.0) if self._leaving else END_TIMEOUT
@@ -103,7 +105,7 @@ class Server:
             self._log.error(f"{type(error).__name__} while the engine was closed: {error}")
 
     def _warn_of_guests(self) -> None:
-        warning = self._assembly.logins.warning_of_guests([sock.getsockname()[0] for sock in self._sockets.in_])
+        warning = self._assembly.logins.warning_of_guests(map(own_host, self._sockets.in_))
         if warning:
             self._log.message(warning, WARNING)
 
@@ -150,7 +152,7 @@ class Server:
         """
         self._status = status
         self._leaving = True
-        self._end_at = time.monotonic() + self._config.server.drain + END_TIMEOUT
+        self._end_at = time.monotonic() + self._drain_seconds() + END_TIMEOUT
         gevent.spawn_later(self._seconds_left(LAST_STEPS), self._ended.set)
         try:
             self._drain(last=last)
@@ -163,13 +165,19 @@ class Server:
         """Answers the waiting polls and ends all connections.
 
         Both lines accept to the very end, since connections that nobody accepts hang, and are reset at last. Sends are
-        carried out meanwhile, and reach the polls that still wait; no poll begins to wait.
+        carried out meanwhile, and reach the polls that still wait; no poll begins to wait. Sockets that outlive this
+        process keep their connections for the next one: those of WAIT at once, those of IN from the last poll's answer.
         """
-        drain = self._config.server.drain
-        self._application.begin_to_drain(drain + END_TIMEOUT)
+        drain = self._drain_seconds()
+        if self._hands_over:
+            self._wait_server.stop_accepting()
+        else:
+            self._application.begin_to_drain(drain + END_TIMEOUT)
         self._in_server.begin_to_drain()
         self._wait_server.drain(drain, END_TIMEOUT - LAST_ANSWERS)
         self._in_server.drain(self._seconds_left(LAST_ANSWERS))
+        if all(map(is_inherited, self._sockets.in_)):
+            self._in_server.stop_accepting()
         if last:
             accept_last(self._all_sockets())
         self._wait_server.stop_accepting()
@@ -177,6 +185,15 @@ class Server:
         self._sockets.close()  # clients that come now are refused, or wait for the worker that follows
         self._wait_server.stop(self._seconds_left(LAST_STEPS))
         self._in_server.stop(self._seconds_left(LAST_STEPS))
+
+    @property
+    def _hands_over(self) -> bool:
+        """Whether polls that come now are left to the next process, as the sockets of WAIT outlive this one."""
+        return all(map(is_inherited, self._sockets.wait))
+
+    def _drain_seconds(self) -> float:
+        """Returns the seconds over which polls are answered: few where they come back into the next one's queue."""
+        return min(self._config.server.drain, HAND_OVER if self._hands_over else math.inf)
 
     def _seconds_left(self, reserve: float) -> float:
         """Returns the seconds until `reserve` seconds before the end; 0 if that has passed."""

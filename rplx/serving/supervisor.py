@@ -79,6 +79,8 @@ class Supervisor:
                 self._look_around(caught.si_signo if caught is not None else signal.SIGCHLD)
             except Exception as error:  # the supervisor must live on, above all to end its workers when it is told to
                 self._log.rarely(f"ERROR: {type(error).__name__} in the supervisor: {error}")
+        for worker in self._workers:
+            worker.sockets.close()
         return self._status
 
     def _look_around(self, caught: int) -> None:

@@ -88,7 +88,10 @@ class Connections:
             self._turn_away(connection, "wait.max_connections", f"more than {limit} connections")
             return
         limit = self._options.max_connections_per_address
-        if self._by_address is not None and self._by_address[network_of(connection.host)] > limit:
+        if self._by_address is None:
+            return
+        host = network_of(connection.host)
+        if host and self._by_address[host] > limit:
             text = f"more than {limit} connections from one address"
             self._turn_away(connection, "wait.max_connections_per_address", text)
 

@@ -71,16 +71,18 @@ class Conversation:
         receive_buffer: int = 0,
         source: str = "",
     ) -> None:
-        self.sock = socket.socket()
+        unix = not address[1]  # a path
+        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         self.sock.settimeout(self.patience)
         if receive_buffer:  # before it connects, since the window is agreed upon then
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             self.sock.bind((source, 0))
-        self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.connect(address[0] if unix else address)
+        if not unix:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pending = b""
-        self.peer = "%s:%d" % self.sock.getsockname()
+        self.peer = "unix" if unix else "%s:%d" % self.sock.getsockname()
         if data:
             self.send(data)
         if end:

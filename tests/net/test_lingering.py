@@ -89,7 +89,7 @@ def test_who_never_ends(listening: socket.socket, monkeypatch: pytest.MonkeyPatc
         ours, client = pair(listening)
         waiting.add(ours)
         clients.append(client)
-    waiting.wait()
+    waiting.wait(PATIENCE)
     assert all(map(is_refused, clients))
 
 
