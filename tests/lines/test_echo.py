@@ -26,6 +26,8 @@ HEADERS = {
     "access-control-allow-credentials",
     "access-control-expose-headers",
     "allow",
+    "retry-after",
+    "x-accel-buffering",
 }
 
 
