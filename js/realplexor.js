@@ -206,6 +206,7 @@ var CUTS_TO_LEARN = 3;
 var LEARNED_FOR = 36e5;
 var DELAY_MAX = 6e4;
 var RETRY_MAX = 1e3;
+var SHORT = 100;
 var RETRY_AFTER_MAX = 3e5;
 var TIMER_MAX = 2 ** 31 - 1;
 var TICK = 5e3;
@@ -216,6 +217,7 @@ var ID = /^\w[\w.-]*$/;
 var OLD_ID = /^\w+$/;
 var NAME = /^\w*$/;
 var CURSOR = /^\d+(\.\d+)?$/;
+var isHidden = () => world.document?.visibilityState === "hidden";
 var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled"];
 var Realplexor = class {
   #options;
@@ -500,7 +502,7 @@ var Realplexor = class {
     else if (!asks) this.#bounces++;
     if (this.#phase !== DELIVERING) return;
     const isOver = asks || !Object.keys(this.#wanted()).length;
-    this.#next(PAUSING, isOver ? 0 : this.#delay(this.#options.reconnectDelay * 1e3));
+    this.#next(PAUSING, isOver ? 0 : this.#pause());
   }
   /** Hands a message to those of the channels that have not had it. */
   #deliver(channels, { ids, data, error }) {
@@ -539,7 +541,7 @@ var Realplexor = class {
       this.#learned = Math.floor(waited / 2e3);
       this.#relearns = Date.now() + LEARNED_FOR;
     }
-    this.#next(PAUSING, this.#delay(this.#options.reconnectDelay * 1e3));
+    this.#next(PAUSING, this.#pause());
   }
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
   #silent(seconds) {
@@ -566,6 +568,11 @@ var Realplexor = class {
     const delay = k > 2 ? Math.min(DELAY_MAX, 1e3 + 500 * k * k) : usual;
     return delay * (0.75 + Math.random() / 4);
   }
+  /** Returns milliseconds between an answer and the next poll. */
+  #pause() {
+    const delay = this.#delay(this.#options.reconnectDelay * 1e3);
+    return delay < SHORT && isHidden() ? 0 : delay;
+  }
   /** Asks the server now: the connection may be dead, or the wait for it over. The network may be another one. */
   #wake() {
     if (this.#phase === DELIVERING) return;
@@ -574,10 +581,9 @@ var Realplexor = class {
     this.#poll(false);
   }
   #tick() {
-    const hidden = world.document?.visibilityState === "hidden";
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
-    if (leap > (hidden ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
+    if (leap > (isHidden() ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
   #onPage = ({ type }) => {
     const phase = this.#phase;

@@ -26,6 +26,8 @@ const LEARNED_FOR = 3_600_000;
 /** Milliseconds: the most that a client waits between two polls, and between two tries of a server that is away. */
 const DELAY_MAX = 60_000;
 const RETRY_MAX = 1000;
+/** Milliseconds: a shorter pause is none in a hidden page, where browsers run timers once a second. */
+const SHORT = 100;
 /** Milliseconds: the most that a server may have a client wait by Retry-After. */
 const RETRY_AFTER_MAX = 300_000;
 /** Milliseconds: the longest that a browser's timer can wait. */
@@ -40,6 +42,7 @@ const ID = /^\w[\w.-]*$/;
 const OLD_ID = /^\w+$/; // also of a number, since 1.5 is nobody's name
 const NAME = /^\w*$/;
 const CURSOR = /^\d+(\.\d+)?$/;
+const isHidden = () => world.document?.visibilityState === 'hidden';
 const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled'];
 
 /**
@@ -350,7 +353,7 @@ export class Realplexor {
     else if (!asks) this.#bounces++;
     if (this.#phase !== DELIVERING) return; // a callback has closed the client, or the page has gone
     const isOver = asks || !Object.keys(this.#wanted()).length;
-    this.#next(PAUSING, isOver ? 0 : this.#delay(this.#options.reconnectDelay * 1000));
+    this.#next(PAUSING, isOver ? 0 : this.#pause());
   }
 
   /** Hands a message to those of the channels that have not had it. */
@@ -396,7 +399,7 @@ export class Realplexor {
       this.#learned = Math.floor(waited / 2000);
       this.#relearns = Date.now() + LEARNED_FOR;
     }
-    this.#next(PAUSING, this.#delay(this.#options.reconnectDelay * 1000));
+    this.#next(PAUSING, this.#pause());
   }
 
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
@@ -428,6 +431,12 @@ export class Realplexor {
     return delay * (0.75 + Math.random() / 4);
   }
 
+  /** Returns milliseconds between an answer and the next poll. */
+  #pause() {
+    const delay = this.#delay(this.#options.reconnectDelay * 1000);
+    return delay < SHORT && isHidden() ? 0 : delay;
+  }
+
   /** Asks the server now: the connection may be dead, or the wait for it over. The network may be another one. */
   #wake() {
     if (this.#phase === DELIVERING) return; // an answer has just come
@@ -437,10 +446,9 @@ export class Realplexor {
   }
 
   #tick() {
-    const hidden = world.document?.visibilityState === 'hidden';
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
-    if (leap > (hidden ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
+    if (leap > (isHidden() ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
 
   #onPage = ({ type }) => {

@@ -147,6 +147,24 @@ test('an answer between cuts begins their count anew, and another network forget
   assert.equal(asked(), '25');
 });
 
+test('a hidden page, whose timers are late, polls at once behind an answer and behind a cut, but keeps a longer pause', async () => {
+  globalThis.document.visibilityState = 'hidden';
+  await listening();
+  await end(200, '[\n  {\n    "ids": { "a": "1001" },\n    "data": 1\n  }\n]');
+  assert.match(requests.at(-1).url, /1001:a/);
+  assert.ok(requests.at(-1).isRunning);
+  await pass(10);
+  await end(504, 'timeout\n');
+  assert.ok(requests.at(-1).isRunning);
+  client.close();
+  await listening({ reconnectDelay: 2 });
+  await end(200, '[\n  {\n    "ids": { "a": "1001" },\n    "data": 1\n  }\n]');
+  await pass(1);
+  assert.ok(!requests.at(-1).isRunning);
+  await pass(1.5);
+  assert.ok(requests.at(-1).isRunning);
+});
+
 test('Retry-After is kept, five minutes at most', async () => {
   await listening();
   for (const [after, seconds] of [['30', 30], ['100000', 300]]) {
