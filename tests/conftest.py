@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -28,3 +29,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     mine = tmp_path_factory.getbasetemp()
     common = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
     return Checkout(tmp_path_factory.mktemp("checkout"), common)
+
+
+# A shell has jobs in the background ignore Ctrl-C, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
