@@ -8,13 +8,15 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
-from rplx.client.errors import BrokenResponse, ConnectionFailed, ConnectionLost, InvalidArgument, Timeout
+from rplx.client.errors import BrokenResponse, ConnectionFailed, ConnectionLost, InvalidArgument, Refused, Timeout
 
 HEAD_MAX = 65_536  # bytes of an answer's head
 BODY_MAX = 256 * 1024 * 1024  # bytes of an answer's body: the STATS of a million channels fit
 REUSE_WITHIN = 15.0  # seconds: an idle connection is used again only well before the server's in.timeout (20 s)
 UNIX = "unix:"  # what a host begins with that is the path of a socket
+RETRY_AFTER_MAX = 300.0  # seconds: the most that a server may have a client wait by Retry-After
 _RECV = 65_536
 
 
@@ -117,6 +119,24 @@ class Answer:
     @property
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def retry_after(self) -> float:
+        """The seconds that a 429 or 503 asks to wait for, RETRY_AFTER_MAX at most; else 0 (RFC 9110, 10.2.3)."""
+        if self.status not in (429, 503):
+            return 0.0
+        given = self.headers.get("retry-after", "")
+        if given.isascii() and given.isdigit():
+            return float(min(int(given[:9]), RETRY_AFTER_MAX))
+        try:
+            seconds = parsedate_to_datetime(given).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+        return max(0.0, min(seconds, RETRY_AFTER_MAX))
+
+    def refusal(self) -> Refused:
+        """Returns what this answer says, if it is a refusal."""
+        return Refused(self.status, self.reason, self.text.strip(), self.retry_after)
 
 
 class Connection:

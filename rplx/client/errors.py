@@ -18,13 +18,17 @@ class InvalidArgument(RealplexorError, ValueError):
 
 
 class Refused(RealplexorError):
-    """The server's refusal (part 7.3): `status` (HTTP), `reason` (the phrase behind it) and `text` (the body)."""
+    """The server's refusal (part 7.3): `status` (HTTP), `reason` (the phrase behind it) and `text` (the body).
 
-    def __init__(self, status: int, reason: str, text: str) -> None:
+    `retry_after`: the seconds after which the server asks to come back (part 9.4), 300 at most; 0 if it does not say.
+    """
+
+    def __init__(self, status: int, reason: str, text: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{status} {reason}: {text}" if text else f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.text = text
+        self.retry_after = retry_after
 
 
 class NotStored(RealplexorError):

@@ -1,10 +1,9 @@
-"""Listening as a browser does: polls on the WAIT line, from the cursor of the last message on (parts 2 and 7.4)."""
+"""Listening as a browser does: polls on the WAIT line, from the cursor of the last message on (parts 2, 7.4 and 9)."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import random
+import math
 import ssl
 import threading
 import time
@@ -17,64 +16,26 @@ from urllib.parse import urlsplit
 from rplx.client import blocks
 from rplx.client.blocks import Message
 from rplx.client.connection import Address, Answer, Connection, Deadline
-from rplx.client.errors import (
-    BrokenResponse,
-    ConnectionFailed,
-    ConnectionLost,
-    InvalidArgument,
-    RealplexorError,
-    Refused,
-    Timeout,
-)
+from rplx.client.errors import BrokenResponse, ConnectionLost, InvalidArgument, RealplexorError
 from rplx.client.names import Ids, Names, cursors_by_id
+from rplx.client.retrying import WAITED, Retry, Waits, is_passing, retry_after
 
-POLL_TIMEOUT = 305.0  # seconds: the server's wait.timeout (300 s) and what the way there and back may take
-RETRY_FIRST = 0.1  # seconds before the first retry; doubled each time
-RETRY_MAX = 30.0  # seconds before any retry
-WARN_AT = 2  # failures in a row that are worth a warning: one may be a restart
+POLL_SECONDS = 25.0  # that polls ask for: what lies on the way cuts silent ones from 30 s on (part 9.1)
+POLL_TIMEOUT = 305.0  # seconds: wait.timeout of old servers (300 s) and what the way there and back may take
+SILENCE_MARGIN = 10.0  # seconds past what a poll asked for after which its connection counts as dead
 QUICK = 1.0  # seconds: an empty answer that comes sooner counts as a failure, so that polls never spin
 GET_MAX = 1700  # characters of a list that still goes into the request target; longer ones go as a POST body
-_PASSING_STATUSES = {408, 429, 500, 502, 503, 504}
-
-_log = logging.getLogger("rplx.client")
-
-
-def is_passing(error: RealplexorError) -> bool:
-    """Returns whether the same request may be answered a little later."""
-    if isinstance(error, Refused):
-        return error.status in _PASSING_STATUSES
-    return isinstance(error, (ConnectionFailed, ConnectionLost, Timeout, BrokenResponse))
-
-
-class Retry:
-    """The wait after failures in a row: doubled each time, with jitter, so that not all clients come back at once."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-
-    @property
-    def delay(self) -> float:
-        """Seconds to wait before the next try; 0 after a success."""
-        if not self._failures:
-            return 0.0
-        longest = min(RETRY_MAX, RETRY_FIRST * 2.0 ** min(self._failures - 1, 16))
-        return longest * random.uniform(0.5, 1.0)
-
-    def succeeded(self) -> None:
-        self._failures = 0
-
-    def failed(self, reason: object) -> None:
-        self._failures += 1
-        _log.log(logging.WARNING if self._failures == WARN_AT else logging.INFO, "%s; trying again", reason)
+EVERYTHING = "*"  # a gap in every channel of the poll (part 9.3)
 
 
 class Listener:
     """An iterator over messages; made by `Realplexor.listen`, whose errors it raises at the start.
 
     Once it is made, its place in each channel is known, and nothing that is sent from then on is missed while history
-    holds it, across reconnects and restarts. A failure that may pass is retried for ever. The iteration raises Refused
-    for refusals that will not pass (400, 403, 413), and InvalidArgument if the server has a page in place of a channel
-    (part 2). One thread iterates; `close` may be called from any thread, and ends the iteration.
+    holds it, across reconnects and restarts. A failure that may pass is retried for ever, and a poll that was cut on
+    its way after it had waited is no failure (part 9.2). The iteration raises Refused for refusals that will not pass
+    (400, 403, 413), and InvalidArgument if the server has a page in place of a channel (part 2). One thread iterates;
+    `close` may be called from any thread, and ends the iteration.
     """
 
     def __init__(
@@ -85,18 +46,24 @@ class Listener:
         identifier: str,
         on_gap: Callable[[list[str]], None] | None,
         timeout: float | None,
-        poll_timeout: float,
+        poll_seconds: float,
+        poll_timeout: float | None,
         tls: bool | ssl.SSLContext,
     ) -> None:
         self._cursors = cursors_by_id(channels)
         if not self._cursors:
             raise InvalidArgument("No identifier given")
+        if poll_seconds != 0 and not 1 <= poll_seconds < 1e9:
+            raise InvalidArgument(f"Polls may ask for 1 second or more, or for 0, {poll_seconds} given")
         self._address, self._target = _parsed(url, tls)
         self._names = names
         self._identifier = identifier
         self._on_gap = on_gap
         self._timeout = timeout
         self._poll_timeout = poll_timeout
+        self._waits = Waits(poll_seconds)
+        self._gives_position = False  # as servers do that know how long a poll may ask to wait
+        self._asked_at = math.inf  # when the last request went out; until it does, nothing has waited
         self._connection: Connection | None = None
         self._closing = threading.Event()
         self._due: deque[Message] = deque()
@@ -147,37 +114,57 @@ class Listener:
 
     def _try(self) -> None:
         """Polls once. A failure that may pass, or an empty answer that came too soon, delays the next poll."""
-        started = time.monotonic()
         asked = self._asks
+        self._asked_at = math.inf
         try:
             self._take(self._poll())
         except RealplexorError as error:
-            self._told = {}
-            if self._closing.is_set():
-                return
-            if not is_passing(error):
-                raise
-            self._retry.failed(error)
+            self._failed(error, asked)
             return
-        if self._due or asked or time.monotonic() - started > QUICK:
+        if not asked:
+            self._waits.ended()
+        if self._due or asked or self._waited() > QUICK:
             self._retry.succeeded()
         else:
             self._retry.failed("an empty answer")
 
+    def _failed(self, error: RealplexorError, asked: bool) -> None:
+        """Takes a poll that failed; `asked`: it asked for the position. Raises the error if it will not pass."""
+        if self._closing.is_set():
+            return
+        if not is_passing(error):
+            raise error
+        if not asked and self._waits.failed(error, self._waited()):
+            self._retry.succeeded(retry_after(error))
+        else:
+            self._told = {}
+            self._retry.failed(error)
+
+    def _waited(self) -> float:
+        """Returns the seconds since the last request went out."""
+        return time.monotonic() - self._asked_at
+
     def _poll(self) -> Answer:
         """Returns the answer to a poll. Polling twice does no harm, as the cursors say what is due."""
-        request = self._request(self._asks)
-        seconds = self._timeout if self._asks else self._poll_timeout
+        asked = self._waits.seconds()
+        request = self._request(self._asks, asked)
+        seconds = self._timeout if self._asks else self._patience(asked)
         kept = self._connection is not None and self._connection.usable()
         if not kept:
             self._connect()
         try:
             return self._ask(request, seconds)
         except ConnectionLost:
-            if not kept or self._closing.is_set():
+            if not kept or self._closing.is_set() or self._waited() > WAITED:
                 raise
             self._connect()
             return self._ask(request, seconds)
+
+    def _patience(self, asked: float) -> float:
+        """Returns the seconds without an answer after which a poll is given up. It has asked to wait for `asked`."""
+        if self._poll_timeout is not None:
+            return self._poll_timeout
+        return asked + SILENCE_MARGIN if asked and self._gives_position else POLL_TIMEOUT
 
     def _connect(self) -> None:
         self._drop()
@@ -187,6 +174,7 @@ class Listener:
 
     def _ask(self, request: bytes, seconds: float | None) -> Answer:
         assert self._connection is not None
+        self._asked_at = time.monotonic()
         try:
             answer = self._connection.ask(request, Deadline(seconds))
         except BaseException:
@@ -201,9 +189,10 @@ class Listener:
             self._connection.close()
             self._connection = None
 
-    def _request(self, position: bool) -> bytes:
+    def _request(self, position: bool, seconds: float) -> bytes:
+        """Returns a poll that asks for the position, or else to wait for `seconds`; 0 leaves that to the server."""
         marker = f"{self._identifier}={self._names.items(self._cursors)}"
-        flag = "json&position" if position else "json"
+        flag = "json&position" if position else f"json&timeout={seconds:.9g}" if seconds else "json"
         if len(marker) <= GET_MAX:
             return f"GET {self._target}{marker}&{flag} HTTP/1.1\r\nHost: {self._address.host_header}\r\n\r\n".encode()
         head = (
@@ -217,17 +206,19 @@ class Listener:
         messages = self._messages(answer)
         position = answer.headers.get("x-realplexor-cursor")
         if position:
+            self._gives_position = True
             self._cursors = {id: position if at is None else at for id, at in self._cursors.items()}
         for message in messages:
             self._due.append(Message(message.data, {self._names.short(id): at for id, at in message.ids.items()}))
         self._asks = False
         gap = answer.headers.get("x-realplexor-gap", "")
-        self._take_gap([self._names.short(id.strip()) for id in gap.split(",") if id], position)
+        ids = [id.strip() for id in gap.split(",") if id]
+        self._take_gap(list(self._cursors) if EVERYTHING in ids else [self._names.short(id) for id in ids], position)
 
     def _messages(self, answer: Answer) -> list[Message]:
         """Returns the messages of an answer. Raises Refused, InvalidArgument, BrokenResponse."""
         if answer.status != 200:
-            raise Refused(answer.status, answer.reason, answer.text.strip())
+            raise answer.refusal()
         try:
             return blocks.read(answer.body)
         except BrokenResponse:

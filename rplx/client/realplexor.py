@@ -22,7 +22,7 @@ from rplx.client.errors import (
     Refused,
     Timeout,
 )
-from rplx.client.listener import POLL_TIMEOUT, Listener, Retry, is_passing
+from rplx.client.listener import POLL_SECONDS, Listener
 from rplx.client.names import (
     Ids,
     Names,
@@ -33,6 +33,7 @@ from rplx.client.names import (
     checked_position,
     encode,
 )
+from rplx.client.retrying import Retry, is_passing
 
 TIMEOUT = 5.0  # seconds for one call: connect, send, answer
 IDLE_MAX = 4  # idle connections that are kept; as many threads send at once without a new one
@@ -176,22 +177,26 @@ class Realplexor:
         wait: str | None = None,
         *,
         on_gap: Callable[[list[str]], None] | None = None,
-        poll_timeout: float = POLL_TIMEOUT,
+        poll_seconds: float = POLL_SECONDS,
+        poll_timeout: float | None = None,
     ) -> Listener:
         """Returns an iterator over messages that polls as a browser does, and reconnects by itself; see Listener.
 
         `channels`: an id, several, or a mapping id -> cursor to go on from. `wait`: the WAIT line's URL, by default
         port 8088 of the same host. What is sent after this has returned is received. `on_gap` is called with the ids
         whose history no longer reaches back to where this listener was, so that messages may have been missed (part
-        7.4). `poll_timeout`: seconds without an answer after which a poll is given up; it must be more than the
-        server's wait.timeout.
+        7.4). `poll_seconds`: how long polls ask the server to wait, from 1 on, or 0 to leave it to the server; proxies
+        cut what is silent for longer, some after 30 s (part 9.1). `poll_timeout`: seconds without an answer after which
+        a poll is given up, if not 10 s more than it asked for; it must be more than the server waits.
         """
         if wait is None and self.address.is_unix:
             raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")
         if wait is None:
             wait = f"http://{Address(self.address.host, 8088)}/"
         tls = self.address.tls or True
-        return Listener(wait, channels, self._names, self._identifier, on_gap, self.timeout, poll_timeout, tls)
+        return Listener(
+            wait, channels, self._names, self._identifier, on_gap, self.timeout, poll_seconds, poll_timeout, tls
+        )
 
     def close(self) -> None:
         """Closes the idle connections. The client may still be used: it opens new ones."""
@@ -290,5 +295,5 @@ class Realplexor:
 def _accepted(answer: Answer) -> Answer:
     """Returns the answer if it is no refusal. Raises Refused."""
     if answer.status != 200:
-        raise Refused(answer.status, answer.reason, answer.text.strip())
+        raise answer.refusal()
     return answer

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -69,6 +70,24 @@ def test_ids_with_dots_and_dashes(server: LiveServer) -> None:
         assert {event.id for event in client.watch(start)} <= {*ids, "user-8", "FAKE"}
     old = Dklab_Realplexor(*server.in_, "ids_")
     assert set(old.cmdOnline()) <= {*ids, "user-8"}
+
+
+def test_polls_end_when_they_ask_to_and_nothing_is_lost() -> None:
+    def ends() -> int:
+        return sum(bool(re.search(r"\btimeout$", line)) for line in server.log)
+
+    with (
+        LiveServer("--set", "log.connections=true") as server,
+        Realplexor(*server.in_) as client,
+        client.listen("polls", url(server), poll_seconds=1) as listener,
+    ):
+        got: list[Message] = []
+        thread = threading.Thread(target=lambda: got.append(next(listener)))
+        thread.start()
+        eventually(lambda: ends() >= 2, True)
+        client.send("polls", 1)
+        thread.join(20)
+        assert [message.data for message in got] == [1]
 
 
 def test_send_and_listen(server: LiveServer, client: Realplexor) -> None:
