@@ -1,15 +1,18 @@
-"""Clients that are counted by address: an IPv6 network counts once."""
+"""Clients that are counted by address: an IPv6 network counts once. And to which networks an address belongs."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from rplx.access.gate import Logins
 from rplx.access.users import Users
-from rplx.addresses import network_of
+from rplx.addresses import KNOWN_MAX, Networks, canonical, network_of
 from rplx.engine.grace import Grace
 from rplx.errors import AccessDenied, TooManyRequests
 from rplx.log import Log
@@ -17,6 +20,8 @@ from rplx.messages import Credentials
 from rplx.options.table import Config, WaitOptions
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.states import CLOSED
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @pytest.mark.parametrize(
@@ -76,3 +81,58 @@ def test_guesses_from_a_network_are_counted_together() -> None:
         logins.admit("2001:db8:1:2::ffff", Credentials("bob", "wrong"))
     with pytest.raises(AccessDenied):
         logins.admit("2001:db8:1:3::1", Credentials("bob", "wrong"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "inside", "outside"),
+    [
+        (["192.0.2.1"], ["192.0.2.1", "::ffff:192.0.2.1"], ["192.0.2.2", "::1", "", "unix:", "name", "192.0.2"]),
+        (["10.0.0.0/8"], ["10.0.0.0", "10.255.255.255", "::FFFF:10.1.2.3"], ["11.0.0.0", "9.255.255.255"]),
+        (["2001:db8::/33"], ["2001:db8:7fff::1", "2001:DB8::"], ["2001:db8:8000::", "::ffff:1.2.3.4"]),
+        (["::ffff:10.0.0.0/104"], ["10.1.2.3", "::ffff:10.1.2.3"], ["11.0.0.0"]),
+        (["0.0.0.0/0"], ["0.0.0.0", "255.255.255.255"], ["::1", ""]),
+        (["::/0"], ["::", "fe80::1%lo"], ["1.2.3.4"]),
+        (["unix"], ["", "unix:"], ["127.0.0.1", "::"]),
+        (["unix", "::1", "127.0.0.1"], ["", "::1", "127.0.0.1"], ["127.0.0.2"]),
+        ([], [], ["", "127.0.0.1"]),
+    ],
+)
+def test_networks(texts: list[str], inside: list[str], outside: list[str]) -> None:
+    networks = Networks(texts)
+    assert bool(networks) is bool(texts)
+    for _ in range(2):  # what is remembered is the same
+        assert [host in networks for host in (*inside, *outside)] == [True] * len(inside) + [False] * len(outside)
+
+
+@given(st.ip_addresses(), st.ip_addresses(), st.data())
+def test_networks_are_those_of_the_standard_library(one: IPAddress, other: IPAddress, data: st.DataObject) -> None:
+    bits = data.draw(st.integers(0, one.max_prefixlen))
+    network = ipaddress.ip_network(f"{one}/{bits}", strict=False)
+    assume(not any(isinstance(it, ipaddress.IPv6Address) and it.ipv4_mapped for it in (one, other)))
+    assume(network.network_address != ipaddress.IPv6Address("::ffff:0:0"))
+    networks = Networks([str(network)])
+    assert str(one) in networks
+    assert (str(other) in networks) is (other in network)
+
+
+def test_what_is_remembered_of_networks_is_bounded() -> None:
+    networks = Networks(["10.0.0.0/8"])
+    for number in range(3 * KNOWN_MAX):
+        assert f"10.0.{number >> 8}.{number & 255}" in networks
+    assert len(networks._known) <= KNOWN_MAX
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:c000:201", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        *[
+            (text, "")
+            for text in ("", "1", "1.2.3", "1.2.3.256", "fe80::1%lo", "[::1]", "::1\0", "1.2.3.4\n", "١.2.3.4")
+        ],
+    ],
+)
+def test_how_an_address_is_written(host: str, shown: str) -> None:
+    assert canonical(host) == shown

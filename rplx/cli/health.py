@@ -14,6 +14,7 @@ from rplx.options.table import OPTIONS, Config
 
 TIMEOUT = 4.0  # seconds for both answers
 NOT_FOUND = 404
+NOBODY = b"PROXY UNKNOWN\r\n"  # the PROXY header of a check, which is made for no client
 STEP = 0.1  # seconds between two tries
 
 
@@ -35,7 +36,8 @@ def check(config: Config) -> str:
     The first address of WAIT is asked for /health, which knows of Redis, too (part 9.5).
     """
     end = time.monotonic() + TIMEOUT
-    where, status = _ask(config.wait.listen[0], "wait.listen", end, "GET", "/health")
+    announced = config.wait.proxy_protocol
+    where, status = _ask(config.wait.listen[0], "wait.listen", end, "GET", "/health", announced=announced)
     if status == NOT_FOUND:
         _check_older(config, end)
     return f"{where} answers"
@@ -48,15 +50,23 @@ def _check_older(config: Config, end: float) -> None:
     while Redis is away, and the question leaves no trace, as a poll would in ONLINE.
     """
     path = f"/?{quote(config.pages.identifier)}={quote(config.pages.script_id)}"
-    _ask(config.wait.listen[0], "wait.listen", end, "GET", path)
+    _ask(config.wait.listen[0], "wait.listen", end, "GET", path)  # it knows no wait.proxy_protocol either
     if config.engine.url != OPTIONS["engine.url"].default:
         _ask(config.in_.listen[0], "in.listen", end, "POST", "/", b"WATCH\n")
 
 
-def _ask(address: str, option: str, end: float, method: str, path: str, body: bytes | None = None) -> tuple[str, int]:
-    """Returns where it has answered, and with what status; 4xx will do, as IN may want a login. Raises Unhealthy."""
+def _ask(
+    address: str, option: str, end: float, method: str, path: str, body: bytes | None = None, *, announced: bool = False
+) -> tuple[str, int]:
+    """Returns where it has answered, and with what status; 4xx will do, as IN may want a login. Raises Unhealthy.
+
+    `announced`: the connection has to begin with a PROXY header (part 9.6).
+    """
     connection, where = _connection(address, option, max(end - time.monotonic(), STEP))
     try:
+        if announced:
+            connection.connect()
+            connection.sock.sendall(NOBODY)
         connection.putrequest(method, path, skip_host=body is not None)  # in.hosts may not have this one
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))

@@ -93,7 +93,9 @@ def _is_asynchronous(app: Any) -> bool:
 def _answer(path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     application: Application
     try:
-        application = _runtime(environ).application(path)
+        found = _runtime(environ)
+        application = found.application(path)
+        found.name_client(environ)
     except ConfigError as error:
         print(f"rplx: wrong options:\n{error}", file=environ["wsgi.errors"])
         return refuse(Unavailable("wrong options; the server's error log says which"), environ, start_response)

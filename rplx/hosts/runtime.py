@@ -11,6 +11,7 @@ import gevent
 from gevent import get_hub, monkey
 from gevent.lock import BoundedSemaphore
 
+from rplx.addresses import Networks
 from rplx.assembly import SWEEP_EVERY, Assembly
 from rplx.client.errors import Refused, Timeout
 from rplx.client.names import Ids, addressees, encode
@@ -24,6 +25,7 @@ from rplx.net.accepting import accept_last
 from rplx.net.listening import admit_attempts, listen, show_address
 from rplx.options.environment import configuration
 from rplx.options.table import Config
+from rplx.protocol.forwarded import client_of
 from rplx.system import standard_streams
 from rplx.wait_line.application import Application
 
@@ -73,6 +75,7 @@ class Runtime:
         self.process = os.getpid()
         standard_streams.fill()
         self._assembly = Assembly(config, Log(config.log.verbosity, config.log.connections, STDERR))
+        self._trusted = Networks(config.wait.trusted_proxies)
         self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config))
         self._applications: dict[str, Application] = {}
         self._in_server: InServer | None = None
@@ -93,6 +96,17 @@ class Runtime:
             found = self._assembly.application(at_path(self.config, path), self._room)
             self._applications[path] = found
         return found
+
+    def name_client(self, environ: dict[str, Any]) -> None:
+        """Has REMOTE_ADDR name the client of a request that came by a trusted proxy (part 9.6)."""
+        peer = environ.get("REMOTE_ADDR", "")
+        if not self._trusted or peer not in self._trusted:
+            return
+        headers = environ.get("HTTP_X_FORWARDED_FOR"), environ.get("HTTP_FORWARDED")
+        found = client_of(peer, *headers, self._trusted)
+        if found.wrong:
+            self._assembly.log.counted("WAIT: forwarded", f"WAIT: {peer}: {found.wrong}")
+        environ["REMOTE_ADDR"] = found.host
 
     # -- the IN line
 

@@ -14,6 +14,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 _ORIGIN = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/:?#@\[\]]+)(?::(?P<port>\d{1,5}))?"
 )
+_NETWORK = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?")  # neither a scope nor a mask
 _DEFAULT_PORTS = {"http": 80, "https": 443}  # which browsers leave out of an origin
 _HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _ENGINE_URL = re.compile(r"memory:|((redis|valkey)s?(\+(sentinel|cluster))?|unix)://\S+")
@@ -129,6 +130,21 @@ def host(text: str) -> str:
     if _is_ip(bare, ipaddress.IPv6Address) or (bare == text and _HOST_NAME.fullmatch(text)):
         return ""
     return f'"{text}" is not a host such as "localhost" or "[::1]" (no port)'
+
+
+def proxy(text: str) -> str:
+    """Checks an address, a network such as 10.0.0.0/8, or the word for those who come by a UNIX socket."""
+    if text == "unix":
+        return ""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        network = None
+    if network is None or not _NETWORK.fullmatch(text):
+        return f'"{text}" is no address such as "192.0.2.1", no network such as "10.0.0.0/8", and not "unix"'
+    if network.network_address != ipaddress.ip_address(text.partition("/")[0]):
+        return f'"{text}" has bits behind those that count; its network is "{network}"'
+    return ""
 
 
 def charset(text: str) -> str:

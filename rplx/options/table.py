@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from rplx.options import checks
 
@@ -121,6 +121,17 @@ class WaitOptions:
     )
     max_connections_per_address: int = option(
         0, "connections from one address (of IPv6: one /64); further ones are refused (503); 0: no limit"
+    )
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        'addresses and networks of proxies, such as "127.0.0.1" or "10.0.0.0/8", and "unix" for UNIX sockets: their'
+        " X-Forwarded-For and Forwarded name the client, for the log and for limits by address; nobody else's do",
+        check=checks.proxy,
+    )
+    proxy_protocol: bool = option(
+        False,
+        "each connection begins with a header of the PROXY protocol (version 1 or 2), which names the client instead;"
+        " others are closed, and so are all but those of wait.trusted_proxies where that names any",
     )
     allowed_origins: tuple[str, ...] = option(
         (),
@@ -376,22 +387,3 @@ def replace(config: Config, values: dict[str, Any]) -> Config:
         sections.setdefault(_field_of(section), {})[name] = value
     replaced = {field: dataclasses.replace(getattr(config, field), **names) for field, names in sections.items()}
     return dataclasses.replace(config, **replaced)
-
-
-class Change(NamedTuple):
-    """One option that differs between two configurations."""
-
-    name: str
-    legacy: str
-    old: Any
-    new: Any
-    needs_restart: bool
-
-
-def changed(old: Config, new: Config) -> list[Change]:
-    """Returns what a reload has to apply, in the order of the table."""
-    return [
-        Change(row.full_name, row.legacy, row.value(old), row.value(new), not row.reload)
-        for row in OPTIONS.values()
-        if row.value(old) != row.value(new)
-    ]

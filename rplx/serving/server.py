@@ -19,7 +19,8 @@ from rplx.legacy.perl.config import perl_text
 from rplx.log import WARNING, Log
 from rplx.net.accepting import accept_last
 from rplx.net.listening import Sockets, admit_attempts, is_inherited, own_host, show_address, show_port
-from rplx.options.table import Change, Config, changed
+from rplx.options.changes import Change, changed
+from rplx.options.table import Config
 from rplx.serving.collecting import Collector
 from rplx.serving.supervisor import EXIT_RESTART, Loader
 from rplx.system.service import notify, reloading

@@ -132,6 +132,9 @@ class Calling:
 
     def _call(self, connection: Connection, request: Request, response: Response) -> None:
         """Calls the application for one request."""
+        if self._connections.clients.active and not self._connections.clients.begin(connection, request):
+            self._connections.refuse_one_more(connection)
+            return
         text = request if isinstance(request, bytes) else None
         keep_alive = not isinstance(request, bytes) and request.keep_alive and not self._draining.begun
         connection.keep_alive = keep_alive
@@ -170,6 +173,7 @@ class Calling:
 
     def _refuse_hung_up(self, connection: Connection, request: Request) -> None:
         """Refuses a long request, as too many wait whose clients seem to have gone (part 7.13)."""
+        self._connections.clients.begin(connection, request)  # so that the log names the client
         if not self._log.connections:
             self._log.counted("WAIT: hung up", f"WAIT: {connection.host}: refused, {HUNG_UP_TEXT}")
         if isinstance(request, bytes):

@@ -5,20 +5,19 @@ from __future__ import annotations
 import _socket
 import select
 import time
-from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
 from gevent import get_hub, getcurrent, monkey
 from greenlet import greenlet
 
-from rplx.addresses import network_of
 from rplx.errors import Refusal, Unavailable
 from rplx.log import Log
 from rplx.net.lingering import Lingering
 from rplx.net.retry_after import retry_after
 from rplx.options.table import WaitOptions
 from rplx.protocol.http_request import HttpRequest
+from rplx.wait_line.clients import Clients
 from rplx.wait_line.connection import Connection
 from rplx.wait_line.states import CLOSED, ENDED, QUIET, UNWATCHED
 
@@ -34,8 +33,9 @@ Life = Generator[None, None, None]  # what a connection's greenlet runs
 class Connections:
     """The table of connections by descriptor, and one epoll that watches them all: a libev watcher each is larger.
 
-    `accepted` is how many are open. `ahead` holds the requests that clients have sent ahead of their turn. `ends_at` is
-    when a server that is ending will have ended, in monotonic seconds, and 0 while it goes on.
+    `accepted` is how many are open. `ahead` holds the requests that clients have sent ahead of their turn. `clients`
+    knows whose they are. `ends_at` is when a server that is ending will have ended, in monotonic seconds, and 0 while
+    it goes on.
     """
 
     def __init__(self, options: WaitOptions, log: Log) -> None:
@@ -47,15 +47,13 @@ class Connections:
         self.ahead: dict[Connection, list[HttpRequest]] = {}
         self.lingering = Lingering()
         self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
-        self._by_address: dict[str, int] | None = None  # how many each network_of() has open, where that is limited
+        self.clients = Clients(log)
         self.configure(options)
 
     def configure(self, options: WaitOptions) -> None:
         """Takes new limits. Connections that are open stay, and count."""
         self._options = options
-        self._by_address = None
-        if options.max_connections_per_address:
-            self._by_address = dict(Counter(network_of(connection.host) for connection in self.open()))
+        self.clients.configure(options, self.open())
 
     def will_end(self, seconds: float) -> None:
         """Notes that the server ends in so many seconds: who is refused from now on is told to come back later."""
@@ -75,9 +73,6 @@ class Connections:
         self.accepted += 1
         if self._log.connections:
             self._log.connection(connection, "connection opened")
-        if self._by_address is not None:
-            host = network_of(connection.host)
-            self._by_address[host] = self._by_address.get(host, 0) + 1
         self._admit(connection)
         return connection
 
@@ -86,14 +81,19 @@ class Connections:
         limit = self._options.max_connections
         if limit and self.accepted > limit:
             self._turn_away(connection, "wait.max_connections", f"more than {limit} connections")
+        elif not self.clients.active:
             return
-        limit = self._options.max_connections_per_address
-        if self._by_address is None:
-            return
-        host = network_of(connection.host)
-        if host and self._by_address[host] > limit:
-            text = f"more than {limit} connections from one address"
-            self._turn_away(connection, "wait.max_connections_per_address", text)
+        elif not self.clients.may_connect(connection):
+            text = f"WAIT: {connection.host}: closed, it is not among wait.trusted_proxies (wait.proxy_protocol)"
+            self._log.counted("WAIT: no proxy", text)
+            self.close(connection)
+        elif not self.clients.opened(connection):
+            self.refuse_one_more(connection)
+
+    def refuse_one_more(self, connection: Connection) -> None:
+        """Refuses a connection of an address that has as many as it may."""
+        text = f"more than {self._options.max_connections_per_address} connections from one address"
+        self._turn_away(connection, "wait.max_connections_per_address", text)
 
     def _turn_away(self, connection: Connection, option: str, text: str) -> None:
         self._log.counted(option, f"WAIT: {connection.host}: refused, {text} ({option})")
@@ -157,11 +157,8 @@ class Connections:
             # It finds that it is no longer the connection's, and ends.
             self._gevent_hub.loop.run_callback(running.switch)
         self.accepted -= 1
-        if self._by_address is not None:
-            host = network_of(connection.host)
-            left = self._by_address.pop(host) - 1
-            if left:
-                self._by_address[host] = left
+        if self.clients.active:
+            self.clients.closed(connection)
         if self.ahead:
             self.ahead.pop(connection, None)
         if self._log.connections:

@@ -12,6 +12,7 @@ from rplx.log import Log
 from rplx.options.table import Config
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
+from rplx.protocol.proxy_protocol import BadHeader
 from rplx.protocol.replies import CONTINUE
 from rplx.protocol.request_reader import RequestReader
 from rplx.protocol.request_reader import State as ReaderState
@@ -39,6 +40,8 @@ class Reading:
     def __init__(self, config: Config, log: Log, connections: Connections, soon: Callable[[], None]) -> None:
         self._log = log
         self._connections = connections
+        self._clients = connections.clients
+        self._awaited = self._clients.awaited
         self._soon = soon
         self.requests: deque[Waiting] = deque()
         self.later: deque[Connection] = deque()
@@ -71,10 +74,12 @@ class Reading:
             if self._log.connections and data:
                 self._log.connection(connection, f"read {len(data)} bytes")
             try:
-                if data:
-                    self._feed(connection, data)
-                else:
+                if not data:
                     self._end(connection)
+                elif self._awaited and connection in self._awaited:
+                    self._feed_behind_header(connection, data)
+                else:
+                    self._feed(connection, data)
             except Refusal as error:
                 self._give_up(connection, error)
             if connection.state is not READING:
@@ -104,7 +109,9 @@ class Reading:
     def time_is_up(self, connection: Connection) -> None:
         """No whole request has come in time: a half one is refused, unless it is plain text."""
         reader = connection.reader
-        if reader is None or reader.state is ReaderState.TEXT:
+        if connection in self._awaited:
+            self._close_without_header(connection, f"no PROXY header within {self._options.head_timeout:g} s")
+        elif reader is None or reader.state is ReaderState.TEXT:
             self._connections.close(connection)
         elif reader.state is ReaderState.UNTIL_END:
             self._connections.refuse(connection, LengthRequired("a POST needs a Content-Length"))
@@ -132,6 +139,8 @@ class Reading:
         connection.listener = connection.event = None
         connection.sent = 0
         if connection.keep_alive:
+            if self._clients.active:
+                self._clients.end(connection)
             connection.state = READING
             connection.head = b""
             connection.deadline = time.monotonic() + self._options.keepalive_timeout
@@ -164,6 +173,22 @@ class Reading:
         connection.deadline = time.monotonic() + self._options.head_timeout
         if reader.expects_continue:
             self._send_continue(connection, reader)
+
+    def _feed_behind_header(self, connection: Connection, data: bytes) -> None:
+        """Takes what came of a PROXY header, and hands what lies behind it to `_feed` (part 9.6). Raises Refusal."""
+        try:
+            data, has_room = self._clients.take_header(connection, data)
+        except BadHeader as error:
+            self._close_without_header(connection, str(error))
+            return
+        if not has_room:
+            self._connections.refuse_one_more(connection)
+        elif data:
+            self._feed(connection, data)
+
+    def _close_without_header(self, connection: Connection, text: str) -> None:
+        self._log.counted("WAIT: PROXY", f"WAIT: {connection.host}: closed, {text} (wait.proxy_protocol)")
+        self._connections.close(connection)
 
     def _feed(self, connection: Connection, data: bytes) -> None:
         """Hands what came to the connection's reader, and takes from it what is whole. Raises Refusal.

@@ -89,6 +89,46 @@ listen hasty_in
   server rplx {in_}
 """
 
+BOTH = ("nginx", "haproxy")
+# In front of WAIT alone, and telling who the client is: what docs/proxies.md says of that.
+NGINX_NAMING = """
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log info;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+  proxy_set_header Forwarded "";
+  proxy_buffering off;
+  server {{ listen {front}; location / {{ proxy_pass http://{wait}; }} }}
+}}
+"""
+HAPROXY_NAMING = """
+global
+  maxconn 64
+defaults
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+listen wait
+  bind {front}
+{how}
+"""
+HAPROXY_HOW = {
+    "forwarded": "  mode http\n  option forwardfor\n  http-request del-header Forwarded\n  server rplx {wait}",
+    "send-proxy": "  mode tcp\n  server rplx {wait} send-proxy",
+    "send-proxy-v2": "  mode tcp\n  server rplx {wait} send-proxy-v2",
+}
+
 
 class Forwarded(NamedTuple):
     """A request that the proxy handed on, and the status that it got for it."""
@@ -164,3 +204,31 @@ def proxy(kind: str, directory: Path, wire: Wire) -> Iterator[Proxy]:
         if started.process.poll() is None:
             started.process.kill()
             started.process.wait()
+
+
+class Front:
+    """A proxy at `address` that tells who the client is, `how`: "forwarded", or as HAPROXY_HOW has it."""
+
+    def __init__(self, kind: str, directory: Path, wait: Address, how: str) -> None:
+        self.address: Address = ("127.0.0.1", free_port())
+        front, behind = (f"{host}:{port}" for host, port in (self.address, wait))
+        file = directory / f"{kind}.conf"
+        if kind == "nginx":
+            file.write_text(NGINX_NAMING.format(directory=directory, front=front, wait=behind))
+            command = [program("nginx"), "-p", str(directory), "-e", f"{directory}/error.log", "-c", str(file)]
+        else:
+            file.write_text(HAPROXY_NAMING.format(front=front, how=HAPROXY_HOW[how].format(wait=behind)))
+            command = [program("haproxy"), "-db", "-f", str(file)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: accepts(self.address) or self.process.poll() is not None, True, START_TIMEOUT)
+        assert self.process.poll() is None, f"{kind} ended with {self.process.returncode}"
+
+
+@contextlib.contextmanager
+def in_front(kind: str, directory: Path, wait: Address, how: str) -> Iterator[Front]:
+    started = Front(kind, directory, wait, how)
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()

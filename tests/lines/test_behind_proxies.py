@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.lines.hostile import CASES, NEXT, Case, filled, new_prefix
-from tests.lines.proxies import Proxy, proxy
+from tests.lines.proxies import BOTH, Proxy, proxy
 from tests.lines.wire import Conversation, Wire, http
 from tests.waiting import eventually
 
-BOTH = ("nginx", "haproxy")
 LAST = NEXT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")  # so that the proxy ends the connection
 _CHANNEL = re.compile(r"[?&]identifier=1:(h\d{5}[asn])(?![A-Za-z0-9_])")
 _BLOCK = re.compile(rb'"(h\d{5}[asn])": "')

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from rplx.options.checks import origin, parse_address
+from rplx.addresses import Networks
+from rplx.options.checks import origin, parse_address, proxy
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,46 @@ def test_origins_that_no_browser_sends(text: str, sent: str) -> None:
 )
 def test_a_star_in_an_origin_stands_for_whole_names(text: str) -> None:
     assert 'as in "https://*.example.com"' in origin(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("unix", "127.0.0.1", "192.0.2.1/32", "10.0.0.0/8", "0.0.0.0/0", "::1", "2001:db8::/32", "::/0", "FD00::/8"),
+        *("::ffff:10.0.0.0/104", "::ffff:10.0.0.1"),
+    ],
+)
+def test_proxies(text: str) -> None:
+    assert proxy(text) == ""
+    assert Networks([text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "/",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "::/129",
+            "10/8",
+            "10.0.0/24",
+            "name",
+            "unix:",
+            "*",
+        ),
+        *("10.0.0.0/255.0.0.0", "10.0.0.0/0.255.255.255", "fe80::1%eth0", "[::1]", "127.0.0.1:80", " ::1", "::1 "),
+        *("10.0.0.0/8/8", "10.0.0.0/\u0668", "256.1.1.1", "01.2.3.4"),
+    ],
+)
+def test_what_is_no_proxy(text: str) -> None:
+    assert proxy(text) == f'"{text}" is no address such as "192.0.2.1", no network such as "10.0.0.0/8", and not "unix"'
+
+
+def test_a_network_has_no_bits_behind() -> None:
+    assert proxy("10.0.0.1/8") == '"10.0.0.1/8" has bits behind those that count; its network is "10.0.0.0/8"'
+    assert proxy("2001:db8::1/32").endswith('its network is "2001:db8::/32"')
+    assert proxy("::ffff:10.0.0.0/95")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rplx.options.changes import changed
 from rplx.options.reading import load
-from rplx.options.table import OPTIONS, Config, changed, replace
+from rplx.options.table import OPTIONS, Config, replace
 from rplx.options.values import checked
 from rplx.options.writing import render_example, render_reference
 
