@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rplx.client import ConnectionFailed, InvalidArgument, Realplexor
-from tests.lines.wire import Wire, blocks, http
+from tests.lines.wire import Wire, blocks, http, settings
 from tests.live import LiveServer
 from tests.waiting import eventually
 
@@ -143,3 +143,16 @@ def test_who_comes_at_the_end_is_answered(tmp_path: Path) -> None:
         assert b" 503 " in wire.on_wait(GET).rest()
         wire.send("b", "1")
         assert server.process.wait(20) == 0
+
+
+def test_a_trusted_proxy_names_the_client_there_too(tmp_path: Path) -> None:
+    options = settings("wait.trusted_proxies=unix", "wait.max_connections_per_address=1")
+    with start(tmp_path, "--verbose", *options) as server:
+        wire = Wire(server)
+        polls = [http(f"GET /?identifier=1:a HTTP/1.1\nHost: h\nX-Forwarded-For: 203.0.113.{n}, unix:") for n in (1, 2)]
+        held = [wire.on_wait(poll) for poll in polls]
+        eventually(lambda: wire.online("a"), "a 2\n")
+        server.wait_for(r"WAIT: 203\.0\.113\.2:\d+: DEBUG: \[1:a\] registered")
+        assert wire.on_wait(polls[0]).rest().startswith(b"HTTP/1.1 503 ")
+        for one in held:
+            one.close()
