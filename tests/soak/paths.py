@@ -27,6 +27,7 @@ from tests.soak.browser import Chromium, Site
 from tests.waiting import eventually
 
 LOOK_EVERY = 1.0  # seconds between two questions who is online
+STEP = 0.02  # seconds between two looks at what is due to be sent
 START_TIMEOUT = 60.0  # seconds until all listen
 KINDS = ("tab", "python")
 ASKED = "?timeout=25"  # by Python listeners; tabs ask it by themselves
@@ -37,6 +38,16 @@ FRONTS = {
     "haproxy_default": SHORTEST["HAProxy, its timeouts as Debian has them"],
     **{re.sub(r"\W+", "_", name.lower()): block for name, block in page_blocks().items()},
 }
+
+QUICK = {name: block for name, block in FRONTS.items() if name not in ("nginx", "haproxy", "varnish")}
+CUTTING = {
+    "nginx_20s": Block(
+        "nginx",
+        "server { listen 80; location / { proxy_pass http://127.0.0.1:8088; proxy_read_timeout 20s; } }",
+        False,
+    )
+}
+"""A path that cuts sooner than polls ask to be ended."""
 
 
 def hasty(block: Block) -> Block:
@@ -52,6 +63,7 @@ class Count:
     seconds: float = 0.0  # watched, without the restart
     fronts: int = 0
     tabs: int = 0
+    hidden: int = 0  # of them, as all but one are in a window
     listeners: int = 0  # in Python
     messages: int = 0
     lost: int = 0
@@ -67,6 +79,7 @@ class Count:
     told_for_nothing: int = 0
     noticed_after: float = 0.0  # until the server knows that all have left, without the grace time
     errors: int = 0
+    machine_stall: float = 0.0  # the longest that this program itself was not run: not judged, to read the others by
     message_promised: float = 1.0
     gap_promised: float = 1.5
     notice_promised: float = 30.0  # where a proxy looks at the browser only when the poll ends
@@ -166,6 +179,7 @@ class Ears:
                 heard.gaps += 1
             elif told["kind"] == "ready":
                 heard.ready = True
+                self._count.hidden += told.get("visibility") == "hidden"
             elif self.judged:
                 self._count.disconnects += told["kind"] == "disconnected"
                 self._count.errors += told["kind"] != "disconnected"
@@ -224,11 +238,12 @@ class PythonListeners:
 
 
 class BackEnd:
-    """Sends to all busy channels every `busy` seconds, to all quiet ones every `quiet` seconds."""
+    """Sends to the busy and the quiet channels as the pace says."""
 
-    def __init__(self, client: Realplexor, ids: Sequence[str], busy: float, quiet: float) -> None:
+    def __init__(self, client: Realplexor, ids: Sequence[str], pace: Pace, count: Count) -> None:
         self._client = client
-        self._every = {id: busy if id.endswith("busy") else quiet for id in ids}
+        self._count = count
+        self._every = {id: pace.busy if id.endswith("busy") else pace.quiet for id in ids}
         self.sent = dict.fromkeys(ids, 0)
 
     def send(self, seconds: float) -> None:
@@ -238,7 +253,9 @@ class BackEnd:
             for id in [id for id, at in due.items() if at <= now]:
                 due[id] = now + self._every[id]
                 self.send_one(id)
-            time.sleep(0.02)
+            before = time.monotonic()
+            time.sleep(STEP)
+            self._count.machine_stall = max(self._count.machine_stall, time.monotonic() - before - STEP)
 
     def send_one(self, id: str) -> None:
         self.sent[id] += 1
@@ -363,7 +380,7 @@ def _fronts(blocks: dict[str, Block], folder: Path, server: LiveServer) -> Itera
 
 def run(
     *,
-    names: Sequence[str] = tuple(FRONTS),
+    fronts: Mapping[str, Block] = FRONTS | CUTTING,
     pace: Pace = REAL,
     seconds: float | None = None,
     scaled: bool = False,
@@ -377,11 +394,11 @@ def run(
     """
     if seconds is not None:
         pace = dataclasses.replace(pace, part=seconds / 2)
-    count = Count(fronts=len(names), message_promised=message, gap_promised=gap, notice_promised=notice)
-    blocks = {name: hasty(FRONTS[name]) if scaled else FRONTS[name] for name in names}
+    count = Count(fronts=len(fronts), message_promised=message, gap_promised=gap, notice_promised=notice)
+    blocks = {name: hasty(block) if scaled else block for name, block in fronts.items()}
     with contextlib.ExitStack() as stack:
         folder = certificate(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rplx-paths-"))))
-        street = Street(names, count, pace, folder)
+        street = Street(blocks, count, pace, folder)
         stack.callback(street.stop)
         polls = Polls(count)
         first = stack.enter_context(LoggedServer(polls, *street.options))
@@ -389,7 +406,7 @@ def run(
         chromium = stack.enter_context(Chromium())
         street.open(chromium, urls)
         client = stack.enter_context(Realplexor(*first.in_))
-        back_end = BackEnd(client, street.ids, pace.busy, pace.quiet)
+        back_end = BackEnd(client, street.ids, pace, count)
         _all_listen(street, polls)
         street.watch(polls, back_end, client)
         first.stop(signal.SIGTERM)

@@ -157,6 +157,7 @@ SCENARIOS = {
         paths.run,
         partial(
             paths.run,
+            fronts=paths.QUICK,
             pace=paths.Pace(part=2.5, quiet=2.2, busy=0.2, grace=3.0, drain=0.5, poll=1.2),
             scaled=True,  # what is promised holds on an idle machine: on a busy one all of it works at all
             message=8.0,
