@@ -47,7 +47,7 @@ GAP_MAX = 1024  # bytes of a header's value: an answer's whole head has to fit i
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
-_TIMEOUT = re.compile(r"[?&]timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")
+_TIMEOUT = re.compile(r"timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")  # a pattern that begins with a text is found faster
 _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
 
 
@@ -203,9 +203,12 @@ class Application:
 
     def _timeout(self, environ: Environ) -> float:
         """Returns the seconds that a poll waits at most which may ask for fewer than the others (part 9.1)."""
-        asked = _TIMEOUT.search(target_of(environ))
-        seconds = float(asked[1]) if asked else 0.0
-        return min(seconds, self.timeout) if seconds >= _TIMEOUT_MIN else self.timeout
+        target = target_of(environ)
+        for asked in _TIMEOUT.finditer(target):
+            seconds = float(asked[1])
+            if seconds >= _TIMEOUT_MIN and target[asked.start() - 1] in "?&":
+                return min(seconds, self.timeout)
+        return self.timeout
 
     def _is_refused(self, environ: Environ) -> bool:
         """Returns whether a poll is refused unless something is due to it, as the server ends.

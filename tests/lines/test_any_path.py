@@ -27,7 +27,12 @@ class TestTimeout:
 
     @pytest.mark.parametrize(
         "asked",
-        ["/?identifier=~a&timeout=1", "/?timeout=1.5&identifier=~a", "/?7?timeout=x&timeout=1&identifier=~a&n=2"],
+        [
+            "/?identifier=~a&timeout=1",
+            "/?timeout=1.5&identifier=~a",
+            "/?7?timeout=x&timeout=1&identifier=~a&n=2",
+            "/?mytimeout=30&timeout=0&timeout=1&identifier=~a",
+        ],
     )
     def test_the_poll_ends_then_and_its_connection_goes_on(self, wire: Wire, prefix: str, asked: str) -> None:
         listener = wire.on_wait(target(asked.replace("~", prefix)))
