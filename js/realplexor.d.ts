@@ -23,6 +23,11 @@ export interface RealplexorOptions {
   debug?: boolean;
   /** Whether cookies travel, as in fetch(). Default: "same-origin". */
   credentials?: 'omit' | 'same-origin' | 'include';
+  /**
+   * Whether all tabs of the page's origin share one poll. Where the browser or the server cannot (no HTTPS, no Web Locks, no position
+   * from the server), each tab polls by itself. Default: true; false for Dklab_Realplexor.
+   */
+  shared?: boolean;
 }
 
 /** Why there is no connection now; "idle" means that nothing is subscribed. */
@@ -49,7 +54,7 @@ export interface RealplexorEvents {
 }
 
 /**
- * One listener, over at most one request at a time, to any number of channels.
+ * One listener, over at most one request at a time, to any number of channels. Tabs share that request where they can.
  *
  * Changes made in one task are applied together at its end; the client polls again and reconnects by itself.
  */

@@ -36,6 +36,7 @@ function passGaps(missed, position, hasMessages) {
 
 // src/options.js
 var world = typeof globalThis === "undefined" ? window : globalThis;
+var canShare = () => !!(world.location && world.BroadcastChannel && world.navigator?.locks);
 var served = (text, otherwise) => /^(\$|undefined-)/.test(text) ? otherwise : text;
 var SERVED_PATH = served("$JS_WAIT_URI", "/");
 var DEFAULTS = {
@@ -47,7 +48,9 @@ var DEFAULTS = {
   reconnectDelay: +served("$JS_WAIT_RECONNECT_DELAY", 0.01),
   maxBounces: +served("$JS_MAX_BOUNCES", 10),
   debug: !!+served("$JS_DEBUG", 0),
-  credentials: "same-origin"
+  credentials: "same-origin",
+  shared: null
+  // by the class
 };
 var NAMES = Object.keys(DEFAULTS);
 var FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };
@@ -105,12 +108,9 @@ var CLOSED = 8;
 
 // src/transports/poll.js
 var POST_FROM = 1700;
-function poll(options, { channels, asks, seconds }, accepted, done) {
+function poll(options, { cursors, asks, seconds }, { began, accepted, done }) {
   const { url, identifier } = options;
-  const items = Object.keys(channels).map((name) => {
-    const { cursor } = channels[name];
-    return cursor === null ? name : `${cursor}:${name}`;
-  });
+  const items = Object.keys(cursors).map((name) => cursors[name] === null ? name : `${cursors[name]}:${name}`);
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
   const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : seconds ? "&timeout=" + seconds : ""}`;
@@ -130,9 +130,11 @@ function poll(options, { channels, asks, seconds }, accepted, done) {
   };
   const ended = once((response) => {
     response.waited = Date.now() - started;
+    response.asks = asks;
     done(response);
   });
   log(options, request.method, query);
+  began(asks);
   return once((typeof fetch === "function" ? askByFetch : askByXhr)(request, () => isOver || accepted(), ended));
 }
 var failure = (text) => ({ status: 0, text });
@@ -169,7 +171,8 @@ function responseOf({ status, statusText }, text, header) {
     retryAfter: Math.max(0, isNaN(after) ? (Date.parse(after) - Date.now()) / 1e3 : after) || 0
   };
 }
-function readAnswer({ status, text, position, gaps }) {
+function readAnswer(response) {
+  const { status, text, position, gaps } = response;
   if (!status) throw new TypeError(text);
   if (status < 200 || status > 299) {
     const error = new Error(`HTTP ${status}: ${text}`);
@@ -219,9 +222,16 @@ var NAME = /^\w*$/;
 var CURSOR = /^\d+(\.\d+)?$/;
 var isHidden = () => world.document?.visibilityState === "hidden";
 var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled"];
+var loadSharing = () => {
+};
+function shareBy(load) {
+  loadSharing = load;
+}
 var Realplexor = class {
   #options;
   // and the server's address, `url`
+  #shared = null;
+  // the transport that all tabs share; null: this page polls by itself
   #channels = /* @__PURE__ */ Object.create(null);
   #listeners = {};
   #settling = [];
@@ -259,6 +269,7 @@ var Realplexor = class {
     this.#accepts("Namespace must be alphanumeric", NAME, this.#options.namespace);
     this.logon(this.#options.login);
     this.#options.url = addressOf(fullUrl);
+    if ((this.#options.shared ?? !this.#isOld()) && canShare()) loadSharing(this.#options, (sharing2) => this.#share(sharing2));
     this.#watchPage(world.addEventListener);
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
@@ -356,6 +367,11 @@ var Realplexor = class {
     if (EVENTS.indexOf(type) < 0) throw new TypeError(`Unknown event "${type}"; there are ${EVENTS.join(", ")}`);
     return this.#listeners[type] ||= [];
   }
+  #share(sharing2) {
+    if (this.#phase === CLOSED) return;
+    this.#shared = sharing2(this.#options, { poll, readAnswer, compareCursors });
+    if (this.#phase === WAITING) this.#poll();
+  }
   #isOld() {
     return this instanceof Dklab_Realplexor;
   }
@@ -425,18 +441,31 @@ var Realplexor = class {
     const asked = valuesOf(channels);
     if (!asked.length) return this.#rest(IDLE, "idle");
     const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
-    const seconds = asks ? 0 : this.#mayWait();
     this.#enter(asks ? ASKING : WAITING);
     this.#asked = channels;
-    this.#isAccepted = false;
-    const patience = Math.min((seconds + SILENCE_MARGIN) * 1e3, TIMER_MAX);
-    this.#timer = setTimeout(() => this.#silent(patience / 1e3), patience);
-    const request = { channels, asks, seconds: this.#timeout() };
+    const request = { cursors: cursorsOf(channels), asks, seconds: this.#timeout() };
+    const hooks = {
+      began: (asksNow) => this.#began(asksNow),
+      waits: () => clearTimeout(this.#timer),
+      accepted: () => this.#isAccepted = true,
+      silent: (seconds) => {
+        this.#isAccepted = false;
+        this.#silent(seconds);
+      },
+      done: (response) => this.#responded(response)
+    };
     try {
-      this.#end = poll(this.#options, request, () => this.#isAccepted = true, (response) => this.#responded(response));
+      this.#end = this.#shared ? this.#shared.poll(request, hooks) : poll(this.#options, request, hooks);
     } catch (error) {
       this.#failed(error, {});
     }
+  }
+  /** Gives up the request that has begun if it stays silent for too long. */
+  #began(asks) {
+    const patience = Math.min(((asks ? 0 : this.#mayWait()) + SILENCE_MARGIN) * 1e3, TIMER_MAX);
+    this.#isAccepted = false;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#silent(patience / 1e3), patience);
   }
   /** Returns the seconds after which polls ask the server to end them; 0: they leave it to the server. */
   #timeout() {
@@ -461,6 +490,7 @@ var Realplexor = class {
   /** Stays without a request and without a timer. */
   #rest(phase, reason) {
     this.#enter(phase);
+    this.#shared?.leave();
     this.#lost(reason);
   }
   /** Leaves the present phase, with its request and its timer. */
@@ -479,9 +509,8 @@ var Realplexor = class {
     }
     this.#answered(answer, response);
   }
-  #answered({ blocks, position, gaps }, { waited }) {
+  #answered({ blocks, position, gaps }, { asks, waited }) {
     const channels = this.#asked;
-    const asks = this.#phase === ASKING;
     const isBounce = !blocks.length && this.#isEarly(waited);
     this.#enter(DELIVERING);
     this.#refusal = "";
@@ -547,9 +576,11 @@ var Realplexor = class {
   #silent(seconds) {
     const phase = this.#phase;
     log(this.#options, "silence", this.#asked);
+    this.#shared?.silent(seconds);
     if (!this.#isAccepted) this.#emit("stalled", { seconds });
     if (this.#phase !== phase) return;
-    if (phase === ASKING) this.#givesPosition ??= false;
+    if (phase === ASKING && (this.#isAccepted || !this.#shared)) this.#givesPosition ??= false;
+    if (this.#givesPosition === false) this.#shared?.split();
     this.#next(RETRYING, 0, "silence");
   }
   #lost(reason) {
@@ -583,6 +614,7 @@ var Realplexor = class {
   #tick() {
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
+    this.#shared?.look();
     if (leap > (isHidden() ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
   #onPage = ({ type }) => {
@@ -619,6 +651,11 @@ var Dklab_Realplexor = class extends Realplexor {
 function valuesOf(object) {
   return Object.keys(object).map((key) => object[key]);
 }
+function cursorsOf(channels) {
+  const cursors = /* @__PURE__ */ Object.create(null);
+  for (const name of Object.keys(channels)) cursors[name] = channels[name].cursor;
+  return cursors;
+}
 function sameKeys(a, b) {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => key in b);
@@ -630,6 +667,268 @@ function guarded(call) {
     console.error("Realplexor: exception in a callback:", error);
   }
 }
+
+// src/transports/shared.js
+var KEPT = 20;
+var PATIENCE = 3e3;
+var isHidden2 = () => globalThis.document?.visibilityState === "hidden";
+function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors: compareCursors2 }) {
+  const name = ["rplx 1", options.url, options.identifier, options.credentials].join(" ");
+  let isAlone = false;
+  let line = null;
+  let own;
+  let mine = null;
+  let held = null;
+  let kept = [];
+  let leader;
+  let pinged = 0;
+  let term = null;
+  let running = null;
+  let end = () => {
+  };
+  function pollShared(request, hooks) {
+    const asked = mine = { request, hooks };
+    if (isAlone) run();
+    else if (line) resume(asked);
+    else join();
+    return () => {
+      if (mine !== asked) return;
+      mine = null;
+      stop();
+    };
+  }
+  function leave() {
+    if (!line) return;
+    stop();
+    line.close();
+    own.queued.abort();
+    if (term) term.ends.abort();
+    own.left();
+    line = held = term = null;
+    kept = [];
+  }
+  function look() {
+    if (!line || term) return;
+    if (!pinged) {
+      pinged = Date.now();
+      post({ ping: true });
+    } else if (Date.now() - pinged > PATIENCE) {
+      steal();
+    }
+  }
+  function silent(seconds) {
+    if (term) post({ silent: seconds });
+  }
+  function split() {
+    if (line) post({ split: true });
+    leave();
+    isAlone = true;
+    run();
+  }
+  function post(message) {
+    message.id = own.id;
+    line.postMessage(message);
+  }
+  function lock(suffix, how, granted) {
+    return navigator.locks.request(name + suffix, how, granted);
+  }
+  function join() {
+    const here = line = new BroadcastChannel(name);
+    here.onmessage = ({ data }) => line === here && hear(data);
+    own = { id: Math.random().toString(36).slice(2), queued: new AbortController() };
+    const { signal } = own.queued;
+    own.stays = new Promise((left) => own.left = left);
+    const { id, stays } = own;
+    pinged = 0;
+    lock(id, {}, () => {
+      if (signal.aborted) return;
+      want();
+      return stays;
+    });
+    seek({ signal });
+  }
+  function steal() {
+    pinged = 0;
+    seek({ steal: true });
+  }
+  function seek(how) {
+    const { signal } = own.queued;
+    const { stays } = own;
+    const next = { tabs: {}, ends: new AbortController(), isNew: true };
+    lock("", how, () => {
+      if (signal.aborted) return;
+      lead(next);
+      return stays;
+    }).catch(() => {
+      if (signal.aborted) return;
+      if (term === next) follow();
+      if (!how.steal) seek(how);
+    });
+  }
+  function lead(next) {
+    if (term) term.ends.abort();
+    term = next;
+    kept = [];
+    held = null;
+    sign();
+    run();
+  }
+  function follow() {
+    term.ends.abort();
+    term = null;
+    pinged = 0;
+    stop();
+    if (mine) mine.hooks.waits();
+    want();
+  }
+  function sign() {
+    post({ lead: true, isHidden: isHidden2() });
+  }
+  function hear(message) {
+    const { id, answer } = message;
+    if (message.split) return split();
+    if (term) {
+      if (message.want) enter(id, message.want);
+      if (message.ping) sign();
+      return;
+    }
+    if (message.lead || answer) pinged = 0;
+    if (message.lead && message.isHidden && !isHidden2()) return steal();
+    if (message.lead && leader !== id) {
+      leader = id;
+      held = null;
+      want();
+    }
+    if (message.silent && mine) mine.hooks.silent(message.silent);
+    if (answer) take(answer);
+  }
+  function want() {
+    if (!mine) return;
+    if (term) return run();
+    const wanted = copied(mine.request);
+    if (JSON.stringify(held) === JSON.stringify(wanted)) return;
+    held = wanted;
+    post({ want: held });
+  }
+  function resume(asked) {
+    while (kept.length) {
+      const answer = kept.shift();
+      if (covers(answer, asked.request)) {
+        Promise.resolve().then(() => mine === asked && give(answer));
+        return;
+      }
+    }
+    want();
+  }
+  function take(answer) {
+    const isRead = isAnswer(answer.response);
+    if (isRead && held) pass(held, answer);
+    if (mine) {
+      if (!isRead || covers(answer, mine.request)) give(answer);
+    } else if (isRead && kept.push(answer) > KEPT) {
+      kept.shift();
+    }
+  }
+  function give({ response }) {
+    const { hooks } = mine;
+    mine = null;
+    hooks.done(response);
+  }
+  function enter(id, wanted) {
+    const { tabs, ends } = term;
+    const isKnown = id in tabs;
+    tabs[id] = wanted;
+    renew();
+    if (isKnown) return;
+    const gone = () => {
+      delete tabs[id];
+      renew();
+    };
+    lock(id, { signal: ends.signal }, gone).catch(() => {
+    });
+  }
+  function renew() {
+    if (!term || !running || running.asks) return;
+    const { cursors, asks } = merged();
+    const isSame = Object.keys(cursors).length === Object.keys(running.cursors).length;
+    if (asks || !isSame || !covers({ asked: running.cursors, response: running }, { cursors })) run();
+  }
+  function merged() {
+    const all = copied(mine.request);
+    all.asks ||= term.isNew;
+    all.seconds = mine.request.seconds;
+    Object.keys(term.tabs).forEach((id) => {
+      const { cursors, asks } = term.tabs[id];
+      all.asks ||= asks;
+      Object.keys(cursors).forEach((name2) => all.cursors[name2] = smaller(valueIn(all.cursors, name2), cursors[name2]));
+    });
+    return all;
+  }
+  function run() {
+    stop();
+    if (!mine) return;
+    const { began, accepted } = mine.hooks;
+    const request = running = isAlone ? mine.request : merged();
+    end = poll2(options, request, { began, accepted, done: (response) => finish({ asked: request.cursors, response }) });
+  }
+  function stop() {
+    running = null;
+    end();
+  }
+  function finish(answer) {
+    const { response } = answer;
+    const isRead = isAnswer(response);
+    const asked = mine;
+    running = null;
+    if (response.status === 413 || isRead && response.position === null) {
+      mine = null;
+      split();
+      mine = asked;
+    }
+    if (term) {
+      post({ answer });
+      if (isRead) {
+        term.isNew = false;
+        Object.keys(term.tabs).forEach((id) => pass(term.tabs[id], answer));
+      }
+    }
+    give(answer);
+  }
+  const smaller = (a, b) => a == null ? b : b == null || compareCursors2(a, b) <= 0 ? a : b;
+  function isAnswer(response) {
+    try {
+      return !!readAnswer2(response);
+    } catch {
+      return false;
+    }
+  }
+  function covers({ asked, response }, { cursors }) {
+    return Object.keys(cursors).every((name2) => {
+      const mine2 = cursors[name2];
+      const its = valueIn(asked, name2);
+      return mine2 === null ? its !== void 0 && response.asks : its != null && compareCursors2(its, mine2) <= 0;
+    });
+  }
+  function pass(held2, answer) {
+    const { cursors } = held2;
+    if (!covers(answer, held2)) return;
+    const { blocks, position } = readAnswer2(answer.response);
+    held2.asks = false;
+    Object.keys(cursors).forEach((name2) => cursors[name2] ??= position);
+    blocks.forEach(
+      ({ ids }) => Object.keys(ids).forEach((name2) => {
+        const mine2 = valueIn(cursors, name2);
+        if (mine2 && compareCursors2(String(ids[name2]), mine2) > 0) cursors[name2] = String(ids[name2]);
+      })
+    );
+  }
+  return { poll: pollShared, leave, look, silent, split };
+}
+var copied = ({ cursors, asks }) => ({ cursors: Object.assign(/* @__PURE__ */ Object.create(null), cursors), asks });
+var valueIn = (map, name) => Object.prototype.hasOwnProperty.call(map, name) ? map[name] : void 0;
+
+// src/index.js
+shareBy((options, callback) => callback(sharing));
 export {
   Dklab_Realplexor,
   Realplexor,

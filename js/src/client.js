@@ -9,8 +9,8 @@
  * Realplexor and Dklab_Realplexor. Old browsers run that script, so nothing here but `ready` takes more of them than ES5 has:
  * arrays and plain objects instead of Map and Set, no promise but fetch's own, and XMLHttpRequest without fetch.
  */
-import { advance, newChannel, passGaps, takeHead } from './cursors.js';
-import { addressOf, has, log, optionsFrom, world } from './options.js';
+import { advance, compareCursors, newChannel, passGaps, takeHead } from './cursors.js';
+import { addressOf, canShare, has, log, optionsFrom, world } from './options.js';
 import { ASKING, ASLEEP, CLOSED, DELIVERING, IDLE, PAUSING, RETRYING, WAITING } from './phases.js';
 import { poll, readAnswer } from './transports/poll.js';
 
@@ -45,6 +45,14 @@ const CURSOR = /^\d+(\.\d+)?$/;
 const isHidden = () => world.document?.visibilityState === 'hidden';
 const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled'];
 
+/** Calls back with `sharing` (transports/shared.js) where a page has a way to it, at once or later. */
+let loadSharing = () => {};
+
+/** Has new clients load what lets tabs share one poll by `load(options, callback)`. Without it each tab polls by itself. */
+export function shareBy(load) {
+  loadSharing = load;
+}
+
 /**
  * One listener: any number of channels over at most one request at a time.
  *
@@ -53,6 +61,7 @@ const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled
  */
 export class Realplexor {
   #options; // and the server's address, `url`
+  #shared = null; // the transport that all tabs share; null: this page polls by itself
   #channels = Object.create(null);
   #listeners = {};
   #settling = [];
@@ -80,6 +89,7 @@ export class Realplexor {
     this.#accepts('Namespace must be alphanumeric', NAME, this.#options.namespace);
     this.logon(this.#options.login);
     this.#options.url = addressOf(fullUrl);
+    if ((this.#options.shared ?? !this.#isOld()) && canShare()) loadSharing(this.#options, (sharing) => this.#share(sharing));
     this.#watchPage(world.addEventListener);
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
@@ -190,6 +200,12 @@ export class Realplexor {
     return (this.#listeners[type] ||= []);
   }
 
+  #share(sharing) {
+    if (this.#phase === CLOSED) return;
+    this.#shared = sharing(this.#options, { poll, readAnswer, compareCursors });
+    if (this.#phase === WAITING) this.#poll();
+  }
+
   #isOld() {
     return this instanceof Dklab_Realplexor;
   }
@@ -269,18 +285,32 @@ export class Realplexor {
     const asked = valuesOf(channels);
     if (!asked.length) return this.#rest(IDLE, 'idle');
     const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
-    const seconds = asks ? 0 : this.#mayWait();
     this.#enter(asks ? ASKING : WAITING);
     this.#asked = channels;
-    this.#isAccepted = false;
-    const patience = Math.min((seconds + SILENCE_MARGIN) * 1000, TIMER_MAX);
-    this.#timer = setTimeout(() => this.#silent(patience / 1000), patience);
-    const request = { channels, asks, seconds: this.#timeout() };
+    const request = { cursors: cursorsOf(channels), asks, seconds: this.#timeout() };
+    const hooks = {
+      began: (asksNow) => this.#began(asksNow),
+      waits: () => clearTimeout(this.#timer),
+      accepted: () => (this.#isAccepted = true),
+      silent: (seconds) => {
+        this.#isAccepted = false;
+        this.#silent(seconds);
+      },
+      done: (response) => this.#responded(response),
+    };
     try {
-      this.#end = poll(this.#options, request, () => (this.#isAccepted = true), (response) => this.#responded(response));
+      this.#end = this.#shared ? this.#shared.poll(request, hooks) : poll(this.#options, request, hooks);
     } catch (error) {
       this.#failed(error, {});
     }
+  }
+
+  /** Gives up the request that has begun if it stays silent for too long. */
+  #began(asks) {
+    const patience = Math.min(((asks ? 0 : this.#mayWait()) + SILENCE_MARGIN) * 1000, TIMER_MAX);
+    this.#isAccepted = false;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#silent(patience / 1000), patience);
   }
 
   /** Returns the seconds after which polls ask the server to end them; 0: they leave it to the server. */
@@ -309,6 +339,7 @@ export class Realplexor {
   /** Stays without a request and without a timer. */
   #rest(phase, reason) {
     this.#enter(phase);
+    this.#shared?.leave();
     this.#lost(reason);
   }
 
@@ -330,9 +361,8 @@ export class Realplexor {
     this.#answered(answer, response);
   }
 
-  #answered({ blocks, position, gaps }, { waited }) {
+  #answered({ blocks, position, gaps }, { asks, waited }) {
     const channels = this.#asked;
-    const asks = this.#phase === ASKING;
     const isBounce = !blocks.length && this.#isEarly(waited);
     this.#enter(DELIVERING);
     this.#refusal = '';
@@ -406,9 +436,11 @@ export class Realplexor {
   #silent(seconds) {
     const phase = this.#phase;
     log(this.#options, 'silence', this.#asked);
+    this.#shared?.silent(seconds);
     if (!this.#isAccepted) this.#emit('stalled', { seconds });
     if (this.#phase !== phase) return; // a listener has closed the client
-    if (phase === ASKING) this.#givesPosition ??= false;
+    if (phase === ASKING && (this.#isAccepted || !this.#shared)) this.#givesPosition ??= false;
+    if (this.#givesPosition === false) this.#shared?.split();
     this.#next(RETRYING, 0, 'silence');
   }
 
@@ -448,6 +480,7 @@ export class Realplexor {
   #tick() {
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
+    this.#shared?.look();
     if (leap > (isHidden() ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
 
@@ -492,6 +525,12 @@ export class Dklab_Realplexor extends Realplexor {}
 
 function valuesOf(object) {
   return Object.keys(object).map((key) => object[key]);
+}
+
+function cursorsOf(channels) {
+  const cursors = Object.create(null);
+  for (const name of Object.keys(channels)) cursors[name] = channels[name].cursor;
+  return cursors;
 }
 
 function sameKeys(a, b) {

@@ -3,6 +3,9 @@
 /** The page, or what stands for it where there is none. */
 export const world = typeof globalThis === 'undefined' ? window : globalThis;
 
+/** Whether this is a page whose browser has all that tabs need to share a poll. Web Locks need HTTPS, or localhost. */
+export const canShare = () => !!(world.location && world.BroadcastChannel && world.navigator?.locks);
+
 /** A server that serves this file puts its options in place of the dollar names. Elsewhere the default holds. */
 const served = (text, otherwise) => (/^(\$|undefined-)/.test(text) ? otherwise : text);
 
@@ -17,6 +20,7 @@ const DEFAULTS = {
   maxBounces: +served('$JS_MAX_BOUNCES', 10),
   debug: !!+served('$JS_DEBUG', 0),
   credentials: 'same-origin',
+  shared: null, // by the class
 };
 const NAMES = Object.keys(DEFAULTS);
 const FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };

@@ -46,6 +46,7 @@ GAP_MAX = 1024  # bytes of a header's value: an answer's whole head has to fit i
 
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
+_SHARED = re.compile(r"[?&]shared(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
 _TIMEOUT = re.compile(r"timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")  # a pattern that begins with a text is found faster
 _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
@@ -280,6 +281,8 @@ class Application:
         direct: Direct | None = environ.get(KEY)
         if self.log.connections and direct is not None:
             self.log.connection(direct.connection, f"{kind} marker received, sending content")
+        if kind == "SCRIPT" and _SHARED.search(target_of(environ)):
+            kind = "SHARED"
         try:
             page = self.pages.get(kind)
         except OSError as error:

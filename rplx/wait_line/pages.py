@@ -20,7 +20,8 @@ TAG_LENGTH = 32  # hexadecimal digits of a page's tag
 
 _OPTION = re.compile(rb"\$([A-Z][A-Z0-9_]*)")
 _SERVED = Path(__file__).parents[1] / "served"  # the build of js/ writes them
-_SHIPPED = {"IFRAME": "iframe.html", "SCRIPT": "script.js", "SANDBOX": "sandbox.html"}
+_SHIPPED = {"IFRAME": "iframe.html", "SCRIPT": "script.js", "SHARED": "shared.js", "SANDBOX": "sandbox.html"}
+_SCRIPTS = ("SCRIPT", "SHARED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Page:
 
     def _is_checked(self, environ: Environ) -> bool:
         """Returns whether a client asks again for the page now and then, and not only when it has lost it."""
-        return self.kind == "SCRIPT" and bool(environ["SERVER_PROTOCOL"] == "HTTP/1.1")
+        return self.kind in _SCRIPTS and bool(environ["SERVER_PROTOCOL"] == "HTTP/1.1")
 
 
 class Pages:
@@ -61,7 +62,7 @@ class Pages:
         self._cache: dict[str, tuple[float, Page]] = {}
 
     def get(self, kind: str) -> Page:
-        """Returns the page of `kind`, which is IFRAME, SCRIPT or SANDBOX. Raises OSError if its file cannot be read."""
+        """Returns the page of `kind`, which is one of `_SHIPPED`. Raises OSError if its file cannot be read."""
         given = self._files.get(kind)
         path = Path(given) if given else _SERVED / _SHIPPED[kind]
         changed = path.stat().st_mtime
@@ -74,7 +75,7 @@ class Pages:
         page = Page(
             kind,
             content,
-            "text/javascript" if kind == "SCRIPT" else "text/html",
+            "text/javascript" if kind in _SCRIPTS else "text/html",
             formatdate(changed, usegmt=True),
             f'"{hashlib.sha256(content).hexdigest()[:TAG_LENGTH]}"',
         )

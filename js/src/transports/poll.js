@@ -1,10 +1,13 @@
 /**
  * One poll: a request that the server answers once, with its position or with messages (protocol page, parts 2, 7 and 9).
  *
- * The client starts a transport with what is to be heard and with functions for what comes. `done` gets the response, which
- * `readAnswer` reads: {status, text, position, gaps, retryAfter, waited}. Its `status` is 0 and its `text` the reason if there was
- * none, `retryAfter` are seconds, and `waited` are the milliseconds that it took. A transport returns a function that ends it. It
- * calls nothing before it has returned, nor once it was ended. It may throw if it cannot begin.
+ * A client starts a transport with {cursors, asks, seconds}: what is to be heard, as cursors by their names on the wire, whether the
+ * server is to answer at once with its position, and after how many seconds it is to end the poll else (0: when it likes). Hooks tell
+ * the client what happens: `began(asks)` that a request goes to the server, `accepted` that the head of the answer has come, and
+ * `done` its end, with the response, which `readAnswer` reads: {status, text, position, gaps, retryAfter, waited, asks}. Its `status` is
+ * 0 and its `text` the reason if there was none, `retryAfter` are seconds, and `waited` are the milliseconds that it took. A
+ * transport returns a function that ends it. But for `began` it calls nothing before it has returned, nor once it was ended.
+ * It may throw if it cannot begin.
  */
 
 import { log } from '../options.js';
@@ -12,17 +15,9 @@ import { log } from '../options.js';
 /** Characters from which on the list of channels travels in a POST body: proxies cut longer addresses. */
 const POST_FROM = 1700;
 
-/**
- * Polls for `channels`, which are {cursor} by their names on the wire. `asks` has the server answer at once with its position;
- * else it is asked to end the poll after `seconds` (0: when it likes). `accepted` is called when the head of the answer comes,
- * and `done` once, at its end.
- */
-export function poll(options, { channels, asks, seconds }, accepted, done) {
+export function poll(options, { cursors, asks, seconds }, { began, accepted, done }) {
   const { url, identifier } = options;
-  const items = Object.keys(channels).map((name) => {
-    const { cursor } = channels[name];
-    return cursor === null ? name : `${cursor}:${name}`;
-  });
+  const items = Object.keys(cursors).map((name) => (cursors[name] === null ? name : `${cursors[name]}:${name}`));
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
   const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : seconds ? '&timeout=' + seconds : ''}`;
@@ -41,9 +36,11 @@ export function poll(options, { channels, asks, seconds }, accepted, done) {
   };
   const ended = once((response) => {
     response.waited = Date.now() - started;
+    response.asks = asks;
     done(response);
   });
   log(options, request.method, query);
+  began(asks);
   return once((typeof fetch === 'function' ? askByFetch : askByXhr)(request, () => isOver || accepted(), ended));
 }
 
@@ -93,7 +90,8 @@ function responseOf({ status, statusText }, text, header) {
  * Returns what an answer says: blocks [{ids, data}], the position (null: none) and the names on the wire that have a gap, where
  * `*` stands for all. Throws Error for a refusal, with its status, and for what cannot be read.
  */
-export function readAnswer({ status, text, position, gaps }) {
+export function readAnswer(response) {
+  const { status, text, position, gaps } = response;
   if (!status) throw new TypeError(text);
   if (status < 200 || status > 299) {
     const error = new Error(`HTTP ${status}: ${text}`);

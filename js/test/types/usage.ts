@@ -1,7 +1,7 @@
 // This is compiled and never run: it shows what the declarations allow and refuse. The package is imported by its name, as by users.
 import Default, { Dklab_Realplexor, Realplexor, compareCursors, type RealplexorOptions } from 'rplx';
 
-const options: RealplexorOptions = { namespace: 'shop_', timeout: 25, waitTimeout: 60, credentials: 'include' };
+const options: RealplexorOptions = { namespace: 'shop_', timeout: 25, waitTimeout: 60, credentials: 'include', shared: false };
 const old: Dklab_Realplexor = new Dklab_Realplexor('http://rpl.example.com', 'ns', true);
 const client: Realplexor = new Realplexor(new URL('https://rpl.example.com/'), options);
 new Default();
