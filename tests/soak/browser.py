@@ -44,6 +44,7 @@ _PAGE = """<!DOCTYPE html><title>A site</title>
   const client = new Realplexor('%(wait)s');
   client.on('gap', () => tell('gap'));
   client.on('disconnected', ({ reason }) => tell('disconnected', { reason }));
+  client.on('error', ({ error }) => tell('error', { reason: String(error) }));
   client.on('stalled', () => tell('stalled'));
   client.subscribe('%(id)s', (data) => tell('message', { data }));
   client.ready.then(() => tell('ready', { visibility: document.visibilityState }));
@@ -71,8 +72,9 @@ class Site:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # a tab is closed while it tells
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
