@@ -260,7 +260,8 @@ class Application:
     def _options(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answers a browser's preflight, or a load balancer's probe (part 9.5)."""
         if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
-            start_response("200 OK", [("Allow", "GET, POST, OPTIONS"), ("Content-Length", "0")])
+            headers = [("Allow", "GET, POST, OPTIONS"), ("Content-Type", "text/plain"), ("Content-Length", "0")]
+            start_response("200 OK", headers)
             return [b""]
         start_response("204 No Content", self.cors.preflight(environ))
         return []

@@ -214,7 +214,8 @@ def validated() -> Iterator[Server]:
         (get("/?identifier=SCRIPT", "Connection: close"), "200 OK"),
         (get("/"), "400 Bad Request"),
         (get("/else"), "404 Not Found"),
-        (b"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed"),
+        (b"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK"),
+        (get("/health"), "200 OK"),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", "413 Content Too Large"),
     ],
 )

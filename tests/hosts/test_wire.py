@@ -281,7 +281,7 @@ def test_health(server: Server, method: str, target: str) -> None:
 def test_options_of_a_load_balancer(server: Server) -> None:
     answer = ask(server.wait, get("/").replace(b"GET", b"OPTIONS"))
     assert (answer.status, answer.body) == ("200 OK", b"")
-    assert ours(answer) == {"allow": "GET, POST, OPTIONS", "content-length": "0"}
+    assert ours(answer) == {"allow": "GET, POST, OPTIONS", "content-type": "text/plain", "content-length": "0"}
 
 
 def test_a_preflight(server: Server) -> None:

@@ -143,7 +143,8 @@ class TestHealth:
         for request in (b"OPTIONS / HTTP/1.0\r\n\r\n", http("OPTIONS / HTTP/1.1\nHost: h\nConnection: close")):
             answer = wire.on_wait(request).rest()
             assert answer == (
-                b"HTTP/1.1 200 OK\r\nConnection: close\r\nAllow: GET, POST, OPTIONS\r\nContent-Length: 0\r\n\r\n"
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nAllow: GET, POST, OPTIONS\r\n"
+                b"Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n"
             )
 
     def test_a_server_that_ends(self, tmp_path: Path) -> None:
