@@ -281,7 +281,7 @@ def test_publish_with_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionFailed, match=r"^127\.0\.0\.1:1: .* run `rplx serve`, .*RPLX_IN"):
         rplx.publish("abc", 1)
     with pytest.raises(InvalidArgument):
-        rplx.publish("a-b", 1)
+        rplx.publish("a b", 1)
     monkeypatch.setenv("RPLX_IN", "nowhere")
     with pytest.raises(ConfigError, match='RPLX_IN: "nowhere" is not HOST:PORT'):
         rplx.publish("abc", 1)
