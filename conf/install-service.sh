@@ -2,7 +2,8 @@
 # Installs rplx from this source directory as a service: the program into its own virtual environment in /opt/rplx, the
 # configuration into /etc/rplx (kept if it is there), its user, and the systemd unit or, with --sysv, the init script.
 # Run again after an update, or when engine.url names another engine. Then
-# `systemctl enable --now rplx` or `service rplx start`.
+# `systemctl enable --now rplx` or `service rplx start`. With --sockets systemd holds the listening sockets, so that a
+# restart refuses nobody: conf/rplx-sockets.conf says more.
 #
 # With DESTDIR=DIRECTORY the files go below that directory, and nothing of the machine is changed (for packages).
 
@@ -14,11 +15,13 @@ DESTDIR=${DESTDIR:-}
 SOURCE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 init=systemd
+sockets=
 case "${1:-}" in
     "") [ -d /run/systemd/system ] || [ -n "$DESTDIR" ] || echo "note: systemd does not run here, see --sysv" >&2 ;;
     --sysv) init=sysv ;;
+    --sockets) sockets=yes ;;
     *)
-        echo "usage: $0 [--sysv]" >&2
+        echo "usage: $0 [--sysv | --sockets]" >&2
         exit 2
         ;;
 esac
@@ -72,8 +75,15 @@ if [ "$init" = systemd ]; then
     install -d -m 755 "$DESTDIR/etc/systemd/system"
     sed "s|/opt/rplx/|$PREFIX/|" "$SOURCE/conf/rplx.service" >"$DESTDIR/etc/systemd/system/rplx.service"
     chmod 644 "$DESTDIR/etc/systemd/system/rplx.service"
+    units=rplx
+    if [ -n "$sockets" ]; then
+        install -d -m 755 "$DESTDIR/etc/systemd/system/rplx.service.d"
+        install -m 644 "$SOURCE/conf/rplx-sockets.conf" "$DESTDIR/etc/systemd/system/rplx.service.d/sockets.conf"
+        install -m 644 "$SOURCE/conf/rplx-wait.socket" "$SOURCE/conf/rplx-in.socket" "$DESTDIR/etc/systemd/system"
+        units="rplx-wait.socket rplx-in.socket rplx"
+    fi
     [ -n "$DESTDIR" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
-    echo "installed; start it now and with the machine: systemctl enable --now rplx"
+    echo "installed; start it now and with the machine: systemctl enable --now $units"
 else
     install -d -m 755 "$DESTDIR/etc/init.d" "$DESTDIR/etc/logrotate.d" "$DESTDIR/var/log/rplx"
     sed "s|/opt/rplx/|$PREFIX/|" "$SOURCE/conf/rplx.init" >"$DESTDIR/etc/init.d/rplx"

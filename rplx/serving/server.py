@@ -33,6 +33,7 @@ END_TIMEOUT = 1.0  # seconds beyond server.drain after which the process has end
 LAST_ANSWERS = 0.5
 LAST_STEPS = 0.1
 HAND_OVER = 1.0  # seconds over which polls are answered at most that wait for the next process then
+HAND_OVER_LATE = 2.0  # seconds more for those that a busy process has not answered by then
 
 EXIT_OK = 0
 
@@ -153,7 +154,7 @@ class Server:
         """
         self._status = status
         self._leaving = True
-        self._end_at = time.monotonic() + self._drain_seconds() + END_TIMEOUT
+        self._end_at = time.monotonic() + self._drain_seconds(HAND_OVER + HAND_OVER_LATE) + END_TIMEOUT
         gevent.spawn_later(self._seconds_left(LAST_STEPS), self._ended.set)
         try:
             self._drain(last=last)
@@ -169,13 +170,13 @@ class Server:
         carried out meanwhile, and reach the polls that still wait; no poll begins to wait. Sockets that outlive this
         process keep their connections for the next one: those of WAIT at once, those of IN from the last poll's answer.
         """
-        drain = self._drain_seconds()
+        drain = self._drain_seconds(HAND_OVER)
         if self._hands_over:
             self._wait_server.stop_accepting()
         else:
             self._application.begin_to_drain(drain + END_TIMEOUT)
         self._in_server.begin_to_drain()
-        self._wait_server.drain(drain, END_TIMEOUT - LAST_ANSWERS)
+        self._wait_server.drain(drain, self._seconds_left(LAST_ANSWERS) - drain)
         self._in_server.drain(self._seconds_left(LAST_ANSWERS))
         if all(map(is_inherited, self._sockets.in_)):
             self._in_server.stop_accepting()
@@ -192,9 +193,9 @@ class Server:
         """Whether polls that come now are left to the next process, as the sockets of WAIT outlive this one."""
         return all(map(is_inherited, self._sockets.wait))
 
-    def _drain_seconds(self) -> float:
-        """Returns the seconds over which polls are answered: few where they come back into the next one's queue."""
-        return min(self._config.server.drain, HAND_OVER if self._hands_over else math.inf)
+    def _drain_seconds(self, most: float) -> float:
+        """Returns server.drain, but not more than `most` where clients that come wait for the next process already."""
+        return min(self._config.server.drain, most if self._hands_over else math.inf)
 
     def _seconds_left(self, reserve: float) -> float:
         """Returns the seconds until `reserve` seconds before the end; 0 if that has passed."""

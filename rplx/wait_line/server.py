@@ -51,7 +51,7 @@ class WaitServer:
         self._reading = Reading(config, log, self.connections, self._look_soon)
         self._sending = Sending(options, log, self.connections, self._reading.answered)
         self._parked = Parked(options, log, hub, self.connections, self._sending.finish)
-        self._draining = Draining(self.connections, self._parked.end_soon, self._parked.send_away)
+        self._draining = Draining(options, self.connections, self._parked.end_soon, self._parked.send_away)
         self._answering = Answering(self.connections, self._reading, self._sending, self._parked, self._draining)
         self._calling = Calling(
             application,
@@ -77,7 +77,7 @@ class WaitServer:
         """Takes new options. What is under way keeps its deadline."""
         options = self._options = config.wait
         self._reading.configure(config)
-        for part in (self.connections, self._sending, self._parked):
+        for part in (self.connections, self._sending, self._parked, self._draining):
             part.configure(options)
 
     def start(self, sockets: Iterable[Any]) -> None:

@@ -61,6 +61,16 @@ def test_the_unit_has_what_it_promises() -> None:
         assert line in lines
 
 
+def test_the_sockets_have_the_names_that_the_options_ask_for() -> None:
+    """The drop-in's options, and the addresses that the server has by default."""
+    drop_in = (CONF / "rplx-sockets.conf").read_text()
+    for line, option in (("wait", Config().wait.listen), ("in", Config().in_.listen)):
+        unit = (CONF / f"rplx-{line}.socket").read_text().splitlines()
+        assert f"RPLX_{line.upper()}_LISTEN=fd:{line}" in drop_in
+        assert {f"FileDescriptorName={line}", f"ListenStream={option[0]}", "Service=rplx.service"} <= set(unit)
+        assert f"rplx-{line}.socket" in drop_in.partition("\nSockets=")[2]
+
+
 def commands(name: str) -> list[str]:
     """The unit's commands of this name, in their order."""
     lines = (CONF / "rplx.service").read_text().splitlines()
