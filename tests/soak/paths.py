@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
 import re
 import signal
 import ssl
@@ -31,6 +32,7 @@ LOOK_EVERY = 1.0  # seconds between two questions who is online
 STEP = 0.02  # seconds between two looks at what is due to be sent
 START_TIMEOUT = 150.0  # seconds until all listen: timers of a page that has long been hidden run once a minute
 KINDS = ("tab", "python")
+LOADS = ("busy", "quiet")
 
 # As the programs and Debian have them, and then as docs/proxies.md advises.
 FRONTS = {
@@ -272,22 +274,24 @@ class Street:
     """Two tabs and two Python listeners behind each front, a busy and a quiet one of each kind."""
 
     def __init__(self, fronts: Iterable[str], count: Count, pace: Pace, certificates: Path) -> None:
-        self.ids = [f"{name}_{kind}_{load}" for name in fronts for kind in KINDS for load in ("busy", "quiet")]
+        self.ids = [f"{name}_{kind}_{load}" for name in fronts for kind in KINDS for load in LOADS]
         self.ears = Ears(self.ids, count)
         self._count = count
         self._pace = pace
-        self._site = Site(self.ears.take)
+        # Two sites, as tabs of one site that listen at the same server would share a poll.
+        self._sites = {load: Site(self.ears.take) for load in LOADS}
         self._python = PythonListeners(self.ears, count)
         self._context = ssl.create_default_context(cafile=certificates / "site.pem")
         self._tabs: list[str] = []
-        self.options = [*pace.options, "--set", f'wait.allowed_origins=["{self._site.origin}"]']
+        origins = json.dumps([site.origin for site in self._sites.values()])
+        self.options = [*pace.options, "--set", f"wait.allowed_origins={origins}"]
 
     def open(self, chromium: Chromium, urls: Mapping[str, str]) -> None:
         """Has all listen; `urls` are those of the WAIT line behind each front."""
         for id in self.ids:
-            name, kind, _ = id.rsplit("_", 2)
+            name, kind, load = id.rsplit("_", 2)
             if kind == "tab":
-                self._tabs.append(chromium.open(self._site.page(id, urls[name])))
+                self._tabs.append(chromium.open(self._sites[load].page(id, urls[name])))
             else:
                 self._python.open(id, urls[name], self._context)
         self._count.tabs = len(self._tabs)
@@ -321,7 +325,8 @@ class Street:
 
     def stop(self) -> None:
         self._python.close()
-        self._site.stop()
+        for site in self._sites.values():
+            site.stop()
 
 
 @contextlib.contextmanager
