@@ -9,12 +9,13 @@ from typing import NamedTuple
 from rplx.addresses import UNIX, Networks, canonical
 
 HOPS_MAX = 64  # entries of a header that are looked at, from its end
-SIZE_MAX = 16384  # characters of a `Forwarded` header, which cannot be read from its end; a longer one names nobody
+SIZE_MAX = 4096  # characters of a `Forwarded` header, which cannot be read from its end; a longer one names nobody
 DIFFER = "X-Forwarded-For and Forwarded name different clients, so neither counts: let the proxy remove one of them"
 
-# One parameter of an element, and what ends it. Values without quotes may have signs that the RFC has quoted, as
-# proxies write addresses and ports without quotes, too.
-_PARAMETER = re.compile(r'[ \t]*(?:([^ \t=,;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^ \t,;"]*))[ \t]*)?(,|;|\Z)')
+_SEPARATORS = " \t,;"
+# One parameter of an element, and all that separates it from the next one: however many commas there are, they are one
+# match. Values without quotes may have signs that the RFC has quoted, as proxies write addresses and ports so, too.
+_PARAMETER = re.compile(r'([^ \t=,;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^ \t,;"]*))([ \t]*(?:[,;][ \t,;]*|\Z))')
 _ESCAPED = re.compile(r"\\(.)")
 _PORT = re.compile(r":(?:[0-9]{1,5}|_[A-Za-z0-9._-]+)")
 
@@ -73,26 +74,23 @@ def nodes(value: str) -> list[str]:
 
     Returns an empty list if the header is malformed or longer than SIZE_MAX.
     """
-    found: list[str] = []
-    node: str | None = None  # None: the element is empty so far
-    place = 0
     if len(value) > SIZE_MAX:
         return []
-    while True:
+    found: list[str] = []
+    node = ""
+    place, end = len(value) - len(value.lstrip(_SEPARATORS)), len(value)
+    while place < end:
         match = _PARAMETER.match(value, place)
         if match is None:
             return []
-        name, quoted, bare, end = match.groups()
-        if name is not None:
-            node = node or ""
-            if name.lower() == "for":
-                node = bare if quoted is None else _ESCAPED.sub(r"\1", quoted)
-        if end != ";" and node is not None:
-            found.append(node)
-            node = None
-        if not end:
-            return found[-HOPS_MAX:]
+        name, quoted, bare, behind = match.groups()
+        if name.lower() == "for":
+            node = bare if quoted is None else _ESCAPED.sub(r"\1", quoted)
         place = match.end()
+        if "," in behind or place == end:
+            found.append(node)
+            node = ""
+    return found[-HOPS_MAX:]
 
 
 def address_of(node: str) -> str:

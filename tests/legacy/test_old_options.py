@@ -57,6 +57,8 @@ SPECIAL = {
     "wait.listen": ("127.0.0.1:1", "['127.0.0.1:1']", ("127.0.0.1:1",)),
     "in.listen": ("127.0.0.1:1", "'127.0.0.1:1'", ("127.0.0.1:1",)),
     "wait.allowed_origins": ("https://a.test", "['https://a.test']", ("https://a.test",)),
+    "server.socket_mode": ("0600", "'0600'", "0600"),
+    "wait.trusted_proxies": ("10.0.0.0/8", "['10.0.0.0/8']", ("10.0.0.0/8",)),
     "hooks.check_visibility": ("a:b", "'a:b'", "a:b"),
     "log.verbosity": ("2", "2", 2),
     "engine.url": ("redis://h/0", "'redis://h/0'", "redis://h/0"),

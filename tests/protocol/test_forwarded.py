@@ -101,7 +101,7 @@ class TestLongOnes:
         assert (
             client_of(PEER, ", ".join(["198.51.100.1"] * 1000 + ["203.0.113.7"]), None, TRUSTED).host == "203.0.113.7"
         )
-        forwarded = ", ".join(["for=198.51.100.1"] * 800 + ["for=203.0.113.7"])
+        forwarded = ", ".join(["for=198.51.100.1"] * 200 + ["for=203.0.113.7"])
         assert client_of(PEER, None, forwarded, TRUSTED).host == "203.0.113.7"
 
     def test_no_more_hops_are_looked_at(self) -> None:
