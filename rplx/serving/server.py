@@ -24,7 +24,7 @@ from rplx.options.table import Config
 from rplx.serving.collecting import Collector
 from rplx.serving.supervisor import EXIT_RESTART, Loader
 from rplx.system.service import notify, reloading
-from rplx.system.signals import TOO_LARGE_SIGNAL, release_signals
+from rplx.system.signals import REPLACED_SIGNAL, TOO_LARGE_SIGNAL, release_signals
 from rplx.wait_line.demo import Demo
 from rplx.wait_line.server import WaitServer
 
@@ -53,6 +53,7 @@ class Server:
         self._supervised = supervised
         self._leaving = False  # told to end, or to be started again
         self._end_at = 0.0  # monotonic seconds at which the process has ended, once it has been told to
+        self._followed = False  # another process serves in our place already
         self._ended = Event()
         self._status = EXIT_OK
         self._assembly = Assembly(config, log)
@@ -75,6 +76,7 @@ class Server:
             (signal.SIGTERM, self._terminate),
             (signal.SIGHUP, self._hang_up),
             (TOO_LARGE_SIGNAL, self._too_large),
+            (REPLACED_SIGNAL, self._replaced),
         ):
             gevent.signal_handler(number, gevent.spawn, handler)
         release_signals()
@@ -147,6 +149,15 @@ class Server:
         self._log.message("SIGINT received, exiting")
         self._leave(EXIT_OK)
 
+    def _replaced(self) -> None:
+        """Ends, as another process accepts from the same sockets by now."""
+        if not self._leaving:
+            self._log.message(f"Replaced, answering {self._assembly.hub.listening} waiting polls and exiting")
+            self._wait_server.stop_accepting()
+            self._in_server.stop_accepting()
+            self._followed = True
+            self._leave(EXIT_OK)
+
     def _leave(self, status: int, *, last: bool = False) -> None:
         """Drains both lines, then ends with `status`, whatever goes wrong meanwhile.
 
@@ -173,7 +184,7 @@ class Server:
         drain = self._drain_seconds(HAND_OVER)
         if self._hands_over:
             self._wait_server.stop_accepting()
-        else:
+        elif not self._followed:
             self._application.begin_to_drain(drain + END_TIMEOUT)
         self._in_server.begin_to_drain()
         self._wait_server.drain(drain, self._seconds_left(LAST_ANSWERS) - drain)

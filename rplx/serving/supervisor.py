@@ -14,7 +14,9 @@ from typing import NoReturn, Protocol
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.net.listening import Sockets, show_address
+from rplx.options.changes import changed
 from rplx.options.table import Config
+from rplx.serving.replacement import Replacement
 from rplx.serving.worker import Worker
 from rplx.system.limits import resident_mb, starting
 from rplx.system.service import notify, reloading
@@ -25,6 +27,9 @@ Loader = Callable[[], tuple[Config, list[str]]]
 LOOK_EVERY = 1.0  # seconds between two looks at the workers' memory
 READY_LOOK_EVERY = 0.02  # seconds between two looks at whether all workers serve, at the start
 END_TIMEOUT = 1.5  # seconds beyond the drain that a worker may take to end: half a second more than it gives itself
+
+READY_MAX = 4096  # bytes read at once of what workers report
+IN_COMMON = {"wait.listen", "in.listen", "server.workers", "engine.url"}  # options that all workers take together
 
 EXIT_RESTART = 64  # a worker's exit status that asks to be started again
 
@@ -54,7 +59,7 @@ class Supervisor:
 
     def __init__(self, load: Loader, config: Config, log: Log, bind: Bind, serve: Serve) -> None:
         self._load = load
-        self._config = config
+        self._config = self._old_config = config
         self._log = log
         self._bind = bind
         self._serve = serve
@@ -67,6 +72,7 @@ class Supervisor:
         self._ending = False
         self._renewing = False  # all workers end, so that new ones take options that cannot change while serving
         self._status = 0
+        self._replacement = self._make_replacement()
 
     def run(self) -> int:
         """Supervises until a signal ends it; returns the exit status."""
@@ -84,16 +90,27 @@ class Supervisor:
         return self._status
 
     def _look_around(self, caught: int) -> None:
+        self._look_for_ready()
         if caught != signal.SIGCHLD:
             self._pass_on(signal.Signals(caught))
-        self._look_for_ready()
         self._reap()
         for worker in self._workers:
             self._look_after(worker)
+        self._replacement.step()
         self._look_at_memory()
 
+    def _make_replacement(self) -> Replacement:
+        return Replacement(self._workers, self._start, self._has_told, self._deadline, self._keep_old_config)
+
+    def _keep_old_config(self) -> None:
+        """Has workers start with the old options again, as one with the new ones has ended before it served."""
+        self._log.error(
+            "a worker with the new options has ended before it served; the old configuration stays in force"
+        )
+        self._config = self._old_config
+
     def _any_runs(self) -> bool:
-        return any(worker.is_running for worker in self._workers)
+        return any(worker.is_running for worker in (*self._workers, *self._replacement.others()))
 
     def _start(self, worker: Worker) -> None:
         self._log.flush()
@@ -157,6 +174,13 @@ class Supervisor:
             self._look_at = time.monotonic() + LOOK_EVERY
             notify("READY=1", self._log)
 
+    def _has_told(self) -> bool:
+        """Returns whether a worker has reported since the last call that it serves."""
+        try:
+            return bool(os.read(self._ready_from, READY_MAX))
+        except BlockingIOError:
+            return False
+
     def _print_start(self, worker: Worker, log: Log) -> None:
         """Logs the lines of a start, as the old server printed them whenever it was started again."""
         log.message(starting())
@@ -178,9 +202,30 @@ class Supervisor:
             self._end(caught)
             return
         notify(reloading(), self._log)
-        for worker in self._workers:
-            worker.signal(caught)
+        if not self._replaces_all():
+            for worker in self._workers:
+                worker.signal(caught)
         notify("READY=1", self._log)
+
+    def _replaces_all(self) -> bool:
+        """Begins to replace the workers one after the other if the new options ask for that, and returns whether.
+
+        Not if there is one worker alone, nor for options that all workers must have in common: they end together.
+        """
+        if len(self._workers) == 1 or self._awaited or self._renewing:
+            return False
+        try:
+            config, _ = self._load()
+        except Exception:  # the workers say what is wrong
+            return False
+        names = {change.name for change in changed(self._config, config) if change.needs_restart}
+        if not names or names & IN_COMMON:
+            return False
+        text = "SIGHUP received, replacing the workers one after the other, since"
+        self._log.message(f"{text} {', '.join(sorted(names))} cannot change while serving")
+        self._old_config, self._config = self._config, config
+        self._replacement.begin()
+        return True
 
     def _end(self, how: signal.Signals) -> None:
         """Has all workers end, and starts none any more. Told again, they end at once."""
@@ -188,7 +233,9 @@ class Supervisor:
             how = signal.SIGINT
         self._ending = True
         notify("STOPPING=1", self._log)
-        for worker in self._workers:
+        others = self._replacement.others()
+        self._replacement.give_up()
+        for worker in (*self._workers, *others):
             worker.end_by(self._deadline())
             worker.signal(how)
 
@@ -221,6 +268,7 @@ class Supervisor:
     def _renew(self) -> None:
         """Waits for all workers to end, as each will for the same new options, before any is started again."""
         self._renewing = True
+        self._replacement.give_up()
         for worker in self._workers:
             if worker.is_running and not worker.is_ending:
                 worker.end_by(self._deadline())
@@ -254,6 +302,8 @@ class Supervisor:
             self._log.error("the old addresses stay in force")
             self._workers = [Worker(sockets) for sockets in self._bind(self._config, self._log)]
             return False
+        finally:
+            self._replacement = self._make_replacement()
         return True
 
     def _log_problems(self, error: ConfigError) -> None:

@@ -41,10 +41,10 @@ def workers(redis: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
         assert not [line for line in server.log if "Traceback" in line or "Error:" in line], "\n".join(server.log)
 
 
-def write(folder: Path, redis: str, name: str, count: int = WORKERS, **wait: str) -> None:
+def write(folder: Path, redis: str, name: str, count: int = WORKERS, title: str = "rplx", **wait: str) -> None:
     prefix = re.sub(r"\W", "", name)
     lines = [
-        "[server]", f"workers = {count}", "drain = 0.5", "[presence]", "offline_timeout = 1",
+        "[server]", f"workers = {count}", "drain = 0.5", f"title = '{title}'", "[presence]", "offline_timeout = 1",
         "[engine]", f'url = "{redis}?prefix={prefix}"', "[wait]", *(f"{key} = {value}" for key, value in wait.items()),
     ]  # fmt: skip
     (folder / "rplx.toml").write_text("\n".join(lines) + "\n")
@@ -200,6 +200,38 @@ class TestSignals:
         eventually(lambda: online(workers), f"abc {LISTENERS}\n", PATIENCE)
         for listener in again:
             listener.close()
+
+    def test_workers_are_replaced_one_after_the_other(self, workers: LiveServer, redis: str, tmp_path: Path) -> None:
+        listeners = park(workers, "abc")
+        before = set(children(workers))
+        write(tmp_path, redis, "test_workers_are_replaced_one_after_the_other", title="other")
+        workers.process.send_signal(signal.SIGHUP)
+        workers.wait_for("replacing the workers one after the other, since server.title")
+        deadline = time.monotonic() + PATIENCE * 2
+        while set(children(workers)) & before or len(children(workers)) != WORKERS:
+            assert time.monotonic() < deadline
+            assert len(children(workers)) >= WORKERS
+            Wire(workers).send("def", '"served"')
+            Wire(workers).poll("1:def")
+        for listener in listeners:
+            assert listener.rest() == b""  # its empty answer; it asks again
+        again = park(workers, "abc")
+        Wire(workers).send("abc", '"to all"')
+        assert_heard(again, b'"to all"')
+
+    def test_the_old_ones_stay_where_no_new_one_serves(self, redis: str, tmp_path: Path) -> None:
+        write(tmp_path, redis, "stay")
+        with LiveServer("--config", str(tmp_path / "rplx.toml")) as server:
+            eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+            before = set(children(server))
+            write(tmp_path, redis, "stay", title="other")
+            with (tmp_path / "rplx.toml").open("a") as file:
+                file.write(f'[users]\nfile = "{tmp_path}"\n')
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for("the old configuration stays in force")
+            assert set(children(server)) >= before
+            Wire(server).send("abc", '"served"')
+            assert server.stop(signal.SIGTERM) == 0
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
     def test_the_end(self, workers: LiveServer, how: signal.Signals) -> None:
