@@ -34,7 +34,8 @@ class UnixSocket(socket.socket):
         self._file = _identity(path)
         if user and os.getuid() == 0:
             entry = pwd.getpwnam(user)
-            os.chown(path, entry.pw_uid, entry.pw_gid)
+            # Who may write to the directory may have put a link in place of the socket by now.
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
     def withdraw(self) -> None:
         """Removes the path, so that nobody new can connect. Does nothing in a process that was forked."""

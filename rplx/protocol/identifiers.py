@@ -124,7 +124,7 @@ class IdentifierParser:
             parts = item_form.fullmatch(item)
             if parts is None:
                 if is_http and not _DROPPED.fullmatch(item):
-                    raise BadRequest(_wrong_id(items))
+                    raise BadRequest(_wrong_id(items, behind_login=login is not None))
                 count -= 1
                 continue
             star, cursor, id = parts.groups()
@@ -141,10 +141,16 @@ class IdentifierParser:
         return Identifiers(cursors, limiters, credentials, count)
 
 
-def _wrong_id(items: bytes) -> str:
-    """Returns what is said of a list with a wrong id (part 9.8). What may be a password is not shown."""
+def _wrong_id(items: bytes, *, behind_login: bool) -> str:
+    """Returns what is said of a list with a wrong id (part 9.8). What may be a password is not shown.
+
+    `behind_login`: a login and a password stand before `items`, so what is before an @ is the rest of a password.
+    """
     colon, at = items.find(b":"), items.rfind(b"@")
-    shown = items[: colon + 1] + b"..." + items[at:] if 0 <= colon < at else items
+    if behind_login and at >= 0:
+        shown = b"..." + items[at:]
+    else:
+        shown = items[: colon + 1] + b"..." + items[at:] if 0 <= colon < at else items
     wrong = next(
         (item for item in shown.split(b",") if not _ITEM.fullmatch(item) and not _DROPPED.fullmatch(item)), b""
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rplx.client import ConnectionFailed, InvalidArgument, Realplexor
+from rplx.net.unix_sockets import UnixSocket
 from tests.lines.wire import Wire, blocks, http, settings
 from tests.live import LiveServer
 from tests.waiting import eventually
@@ -124,6 +125,18 @@ def test_who_may_connect(tmp_path: Path) -> None:
     for options, mode in (((), 0o660), (("--set", "server.socket_mode=0622"), 0o622)):
         with start(tmp_path, *options):
             assert stat.S_IMODE((tmp_path / "in").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_a_link_that_replaces_the_socket_gives_nobody_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of root")
+
+    class Replaced(UnixSocket):
+        def bind(self, address: object) -> None:
+            (tmp_path / "wait").symlink_to(tmp_path / "secret")
+
+    Replaced(f"{tmp_path}/wait", 0o660, "nobody").close()
+    assert (tmp_path / "secret").stat().st_uid == 0
 
 
 @pytest.mark.parametrize("address", ["unix:/" + "x" * 107, "fd:2", "fd:", "fd:a b", "unix:relative"])

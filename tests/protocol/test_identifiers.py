@@ -102,6 +102,8 @@ WRONG_IDS = [
     (b"user@example.com", "user@example.com"),
     (b"room-1:a", "room-1:a"),
     (b"my-login:se,cr:et@abc", "my-login:...@abc"),
+    (b"login:pass@cr:et@abc", "...@abc"),
+    (b"login:pass@cr:et,x@abc", "...@abc"),
     (b"a/" + b"b" * 99, "a/" + "b" * 62),
 ]
 
