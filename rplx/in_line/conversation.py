@@ -234,16 +234,16 @@ class Conversation:
             command = commands.command_of_http(request, line.parser, line.door)
             if not loose_lengths.is_open_command(request, command):
                 return command, line.execute(self.connection, command)
-            longer = self._read_on(request, is_alone=is_alone) or request
+            longer = self._read_on(request, is_alone=is_alone, asks=True) or request
         except BadRequest:
-            found = self._read_on(request, is_alone=is_alone)
+            found = self._read_on(request, is_alone=is_alone, asks=False)
             if found is None:
                 raise
             longer = found
         command = commands.command_of_http(longer, line.parser, line.door)
         return command, line.execute(self.connection, command)
 
-    def _read_on(self, request: HttpRequest, *, is_alone: bool) -> HttpRequest | None:
+    def _read_on(self, request: HttpRequest, *, is_alone: bool, asks: bool) -> HttpRequest | None:
         """Returns a request with what comes behind its length; None if nothing does, or another request.
 
         Only the first request of a connection is looked at so, if it came alone. Raises OSError, Refusal.
@@ -251,7 +251,9 @@ class Conversation:
         if not is_alone or self._answered or not loose_lengths.may_go_on(self._reader, request):
             return None
         line = self._line
-        longer = loose_lengths.read_on(self.connection, self._reader, request, line.parser, line.options.maxlen)
+        longer = loose_lengths.read_on(
+            self.connection, self._reader, request, line.parser, line.options.maxlen, asks=asks
+        )
         self._is_over = longer is not None
         return longer
 

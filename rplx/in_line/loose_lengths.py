@@ -34,11 +34,18 @@ def is_open_command(request: HttpRequest, command: Command) -> bool:
 
 
 def read_on(
-    connection: Connection, reader: RequestReader, request: HttpRequest, parser: IdentifierParser, maxlen: int
+    connection: Connection,
+    reader: RequestReader,
+    request: HttpRequest,
+    parser: IdentifierParser,
+    maxlen: int,
+    *,
+    asks: bool,
 ) -> HttpRequest | None:
     """Returns the request with all that comes up to the end of the sending half, or of a command, in its body.
 
-    Returns None if nothing comes. The beginning of another request is put back, to be received.
+    Returns None if nothing comes. The beginning of another request is put back, to be received. `asks`: the request is
+    a command, so that a blank line behind it is its end, and its client reads the answer to the connection's.
 
     Raises OSError, TimeoutError, TooLarge.
     """
@@ -58,7 +65,7 @@ def read_on(
         if len(request.body) + len(came) > maxlen:
             raise TooLarge(f"body longer than {maxlen} bytes (in.maxlen)")
     if not came.strip(b"\r\n"):
-        return None
+        return replace(request, keep_alive=False) if asks and came else None
     return replace(request, body=request.body + came, keep_alive=False)
 
 

@@ -139,6 +139,17 @@ def test_a_command_ends_at_a_blank_line(wire: Wire, prefix: str, command: str, p
     listener.close()
 
 
+@pytest.mark.parametrize("end", ["\r\n\r\n", "\n\n"])
+def test_a_blank_line_that_comes_behind_the_command_ends_the_connection(wire: Wire, prefix: str, end: str) -> None:
+    listener = wire.listen(f"1:{prefix}a")
+    text = f"ONLINE {prefix}"
+    client = wire.on_in(f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+    time.sleep(0.02)  # so that it is received apart, and in time
+    client.send(end.encode())
+    assert client.rest().endswith(f"\r\n\r\n{prefix}a 1\n".encode())
+    listener.close()
+
+
 def test_who_asks_to_be_kept_is_kept(wire: Wire) -> None:
     client = wire.on_in()
     for _ in range(2):
