@@ -35,6 +35,11 @@ class Replacement:
         self._successor: Worker | None = None
         self._leaving: list[Worker] = []
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether workers are still to be replaced."""
+        return bool(self._outdated) or self._successor is not None
+
     def begin(self) -> None:
         """Has all workers of now replaced; a successor that has been started already is ended."""
         self.give_up()

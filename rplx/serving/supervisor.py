@@ -72,6 +72,7 @@ class Supervisor:
         self._ending = False
         self._renewing = False  # all workers end, so that new ones take options that cannot change while serving
         self._status = 0
+        self._holds_hang_up = False  # a reload waits until all workers are replaced
         self._replacement = self._make_replacement()
 
     def run(self) -> int:
@@ -97,6 +98,9 @@ class Supervisor:
         for worker in self._workers:
             self._look_after(worker)
         self._replacement.step()
+        if self._holds_hang_up and not (self._replacement.is_under_way or self._renewing or self._ending):
+            self._holds_hang_up = False
+            self._pass_on(signal.SIGHUP)
         self._look_at_memory()
 
     def _make_replacement(self) -> Replacement:
@@ -210,7 +214,8 @@ class Supervisor:
     def _replaces_all(self) -> bool:
         """Begins to replace the workers one after the other if the new options ask for that, and returns whether.
 
-        Not if there is one worker alone, nor for options that all workers must have in common: they end together.
+        Not if there is one worker alone, nor for options that all workers must have in common: they end together. A
+        reload that comes meanwhile, and asks for nothing else of the kind, is carried out once all are replaced.
         """
         if len(self._workers) == 1 or self._awaited or self._renewing:
             return False
@@ -219,6 +224,9 @@ class Supervisor:
         except Exception:  # the workers say what is wrong
             return False
         names = {change.name for change in changed(self._config, config) if change.needs_restart}
+        if not names and self._replacement.is_under_way:
+            self._holds_hang_up = True  # workers with the old options would all end for it, and at once
+            return True
         if not names or names & IN_COMMON:
             return False
         text = "SIGHUP received, replacing the workers one after the other, since"

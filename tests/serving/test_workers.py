@@ -219,6 +219,26 @@ class TestSignals:
         Wire(workers).send("abc", '"to all"')
         assert_heard(again, b'"to all"')
 
+    def test_a_reload_meanwhile_waits_until_all_are_replaced(
+        self, workers: LiveServer, redis: str, tmp_path: Path
+    ) -> None:
+        park(workers, "abc")
+        before = set(children(workers))
+        name = "test_a_reload_meanwhile_waits_until_all_are_replaced"
+        write(tmp_path, redis, name, title="other")
+        workers.process.send_signal(signal.SIGHUP)
+        workers.wait_for("replacing the workers one after the other, since server.title")
+        write(tmp_path, redis, name, title="other", timeout="40")
+        workers.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE * 2
+        while (
+            set(children(workers)) & before or sum("wait.timeout is changed" in line for line in workers.log) < WORKERS
+        ):
+            assert time.monotonic() < deadline
+            assert len(children(workers)) >= WORKERS
+            time.sleep(0.01)
+        assert not [line for line in workers.log if "Restarting, since" in line]
+
     def test_the_old_ones_stay_where_no_new_one_serves(self, redis: str, tmp_path: Path) -> None:
         write(tmp_path, redis, "stay")
         with LiveServer("--config", str(tmp_path / "rplx.toml")) as server:
