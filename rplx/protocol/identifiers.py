@@ -146,7 +146,7 @@ def _wrong_id(items: bytes, *, behind_login: bool) -> str:
 
     `behind_login`: a login and a password stand before `items`, so what is before an @ is the rest of a password.
     """
-    colon, at = items.find(b":"), items.rfind(b"@")
+    colon, at = items.find(b":"), max(items.rfind(b"@"), items.rfind(b"%40"))  # a client may have escaped the @, too
     if behind_login and at >= 0:
         shown = b"..." + items[at:]
     else:

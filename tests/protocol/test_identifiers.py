@@ -104,6 +104,9 @@ WRONG_IDS = [
     (b"my-login:se,cr:et@abc", "my-login:...@abc"),
     (b"login:pass@cr:et@abc", "...@abc"),
     (b"login:pass@cr:et,x@abc", "...@abc"),
+    (b"login:se,cr:et%40abc", "login:...%40abc"),
+    (b"login%3Ase%2Ccr%3Aet%40abc", "login:...%40abc"),
+    (b"login:pass@cr:et%40abc", "...%40abc"),
     (b"a/" + b"b" * 99, "a/" + "b" * 62),
 ]
 
