@@ -13,7 +13,7 @@ from rplx.options.environment import REACHED_AT
 from rplx.options.table import OPTIONS, Config
 
 TIMEOUT = 4.0  # seconds for both answers
-NOT_FOUND = 404
+OK, NOT_FOUND = 200, 404
 NOBODY = b"PROXY UNKNOWN\r\n"  # the PROXY header of a check, which is made for no client
 STEP = 0.1  # seconds between two tries
 
@@ -40,6 +40,8 @@ def check(config: Config) -> str:
     where, status = _ask(config.wait.listen[0], "wait.listen", end, "GET", "/health", announced=announced)
     if status == NOT_FOUND:
         _check_older(config, end)
+    elif status != OK:
+        raise Unhealthy(f"{where}: answered {status}, as no WAIT line does (is it that of --set wait.listen?)")
     return f"{where} answers"
 
 

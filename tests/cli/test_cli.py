@@ -341,6 +341,12 @@ class TestHealth:
                 told = run(*arguments).stderr
                 assert re.match(rb"rplx health: 127\.0\.0\.1:\d+: answered 503: Redis does not answer", told)
 
+    def test_an_in_line_is_no_wait_line(self) -> None:
+        with LiveServer() as server:
+            asked = run("health", "--set", f"wait.listen={server.in_[0]}:{server.in_[1]}")
+        assert asked.returncode == 1
+        assert re.match(rb"rplx health: 127\.0\.0\.1:\d+: answered 405, as no WAIT line does", asked.stderr)
+
     def test_a_server_of_a_version_without_health(self) -> None:
         def older(connection: StubConnection, number: int) -> None:
             connection.answer("", "404 Not Found" if b"/health" in connection.read() else "200 OK")
