@@ -57,7 +57,7 @@ async function listen(ids, { namespace = null, login = null, at = page } = {}) {
 
 const got = (at = page) => at.evaluate(() => window.got);
 const events = () => page.evaluate(() => window.events);
-const count = (number, at = page) => until(async () => (await got(at)).length >= number, `${number} messages`, 30_000);
+const count = (number, at = page) => until(async () => (await got(at)).length >= number, `${number} messages`);
 
 test('subscribe and receive', async () => {
   await listen(['one']);

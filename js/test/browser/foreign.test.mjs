@@ -196,7 +196,7 @@ const byTags = (url, ids) =>
           became.push(await new Promise((resolve) => {
             element.onload = () => resolve('loaded');
             element.onerror = () => resolve('refused');
-            setTimeout(() => resolve('waits'), 2000);
+            setTimeout(() => resolve('waits'), 30_000);
           }));
         }
       }

@@ -128,7 +128,7 @@ test('changes apply with the next execute, cursors go on, an exception stops nob
   await online('bad');
   await server.send('bad', 'good');
   await until(async () => (await got()).length === 2, 'the other callback');
-  assert.ok(faults.some((fault) => fault.includes('boom')));
+  await until(() => faults.some((fault) => fault.includes('boom')), 'the exception told');
   await page.evaluate(() => {
     delete old.map.back;
     old.unsubscribe('bad').subscribe('more', note).execute();

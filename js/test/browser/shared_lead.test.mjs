@@ -55,8 +55,12 @@ test('a tab that is gone is no listener any more', async () => {
   await until(async () => (await server.online()).z === '1', 'a listener');
   tabs.pop();
   await second.page.close();
-  await until(async () => (await server.online()).z === '0', 'no listener');
-  assert.equal((await server.online()).a, '1');
+  // The poll of both channels ends before that of the one is there, so a may have no connection for a moment; it stays online.
+  await until(async () => {
+    const online = await server.online();
+    assert.ok('a' in online);
+    return online.a === '1' && online.z === '0';
+  }, 'a listener to a alone');
 });
 
 test('a frozen leader loses the lead, and listens again when it goes on', async () => {

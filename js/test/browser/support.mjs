@@ -45,7 +45,8 @@ export class Server {
 
   async #bound(line) {
     const pattern = new RegExp(`\\b${line}: listening \\S+:(\\d+)`);
-    for (let tries = 0; tries < 1500; tries++) {
+    const end = Date.now() + 60_000;
+    while (Date.now() < end) {
       const match = pattern.exec(this.log);
       if (match) return Number(match[1]);
       if (this.process.exitCode !== null) break;
@@ -128,7 +129,7 @@ export function launch() {
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `condition` returns something true, and returns it. Fails with `what` after `timeout` milliseconds. */
-export async function until(condition, what, timeout = 10_000) {
+export async function until(condition, what, timeout = 60_000) {
   const end = Date.now() + timeout;
   for (;;) {
     const value = await condition();

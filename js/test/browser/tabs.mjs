@@ -72,7 +72,7 @@ export const got = ({ page }) => page.evaluate(() => window.got);
 export const events = ({ page }) => page.evaluate(() => window.events);
 export const running = () => tabs.flatMap(({ running }) => [...running]).length;
 export const leader = () => until(() => running() === 1 && tabs.find((tab) => tab.running.size), 'a tab that polls');
-export const heard = (tab, number, what = 'messages') => until(async () => (await got(tab)).length >= number, `${number} ${what}`, 20_000);
+export const heard = (tab, number, what = 'messages') => until(async () => (await got(tab)).length >= number, `${number} ${what}`);
 
 /** Nine tabs, each with two or three of the seven channels. */
 export async function nine() {
