@@ -33,7 +33,7 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
-from rplx.wait_line.wsgi import AT_ONCE, NO_SNIFF, healthy, is_text, keeps_alive, read_body, refuse, target_of
+from rplx.wait_line.wsgi import AT_ONCE, NO_SNIFF, body_of, healthy, is_text, keeps_alive, read_body, refuse, target_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -300,10 +300,11 @@ class Application:
             start_response("304 Not Modified", headers)
             return []
         headers = [("Content-Type", f"{page.content_type}; charset={self.config.wait.charset}"), *headers]
-        if keeps_alive(environ):
+        if keeps_alive(environ) or environ["REQUEST_METHOD"] == "HEAD":
+            # Without it a server in front would give HEAD the length of the body that it sees, which is 0.
             headers.append(("Content-Length", str(len(page.content))))
         start_response("200 OK", headers)
-        return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [page.content]
+        return body_of(environ, page.content)
 
     def _refuse(self, error: Refusal, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         direct: Direct | None = environ.get(KEY)

@@ -15,7 +15,7 @@ from rplx.protocol.identifiers import ID
 from rplx.wait_line.application import Application
 from rplx.wait_line.cors import Environ
 from rplx.wait_line.direct import KEY, Direct
-from rplx.wait_line.wsgi import is_text
+from rplx.wait_line.wsgi import body_of, is_text
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -52,18 +52,18 @@ class Demo:
         path = environ["PATH_INFO"]
         try:
             if path == "/demo/send":
-                return self._answer(start_response, self._send(environ))
+                return self._answer(environ, start_response, self._send(environ))
             if path == "/demo/online":
-                return self._answer(start_response, self._commands.online(_asker(environ)))
-            if path == "/" and not is_text(environ) and environ["REQUEST_METHOD"] == "GET":
+                return self._answer(environ, start_response, self._commands.online(_asker(environ)))
+            if path == "/" and not is_text(environ) and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 identifier = self._application.config.pages.identifier
                 if f"{identifier}=" not in environ["QUERY_STRING"]:
-                    return self._page(start_response)
+                    return self._page(environ, start_response)
         except Refusal as error:
-            return self._answer(start_response, {"error": error.text}, f"{error.status} {error.reason}")
+            return self._answer(environ, start_response, {"error": error.text}, f"{error.status} {error.reason}")
         return self._application(environ, start_response)
 
-    def _page(self, start_response: StartResponse) -> Iterable[bytes]:
+    def _page(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             page = self._application.pages.get("SANDBOX")
         except OSError as error:
@@ -75,7 +75,7 @@ class Demo:
             ("X-Content-Type-Options", "nosniff"),
         ]
         start_response("200 OK", headers)
-        return [page.content]
+        return body_of(environ, page.content)
 
     def _send(self, environ: Environ) -> dict[str, Any]:
         """Carries out `{"ids": [...], "data": ..., "count": 1}`. Raises Refusal."""
@@ -100,7 +100,9 @@ class Demo:
         asker = _asker(environ)
         return {"receipts": [self._commands.send(asker, _numbered(ids, text, at)) for at in range(1, count + 1)]}
 
-    def _answer(self, start_response: StartResponse, value: object, status: str = "200 OK") -> Iterable[bytes]:
+    def _answer(
+        self, environ: Environ, start_response: StartResponse, value: object, status: str = "200 OK"
+    ) -> Iterable[bytes]:
         body = _encode(value)
         headers = [
             ("Content-Type", "application/json"),
@@ -109,7 +111,7 @@ class Demo:
             ("X-Content-Type-Options", "nosniff"),
         ]
         start_response(status, headers)
-        return [body]
+        return body_of(environ, body)
 
 
 def _asker(environ: Environ) -> Asker:

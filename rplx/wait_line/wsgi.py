@@ -99,7 +99,7 @@ def refuse(
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", "GET, POST"))
     start_response(f"{error.status} {error.reason}", headers)
-    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]
+    return body_of(environ, text)
 
 
 def healthy(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -107,4 +107,9 @@ def healthy(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     text = b"ok\n"
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), NO_SNIFF, *UNTOUCHED]
     start_response("200 OK", headers)
+    return body_of(environ, text)
+
+
+def body_of(environ: Environ, text: bytes) -> list[bytes]:
+    """Returns the body of an answer whose head says how long `text` is: nothing for HEAD (RFC 9110, 9.3.2)."""
     return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [text]

@@ -225,6 +225,18 @@ def test_head_of_a_poll_is_refused(server: Server) -> None:
     assert answer.status == "405 Method Not Allowed"
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("target", ["/?identifier=IFRAME", "/?identifier=SCRIPT", "/", "/none", "/health"])
+def test_the_answer_to_head_is_the_head_of_what_get_gives(server: Server, target: str, version: str) -> None:
+    request = get(target, CLOSE, version=version)
+    full = ask(server.wait, request)
+    client = Client(server.wait, request.replace(b"GET", b"HEAD", 1))
+    answer = client.read(head_only=True)
+    assert answer.status == full.status
+    assert ours(answer) == ours(full) | {"content-length": str(len(full.body))}
+    assert client.ended(), client.pending
+
+
 def test_a_post_without_a_length(server: Server) -> None:
     answer = ask(server.wait, post(b""))
     assert (answer.status, answer.body) == ("411 Length Required", b"a POST needs a Content-Length\n")

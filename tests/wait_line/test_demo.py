@@ -55,6 +55,23 @@ def test_it_needs_no_login_and_its_sends_are_logged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "status"), [("/", 200), ("/?1234", 200), ("/demo/online", 200), ("/demo/send", 405)]
+)
+def test_the_answer_to_head_is_the_head_of_what_get_gives(sandbox: LiveServer, target: str, status: int) -> None:
+    """On one connection, where a body behind the first answer would be taken for the second."""
+    client = http.client.HTTPConnection(*sandbox.wait, timeout=60)
+    told = []
+    for method in ("HEAD", "GET", "HEAD"):
+        client.request(method, target)
+        answer = client.getresponse()
+        assert bool(answer.read()) == (method == "GET")
+        told.append((answer.status, answer.getheaders()))
+    assert told == [told[0]] * 3
+    assert told[0][0] == status
+    client.close()
+
+
+@pytest.mark.parametrize(
     ("body", "status", "text"),
     [
         (asked(names(5000), "x", 1000), 413, "at most 20 channels at once"),
