@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 import ssl
 import threading
 import time
@@ -25,6 +26,7 @@ POLL_TIMEOUT = 305.0  # seconds: wait.timeout of old servers (300 s) and what th
 SILENCE_MARGIN = 10.0  # seconds past what a poll asked for after which its connection counts as dead
 QUICK = 1.0  # seconds: an empty answer that comes sooner counts as a failure, so that polls never spin
 GET_MAX = 1700  # characters of a list that still goes into the request target; longer ones go as a POST body
+NAME_BYTES = 16  # random ones of the name by which the server knows whose older poll to end (part 9.9)
 EVERYTHING = "*"  # a gap in every channel of the poll (part 9.3)
 
 
@@ -62,6 +64,7 @@ class Listener:
         self._timeout = timeout
         self._poll_timeout = poll_timeout
         self._waits = Waits(poll_seconds)
+        self._name = secrets.token_urlsafe(NAME_BYTES)
         self._gives_position = False  # as servers do that know how long a poll may ask to wait
         self._asked_at = math.inf  # when the last request went out; until it does, nothing has waited
         self._connection: Connection | None = None
@@ -192,7 +195,8 @@ class Listener:
     def _request(self, position: bool, seconds: float) -> bytes:
         """Returns a poll that asks for the position, or else to wait for `seconds`; 0 leaves that to the server."""
         marker = f"{self._identifier}={self._names.items(self._cursors)}"
-        flag = "json&position" if position else f"json&timeout={seconds:.9g}" if seconds else "json"
+        timeout = f"&timeout={seconds:.9g}" if seconds else ""
+        flag = "json&position" if position else f"json{timeout}&client={self._name}"
         if len(marker) <= GET_MAX:
             return f"GET {self._target}{marker}&{flag} HTTP/1.1\r\nHost: {self._address.host_header}\r\n\r\n".encode()
         head = (

@@ -71,12 +71,13 @@ class WaitingRoom:
         self.open = True  # once closed, polls are answered at once
         self._loop: Any = get_hub().loop
         self._thread = _thread_id()
-        self._waiting: dict[Any, None] = {}  # greenlets
+        self._waiting: dict[Listener, Any] = {}  # and the greenlet of each
         self._watched: dict[int, _Watched] = {}  # by descriptor
         # One epoll of our own under one watcher: level-triggered watchers would spin on a request sent ahead.
         self._epoll = _make_epoll()
         self._watcher = self._loop.io(self._epoll.fileno(), 1, ref=False)  # of itself it keeps no program running
         self._watcher.start(self._look)
+        hub.named.attach(self._end_soon)
 
     def admit(self, environ: Environ) -> bool:
         """Returns whether a poll may wait now, which ends when the room is closed.
@@ -106,10 +107,11 @@ class WaitingRoom:
 
         `connection`: the client's socket, or None. `drains`: whether bytes that it still sends are thrown away.
         """
-        current = getcurrent()
+        if listener.client and self.hub.named.has_newer(listener):
+            return
         deadline = time.monotonic() + seconds
-        fd = self._watch(connection, current, drains)
-        self._waiting[current] = None
+        fd = self._watch(connection, listener, drains)
+        self._waiting[listener] = getcurrent()
         try:
             while listener.answer is None:
                 left = deadline - time.monotonic()
@@ -119,7 +121,7 @@ class WaitingRoom:
         except PollTimeout:
             pass
         finally:
-            del self._waiting[current]
+            del self._waiting[listener]
             self._unwatch(fd)
 
     def close(self, seconds: float) -> None:
@@ -127,27 +129,32 @@ class WaitingRoom:
         self.open = False
         begin = time.monotonic()
         waiting = list(self._waiting)
-        for number, greenlet in enumerate(waiting):
+        for number, listener in enumerate(waiting):
             pause = begin + seconds * number / len(waiting) - time.monotonic()
             if pause > _DRAIN_STEP:
                 gevent.sleep(pause)
-            self._loop.run_callback(self._end, greenlet)
+            self._end_soon(listener)
 
-    def _end(self, greenlet: Any) -> None:
+    def _end_soon(self, listener: Listener) -> None:
+        """Answers a poll with an empty body in the loop's next turn, if it still waits then."""
+        self._loop.run_callback(self._end, listener)
+
+    def _end(self, listener: Listener) -> None:
         """Ends a poll. Runs in the loop: a greenlet that threw into another one would not be resumed."""
-        if greenlet in self._waiting:
+        greenlet = self._waiting.get(listener)
+        if greenlet is not None:
             greenlet.throw(PollTimeout)
 
     # -- hang-ups
 
-    def _watch(self, connection: Any, greenlet: Any, drains: bool) -> int:
+    def _watch(self, connection: Any, listener: Listener, drains: bool) -> int:
         """Begins to watch a socket for hang-ups; returns its descriptor, or -1 if it cannot be watched."""
         try:
             fd: int = connection.fileno()
             self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLET | (select.EPOLLIN if drains else 0))
         except (AttributeError, OSError, ValueError):
             return -1
-        self._watched[fd] = _Watched(greenlet, drains)
+        self._watched[fd] = _Watched(listener, drains)
         return fd
 
     def _unwatch(self, fd: int) -> None:
@@ -162,16 +169,16 @@ class WaitingRoom:
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
             watched = self._watched.get(fd)
             if watched is not None and (events & _HANG_UP or _ended(fd)):
-                self._end(watched.greenlet)
+                self._end(watched.listener)
 
 
 class _Watched:
-    """A waiting poll's greenlet, and whether its client's bytes are thrown away."""
+    """A waiting poll, and whether its client's bytes are thrown away."""
 
-    __slots__ = ("drains", "greenlet")
+    __slots__ = ("drains", "listener")
 
-    def __init__(self, greenlet: Any, drains: bool) -> None:
-        self.greenlet = greenlet
+    def __init__(self, listener: Listener, drains: bool) -> None:
+        self.listener = listener
         self.drains = drains
 
 

@@ -77,6 +77,8 @@ class Delivery:
         channel_set.room = 0  # no more room: newcomers start a fresh set
         for listener in channel_set.listeners:
             listener.answer = body
+            if listener.client:
+                self._owner.named.forget(listener)
         self.sets.append((channel_set, body, matched))
 
     def send(self) -> bool:

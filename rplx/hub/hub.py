@@ -86,11 +86,12 @@ class Hub(Deliveries):
         address: str = "",
         encoding: Encoding,
         joined: Callable[[str], None] | None = None,
+        client: str = "",
     ) -> Entered:
         """Begins a poll of `cursors`: id -> cursor, or None for now. Without `wait` it is answered in any case.
 
         `address` is the client's, or "". What is due is written in `encoding`. `joined` is called with the position
-        before it is known what is due. Raises Unavailable.
+        before it is known what is due. If it waits, an older poll of the same `client` ends. Raises Unavailable.
         """
         engine, position = self.engine, self._draw_position()
         names = tuple(cursors) if len(cursors) == 1 else tuple(sorted(cursors))
@@ -117,6 +118,8 @@ class Hub(Deliveries):
             self.leave(listener)
             # What history holds comes first. A message that came meanwhile is due to the next poll as well.
             return Entered(position, gaps, None, body or answer or b"")
+        if client:
+            self.named.enter(listener, client)
         return Entered(position, gaps, listener)
 
     def _draw_position(self) -> str:

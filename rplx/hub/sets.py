@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
@@ -23,16 +23,18 @@ class Listener:
     """One parked poll. `cursors` are aligned with the names of its set; `answer` is None until there is one.
 
     `address` is the client's, to which its channels are charged if it was their last listener (Engine.leave).
-    `connection` is whatever the server in front wants to find again when the answer is there, or None.
+    `connection` is whatever the server in front wants to find again when the answer is there, or None. `client` is the
+    name that the client gave itself, or "".
     """
 
-    __slots__ = ("address", "answer", "channel_set", "connection", "cursors")
+    __slots__ = ("address", "answer", "channel_set", "client", "connection", "cursors")
 
     def __init__(self, channel_set: ChannelSet, cursors: tuple[str, ...], connection: Any, address: str) -> None:
         self.address = address
         self.channel_set = channel_set
         self.cursors = cursors
         self.connection = connection
+        self.client = ""
         self.answer: bytes | None = None
 
 
@@ -63,11 +65,46 @@ class ChannelSet:
         return max(self.newest, cursor_value(self.drawn))
 
 
+def _leave_it(listener: Listener) -> None:
+    """Lets a poll wait for as long as it may."""
+
+
+class NamedPolls:
+    """The polls that wait and have their client's name: a newer one ends the older one of its client (part 9.9)."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Listener] = {}
+        self._end: Callable[[Listener], None] = _leave_it
+
+    def attach(self, end: Callable[[Listener], None]) -> None:
+        """Has `end` answer an older poll with an empty body soon. The newer one waits already when it is called."""
+        self._end = end
+
+    def enter(self, listener: Listener, client: str) -> None:
+        """Takes a poll of `client` that waits, and ends the one that did so before it."""
+        older = self._newest.get(client)
+        self._newest[client] = listener
+        listener.client = client
+        if older is not None:
+            self._end(older)
+
+    def has_newer(self, listener: Listener) -> bool:
+        """Returns whether a newer poll of the same client waits: it may have come before `end` found the older one."""
+        newest = self._newest.get(listener.client)
+        return newest is not None and newest is not listener
+
+    def forget(self, listener: Listener) -> None:
+        """Lets go of a poll with a name that waits no more."""
+        if self._newest.get(listener.client) is listener:
+            del self._newest[listener.client]
+
+
 class ChannelSets:
     """All sets of a process, by the ids that their listeners wait for. It tells the engine when listeners leave."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.named = NamedPolls()
         self.listening = 0  # listeners parked now
         self.channels: dict[str, dict[ChannelSet, None]] = {}
         self._filling: dict[Encoding, dict[tuple[str, ...], ChannelSet]] = {}  # the newest set of these names
@@ -113,6 +150,8 @@ class ChannelSets:
         if listener not in channel_set.listeners or listener.answer is not None:
             return
         del channel_set.listeners[listener]
+        if listener.client:
+            self.named.forget(listener)
         if not channel_set.listeners:
             self.forget(channel_set)
         self.left(channel_set.names, 1, listener)

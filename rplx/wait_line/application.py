@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,6 +49,7 @@ _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _SHARED = re.compile(r"[?&]shared(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
 _TIMEOUT = re.compile(r"timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")  # a pattern that begins with a text is found faster
+_CLIENT = re.compile(r"client=([A-Za-z0-9_-]{16,64})(?:&|$)")  # nobody else can guess so long a name
 _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
 
 
@@ -182,7 +183,10 @@ class Application:
             joined = partial(self._registered, connection, cursors, count)
         address = environ.get("REMOTE_ADDR", "")
         encoding = self._encoding(environ) if self._may_hold_text else AS_IT_CAME
-        entered = self.hub.enter(cursors, connection, wait=wait, address=address, encoding=encoding, joined=joined)
+        client = _client(environ) if "client=" in environ["QUERY_STRING"] else ""
+        entered = self.hub.enter(
+            cursors, connection, wait=wait, address=address, encoding=encoding, joined=joined, client=client
+        )
         if refused and not entered.body:
             raise Ending
         headers = self._poll_headers(environ, entered)
@@ -204,11 +208,9 @@ class Application:
 
     def _timeout(self, environ: Environ) -> float:
         """Returns the seconds that a poll waits at most which may ask for fewer than the others (part 9.1)."""
-        target = target_of(environ)
-        for asked in _TIMEOUT.finditer(target):
-            seconds = float(asked[1])
-            if seconds >= _TIMEOUT_MIN and target[asked.start() - 1] in "?&":
-                return min(seconds, self.timeout)
+        for asked in _values(_TIMEOUT, environ):
+            if float(asked) >= _TIMEOUT_MIN:
+                return min(float(asked), self.timeout)
         return self.timeout
 
     def _is_refused(self, environ: Environ) -> bool:
@@ -315,6 +317,17 @@ class Application:
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         added = self.cors.headers(environ) if self.cors.concerns(environ) else ()
         return refuse(error, environ, start_response, added, self.drains_until)
+
+
+def _values(pattern: re.Pattern[str], environ: Environ) -> Iterator[str]:
+    """Returns what stands in the target behind a name that `pattern` finds, wherever that begins a value."""
+    target = target_of(environ)
+    return (found[1] for found in pattern.finditer(target) if target[found.start() - 1] in "?&")
+
+
+def _client(environ: Environ) -> str:
+    """Returns the name that a poll's client gives itself, or "" (part 9.9)."""
+    return next(_values(_CLIENT, environ), "")
 
 
 def _listed(gaps: list[str]) -> str:

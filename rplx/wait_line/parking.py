@@ -55,6 +55,8 @@ class Parked:
         connection.state = PARKED
         connection.deadline = deadline
         connection.listener = listener
+        if listener.client and self._hub.named.has_newer(listener):
+            self.supersede(listener)
         running = connection.greenlet
         if running is None:
             self._connections.run(connection, self._wait(connection))
@@ -145,6 +147,17 @@ class Parked:
         if self._log.connections:
             self._log.connection(connection, f"{connection.name} timeout")
         connection.greenlet.throw(PollTimeout)
+
+    def supersede(self, listener: Listener) -> None:
+        """Answers a poll with an empty body in the loop's next turn, as its client polls anew (part 9.9)."""
+        self._loop.run_callback(self._end_superseded, listener)
+
+    def _end_superseded(self, listener: Listener) -> None:
+        connection = listener.connection
+        if connection.listener is listener and connection.state is PARKED:
+            if self._log.connections:
+                self._log.connection(connection, f"{connection.name} superseded")
+            connection.greenlet.throw(PollTimeout)
 
     # -- the server ends
 

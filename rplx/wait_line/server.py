@@ -72,6 +72,7 @@ class WaitServer:
         }
         self._deadlines = Deadlines(self.connections, hub.turns, by_state)
         hub.attach(self._sending.send)
+        hub.named.attach(self._parked.supersede)
 
     def configure(self, config: Config) -> None:
         """Takes new options. What is under way keeps its deadline."""

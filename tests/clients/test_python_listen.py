@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +34,12 @@ def block(data: Any, **ids: str) -> str:
 
 def wait_answer(*blocks: str) -> str:
     return " \r\n" + ("[\n" + ",\n".join(blocks) + "\n]" if blocks else "")
+
+
+@pytest.fixture(autouse=True)
+def name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What listeners here call themselves in polls that wait (part 9.9)."""
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: "NAME")
 
 
 class TestListen:
@@ -78,12 +86,24 @@ class TestListen:
             assert listener.cursors == {"a": "103.5", "b": "105"}  # with no message behind its gap: from the present
         assert [request.split(b"\r\n")[0] for request in server.requests[:5]] == [
             b"GET /rpl/?x=1&identifier=n_a,5:n_b&json&position HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=100.25:n_a,5:n_b&json&timeout=25 HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=102:n_a,102.0:n_b&json&timeout=25 HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=100.25:n_a,5:n_b&json&timeout=25&client=NAME HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=102:n_a,102.0:n_b&json&timeout=25&client=NAME HTTP/1.1",
             b"GET /rpl/?x=1&identifier=102:n_a,103:n_b&json&position HTTP/1.1",
-            b"GET /rpl/?x=1&identifier=103.5:n_a,103:n_b&json&timeout=25 HTTP/1.1",
+            b"GET /rpl/?x=1&identifier=103.5:n_a,103:n_b&json&timeout=25&client=NAME HTTP/1.1",
         ]
         assert len(server.connections) == 1
+
+    def test_each_has_a_name_that_nobody_can_guess(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+        names = set()
+        for _ in range(2):
+            with StubServer(answering(wait_answer(), *[wait_answer(block(n, a=str(n))) for n in (1, 2)])) as server:
+                listener = Realplexor().listen("a", server.url)
+                assert [next(listener).data, next(listener).data] == [1, 2]
+                found = [re.search(rb"&client=([A-Za-z0-9_-]+) ", request) for request in server.requests]
+                assert found[0] is None  # a question for the position does not wait
+                names |= {match[1] for match in found if match}
+        assert [len(name) for name in names] == [22, 22]
 
     def test_long_lists_go_as_a_post(self) -> None:
         with StubServer(answering(wait_answer(), wait_answer(block(1, c0="7")))) as server:
@@ -92,7 +112,7 @@ class TestListen:
             assert next(listener).ids == {"c0": "7"}
         first, second = server.requests
         assert first.startswith(b"POST /?json&position HTTP/1.1\r\n")
-        assert second.startswith(b"POST /?json&timeout=25 HTTP/1.1\r\n")
+        assert second.startswith(b"POST /?json&timeout=25&client=NAME HTTP/1.1\r\n")
         assert body(first) == b"identifier=" + ",".join(ids).encode() + b"\n"
 
     def test_reconnects_from_the_cursor(self) -> None:
@@ -115,7 +135,9 @@ class TestListen:
 
         with StubServer(serve) as server, Realplexor().listen("a", server.url.rstrip("/")) as listener:
             assert next(listener) == (1, {"a": "101"})
-        assert [marker(request) for request in server.requests] == ["a&json&position"] + ["100:a&json&timeout=25"] * 5
+        assert [marker(request) for request in server.requests] == ["a&json&position"] + [
+            "100:a&json&timeout=25&client=NAME"
+        ] * 5
 
     def test_raises_at_the_start_and_for_refusals(self) -> None:
         def refuse(connection: StubConnection, number: int) -> None:
@@ -198,16 +220,16 @@ class TestPathsThatCut:
 
     def test_after_three_cuts_it_asks_for_less(self) -> None:
         requests = self.polls(*[self.status("504 Cut")] * 3)
-        assert [request.split(b"timeout=")[1].split(b" ")[0] for request in requests[1:]] == [b"25"] * 3 + [b"1"]
+        assert [request.split(b"timeout=")[1].split(b"&")[0] for request in requests[1:]] == [b"25"] * 3 + [b"1"]
 
     def test_a_kept_connection_that_was_cut_is_counted_once(self) -> None:
         requests = self.polls(*[lambda connection: connection.close()] * 3)
         assert len(requests) == 5
-        assert requests[-1].startswith(b"GET /?identifier=100:a&json&timeout=1 ")
+        assert requests[-1].startswith(b"GET /?identifier=100:a&json&timeout=1&")
 
     @pytest.mark.parametrize(("seconds", "flag"), [(0, b"json"), (2.5, b"json&timeout=2.5"), (60, b"json&timeout=60")])
     def test_how_long_it_asks_to_wait(self, seconds: float, flag: bytes) -> None:
-        assert self.polls(poll_seconds=seconds)[1] == b"GET /?identifier=100:a&%b HTTP/1.1" % flag
+        assert self.polls(poll_seconds=seconds)[1] == b"GET /?identifier=100:a&%b&client=NAME HTTP/1.1" % flag
 
     def test_what_no_server_takes_is_refused(self) -> None:
         for seconds in (0.5, -1, 1e9, float("nan")):

@@ -72,6 +72,36 @@ def test_listeners_that_left(hub: Hub) -> None:
     assert left() == []
 
 
+def test_clients_names_are_forgotten_with_their_polls(hub: Hub) -> None:
+    ended: list[Listener] = []
+    hub.named.attach(ended.append)
+
+    def enter(id: str, client: str) -> Listener:
+        listener = hub.enter({id: None}, encoding=AS_IT_CAME, client=client).listener
+        assert listener is not None
+        return listener
+
+    older = enter("a", "x")
+    newer = enter("b", "x")
+    assert ended == [older]
+    assert hub.listening == 2  # the newer one waits before the older one ends
+    assert hub.named.has_newer(older)
+    hub.leave(older)
+    assert not hub.named.has_newer(newer)
+    answered = enter("c", "y")
+    hub.publish(Send(Identifiers({"c": None}), b"1"))
+    recalled = enter("d", "y")
+    hub.recall(["d"])
+    hub.leave(newer)
+    assert ended == [older]
+    assert not any(map(hub.named.has_newer, (older, newer, answered, recalled)))
+    for name in ("x", "y"):
+        hub.leave(enter("a", name))
+    ended.clear()
+    del older, newer, answered, recalled
+    assert left() == []
+
+
 def test_one_sender_at_most(hub: Hub) -> None:
     sent: list[bytes] = []
 
