@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -10,12 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from rplx.client.errors import BrokenResponse, ConnectionFailed, ConnectionLost, InvalidArgument, Refused, Timeout
+from rplx.client.errors import (
+    BrokenResponse,
+    ConnectionFailed,
+    ConnectionLost,
+    InvalidArgument,
+    Refused,
+    Timeout,
+    shown,
+)
 
 HEAD_MAX = 65_536  # bytes of an answer's head
 BODY_MAX = 256 * 1024 * 1024  # bytes of an answer's body: the STATS of a million channels fit
 REUSE_WITHIN = 15.0  # seconds: an idle connection is used again only well before the server's in.timeout (20 s)
 UNIX = "unix:"  # what a host begins with that is the path of a socket
+UNIX_PATH_MAX = 107  # bytes of such a path (unix(7))
 RETRY_AFTER_MAX = 300.0  # seconds: the most that a server may have a client wait by Retry-After
 _RECV = 65_536
 
@@ -48,6 +58,17 @@ def _is_ipv6(host: str) -> bool:
     return True
 
 
+def _checked_path(host: str, *, tls: bool) -> str:
+    """Returns unix:/PATH. Raises InvalidArgument unless a socket can be there (part 9.7)."""
+    path = host.removeprefix(UNIX)
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > UNIX_PATH_MAX:
+        wanted = f"unix:/PATH must be an absolute path of {UNIX_PATH_MAX} bytes at most"
+        raise InvalidArgument(f'{wanted}, "{shown(host)}" given')
+    if tls:
+        raise InvalidArgument(f"{shown(host)}: there is no TLS on such sockets")
+    return host
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a line listens. `tls` is the context to speak TLS with, or None. A host unix:/PATH has port 0."""
@@ -59,21 +80,20 @@ class Address:
     @classmethod
     def of(cls, host: str, port: int, tls: bool | ssl.SSLContext) -> Address:
         """Returns the address. Raises InvalidArgument for a host or port that nothing can listen on."""
-        if isinstance(host, str) and host.startswith(UNIX + "/"):
-            if tls:
-                raise InvalidArgument(f"{host}: there is no TLS on such sockets")
-            return cls(host, 0)
+        if isinstance(host, str) and host.startswith(UNIX):
+            return cls(_checked_path(host, tls=bool(tls)), 0)
+        wrong = f'Host must be a name or an IP address, "{shown(str(host))}" given'
         try:
             host.encode("idna")
         except (UnicodeError, AttributeError) as error:
-            raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given') from error
+            raise InvalidArgument(wrong) from error
         if not host or not host.isprintable() or set(host) & set(" /@"):
-            raise InvalidArgument(f'Host must be a name or an IP address, "{host}" given')
+            raise InvalidArgument(wrong)
         if ":" in host and not _is_ipv6(host):
-            text = f'Host must be a name or an IP address, "{host}" given; the port is an argument of its own'
+            text = f"{wrong}; the port is an argument of its own"
             raise InvalidArgument(f'{text}, as in ("127.0.0.1", 10010), and IPv6 has no brackets, as in ("::1", 10010)')
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-            raise InvalidArgument(f'Port must be 1 to 65535, "{port}" given')
+            raise InvalidArgument(f'Port must be 1 to 65535, "{shown(str(port))}" given')
         return cls(host, port, ssl.create_default_context() if tls is True else tls or None)
 
     def __str__(self) -> str:

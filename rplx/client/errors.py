@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_SHOWN_MAX = 200  # characters of a wrong value in the error that names it
+
 
 class RealplexorError(Exception):
     """Base of all errors of the client.
@@ -90,3 +92,9 @@ class SendManyError(RealplexorError):
         self.failed = failed
         self.unsure = unsure
         self.unknown = bool(unsure)
+
+
+def shown(text: str) -> str:
+    """Returns the text for an error: its beginning on one line, what cannot be printed escaped (`\\n`)."""
+    cut = text[:_SHOWN_MAX] + ("..." if len(text) > _SHOWN_MAX else "")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import secrets
 import ssl
@@ -16,8 +15,8 @@ from urllib.parse import urlsplit
 
 from rplx.client import blocks
 from rplx.client.blocks import Message
-from rplx.client.connection import Address, Answer, Connection, Deadline
-from rplx.client.errors import BrokenResponse, ConnectionLost, InvalidArgument, RealplexorError
+from rplx.client.connection import UNIX, Address, Answer, Connection, Deadline
+from rplx.client.errors import BrokenResponse, ConnectionLost, InvalidArgument, RealplexorError, shown
 from rplx.client.names import Ids, Names, cursors_by_id
 from rplx.client.retrying import WAITED, Retry, Waits, is_passing, retry_after
 
@@ -254,17 +253,19 @@ class Listener:
 
 def _parsed(url: str, tls: bool | ssl.SSLContext) -> tuple[Address, str]:
     """Returns where to connect, and the request target up to the marker. Raises InvalidArgument."""
-    with contextlib.suppress(ValueError):
+    if url.startswith(UNIX):
+        return Address.of(url, 0, False), "/?"
+    wrong = InvalidArgument(f'WAIT URL must be http://HOST:PORT/, https://HOST/ or unix:/PATH, "{shown(url)}" given')
+    try:
         parts = urlsplit(url)
-        port = parts.port  # ValueError if it is none
-        if (
-            parts.scheme in ("http", "https")
-            and parts.hostname
-            and url.isascii()
-            and url.isprintable()
-            and " " not in url
-        ):
-            secure = parts.scheme == "https"
-            target = (parts.path or "/") + "?" + (f"{parts.query}&" if parts.query else "")
-            return Address.of(parts.hostname, port or (443 if secure else 80), tls if secure else False), target
-    raise InvalidArgument(f'WAIT URL must be http://HOST:PORT/ or https://HOST/, "{url}" given')
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if "@" in parts.netloc:
+        raise InvalidArgument("WAIT URL must have no USER:PASSWORD@: neither this client nor a browser sends them")
+    is_sendable = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_sendable:
+        raise wrong
+    secure = parts.scheme == "https"
+    target = (parts.path or "/") + "?" + (f"{parts.query}&" if parts.query else "")
+    return Address.of(parts.hostname, port or (443 if secure else 80), tls if secure else False), target

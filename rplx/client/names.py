@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from rplx.client.errors import InvalidArgument
+from rplx.client.errors import InvalidArgument, shown
 
 Cursor = str | int | float | Decimal
 Ids = str | int | Mapping[str, Cursor | None] | Iterable[str | int]
@@ -26,25 +26,25 @@ _NUMBERS = (bytes, bytearray, memoryview, array)  # their items are numbers, whi
 
 def checked_id(value: object) -> str:
     """Returns the id's text. Raises InvalidArgument unless it is an id of HTTP: `[A-Za-z0-9_][A-Za-z0-9_.-]*` (9.8)."""
-    return _checked_id(value, _WORD)
+    return _checked_id(value, _WORD, f"match {_WORD.pattern}")
 
 
 def checked_old_id(value: object) -> str:
     """Returns the id's text. Raises InvalidArgument unless it is one or more of `[A-Za-z0-9_]` ("Words")."""
-    return _checked_id(value, _OLD_ID)
+    return _checked_id(value, _OLD_ID, "be alphanumeric")
 
 
-def _checked_id(value: object, form: re.Pattern[str]) -> str:
+def _checked_id(value: object, form: re.Pattern[str], rule: str) -> str:
     text = str(value)
     if not isinstance(value, (str, int)) or isinstance(value, bool) or not form.fullmatch(text):
-        raise InvalidArgument(f'Identifier must be alphanumeric, "{text}" given')
+        raise InvalidArgument(f'Identifier must {rule}, "{shown(text)}" given')
     return text
 
 
 def checked_cursor(value: object) -> str:
     """Returns the cursor's text, a string as it is. Raises InvalidArgument unless it reads `\\d+(\\.\\d+)?`."""
     if not is_cursor(value):
-        raise InvalidArgument(f'Cursor must be numeric, "{_cursor_text(value)}" given')
+        raise InvalidArgument(f'Cursor must be numeric, "{shown(_cursor_text(value))}" given')
     return _cursor_text(value)
 
 
@@ -61,14 +61,14 @@ def checked_position(value: object) -> str:
     """Returns a WATCH position's text, "0" (the start) for None and "". Raises InvalidArgument if it is no number."""
     text = "0" if value is None else str(value).strip() or "0"
     if isinstance(value, bool) or not _POSITION.fullmatch(text):
-        raise InvalidArgument(f'Position value must be numeric, "{text}" given')
+        raise InvalidArgument(f'Position value must be numeric, "{shown(text)}" given')
     return text
 
 
 def checked_marker_word(word: object) -> str:
     """Returns the word before `=` in the marker. Raises InvalidArgument unless it can be one (part 1)."""
     if not isinstance(word, str) or not _WORD.fullmatch(word):
-        raise InvalidArgument(f'The marker\'s word must be alphanumeric, "{word}" given')
+        raise InvalidArgument(f'The marker\'s word must match {_WORD.pattern}, "{shown(str(word))}" given')
     return word
 
 
@@ -143,7 +143,7 @@ class Names:
         if login is None or login == "":
             return cls(namespace, "")
         if not isinstance(login, str) or not _OLD_ID.fullmatch(login):
-            raise InvalidArgument(f'Login must be alphanumeric, "{login}" given')
+            raise InvalidArgument(f'Login must be alphanumeric, "{shown(str(login))}" given')
         if not isinstance(password, str | None) or not _PASSWORD.fullmatch(password or ""):
             raise InvalidArgument('Password must be text without "@", white space and control characters')
         return cls(f"{login}_{namespace}", f"{login}:{password or ''}@")

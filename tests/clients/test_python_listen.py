@@ -170,6 +170,12 @@ class TestListen:
         with pytest.raises(InvalidArgument, match="WAIT URL must be"):
             Realplexor().listen("abc", url)
 
+    @pytest.mark.parametrize("url", ["http://user:secret@h/", "https://user@h:1/rpl/", "http://@h/"])
+    def test_credentials_in_a_url(self, url: str) -> None:
+        with pytest.raises(InvalidArgument, match=r"WAIT URL must have no USER:PASSWORD@") as caught:
+            Realplexor().listen("abc", url)
+        assert "secret" not in str(caught.value)
+
 
 class TestPathsThatCut:
     """A poll that had waited is no bounce (part 9.2). A back-off would take a minute here, and no test would end."""

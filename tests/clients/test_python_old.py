@@ -100,6 +100,7 @@ class TestOldNames:
             (lambda: old.send("a b", 1), 'Identifier must be alphanumeric, "a b" given'),
             (lambda: old.send("a-b", 1), 'Identifier must be alphanumeric, "a-b" given'),
             (lambda: old.send("a", 1, ["b", "c.d"]), 'Identifier must be alphanumeric, "c.d" given'),
+            (lambda: old.send("a\nb", 1), r'Identifier must be alphanumeric, "a\nb" given'),
             (lambda: old.cmdOnline("a-"), 'Identifier must be alphanumeric, "a-" given'),
             (lambda: old.cmdWatch(0, ["a."]), 'Identifier must be alphanumeric, "a." given'),
             (lambda: old.send({"a": "x"}, 1), 'Cursor must be numeric, "x" given'),

@@ -52,7 +52,9 @@ class TestQuestions:
             lambda: next(client.follow(1, prefixes)),
         ]
         for call in calls:
-            with pytest.raises(InvalidArgument, match=re.escape(f'Identifier must be alphanumeric, "{shown}" given')):
+            with pytest.raises(
+                InvalidArgument, match=re.escape(f'Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "{shown}" given')
+            ):
                 call()
 
     def test_watch(self) -> None:
