@@ -34,6 +34,14 @@ const EXTENDS = `function __extends(derived, base) {
 /** Syntax that esbuild lowers in fewer bytes than TypeScript does. */
 const LONG = { 'optional-chain': false, 'nullish-coalescing': false, 'logical-assignment': false };
 
+/** Shortens what TypeScript makes of classes: their prototypes get a name, and that a getter is like others is not said. */
+function shortened(code) {
+  return code
+    .replace(/(?<=\(function \(\) \{\s*)function (\w+)/g, 'var own_$1 = $1.prototype; function $1')
+    .replace(/\b(\w+)\.prototype\b(?!;)/g, 'own_$1')
+    .replace(/,\s*enumerable: false,\s*configurable: true/g, '');
+}
+
 /** Returns a script without syntax beyond ES5. Private members become plain ones, whose names are then shortened. */
 async function es5(contents) {
   const plain = {
@@ -42,9 +50,9 @@ async function es5(contents) {
       building.onLoad({ filter: /\.js$/ }, ({ path }) => ({ contents: readFileSync(path, 'utf8').replace(/#(?=[a-z])/gi, '_') })),
   };
   const modern = await bundle(contents, { format: 'esm', plugins: [plain], minifySyntax: true, supported: LONG });
-  const compilerOptions = { target: ts.ScriptTarget.ES5, module: ts.ModuleKind.None, noEmitHelpers: true };
+  const compilerOptions = { target: ts.ScriptTarget.ES5, module: ts.ModuleKind.None, noEmitHelpers: true, removeComments: true };
   const { outputText } = ts.transpileModule(modern, { compilerOptions, fileName: 'script.js' });
-  const code = await bundle(EXTENDS + outputText, { format: 'iife', target: 'es5', minify: true, mangleProps: /^_[a-z]/, banner });
+  const code = await bundle(EXTENDS + shortened(outputText), { format: 'iife', target: 'es5', minify: true, mangleProps: /^_[a-z]/, banner });
   const helper = /\b__(?!extends)[a-z]+(?=\()/i.exec(outputText);
   if (helper) throw new Error(`the classic script needs ${helper[0]}`);
   parse(code, { ecmaVersion: 5 });

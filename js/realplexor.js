@@ -68,7 +68,7 @@ function option(name, value) {
   return value;
 }
 function optionsFrom(given) {
-  const options = {};
+  const options = { client: [].join.call(world.crypto?.getRandomValues(new Uint32Array(4)) || [], "") };
   for (const name of NAMES) options[name] = DEFAULTS[name];
   for (const name of Object.keys(given)) options[name] = option(name, given[name]);
   return options;
@@ -109,11 +109,12 @@ var CLOSED = 8;
 // src/transports/poll.js
 var POST_FROM = 1700;
 function poll(options, { cursors, asks, seconds }, { began, accepted, done }) {
-  const { url, identifier } = options;
+  const { url, identifier, client } = options;
   const items = Object.keys(cursors).map((name) => cursors[name] === null ? name : `${cursors[name]}:${name}`);
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
-  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : seconds ? "&timeout=" + seconds : ""}`;
+  const wait = (seconds ? "&timeout=" + seconds : "") + "&client=" + client;
+  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : wait}`;
   const request = {
     url: url + (url.indexOf("?") < 0 ? "?" : "&") + query,
     method: isPost ? "POST" : "GET",

@@ -41,9 +41,12 @@ function option(name, value) {
   return value;
 }
 
-/** Returns all options, those that are `given` checked. Throws TypeError for one that is unknown or cannot be. */
+/**
+ * Returns all options, those that are `given` checked, and a name for the `client` that nobody else can guess, by which the server
+ * knows whose older poll to end (protocol page, part 9.9). Throws TypeError for an option that is unknown or cannot be.
+ */
 export function optionsFrom(given) {
-  const options = {};
+  const options = { client: [].join.call(world.crypto?.getRandomValues(new Uint32Array(4)) || [], '') };
   for (const name of NAMES) options[name] = DEFAULTS[name];
   for (const name of Object.keys(given)) options[name] = option(name, given[name]);
   return options;

@@ -39,6 +39,7 @@ def test_there_are_tests() -> None:
         "old_browser.test.mjs",
         "same-site.test.mjs",
         "sandbox.test.mjs",
+        "service_worker.test.mjs",
         "shared.test.mjs",
         "shared_lead.test.mjs",
     ]

@@ -16,11 +16,12 @@ import { log } from '../options.js';
 const POST_FROM = 1700;
 
 export function poll(options, { cursors, asks, seconds }, { began, accepted, done }) {
-  const { url, identifier } = options;
+  const { url, identifier, client } = options;
   const items = Object.keys(cursors).map((name) => (cursors[name] === null ? name : `${cursors[name]}:${name}`));
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
-  const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : seconds ? '&timeout=' + seconds : ''}`;
+  const wait = (seconds ? '&timeout=' + seconds : '') + '&client=' + client;
+  const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : wait}`;
   const request = {
     url: url + (url.indexOf('?') < 0 ? '?' : '&') + query,
     method: isPost ? 'POST' : 'GET',

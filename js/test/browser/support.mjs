@@ -86,12 +86,13 @@ export class Server {
   }
 }
 
-/** Serves the given pages, path -> HTML, on loopback as a site of its own, by whatever name it is asked for. */
+/** Serves the given pages, path -> HTML or a script, on loopback as a site of its own, by whatever name it is asked for. */
 export async function site(pages, headers = {}) {
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://site').pathname;
     const page = path === '/favicon.ico' ? '' : pages[path];
-    response.writeHead(page === undefined ? 404 : 200, { 'Content-Type': 'text/html; charset=utf-8', ...headers });
+    const type = path.endsWith('.js') ? 'text/javascript' : 'text/html';
+    response.writeHead(page === undefined ? 404 : 200, { 'Content-Type': `${type}; charset=utf-8`, ...headers });
     response.end(page);
   });
   server.listen(0, '127.0.0.1');

@@ -44,7 +44,7 @@ async function pass(seconds) {
   }
 }
 
-const asked = () => /&timeout=([\d.]+)$/.exec(requests.at(-1).url)?.[1] ?? /&position$|$/.exec(requests.at(-1).url)[0];
+const asked = () => /&timeout=([\d.]+)&/.exec(requests.at(-1).url)?.[1] ?? /&position$|$/.exec(requests.at(-1).url)[0];
 
 /** Ends the running request with a status, or with a reset for 0. */
 async function end(status = 200, text = ' \r\n', headers = { 'X-Realplexor-Cursor': '1000' }) {
@@ -78,7 +78,7 @@ for (const [name, ending] of Object.entries({
     await end(...ending);
     await pass(0.5);
     assert.equal(requests.length, 3);
-    assert.match(requests.at(-1).url, /\?identifier=1000:a&ncrnd=\d+&json&timeout=25$/);
+    assert.match(requests.at(-1).url, /\?identifier=1000:a&ncrnd=\d+&json&timeout=25&client=\d{16,}$/);
     assert.equal(client.connected, true);
     assert.deepEqual(told, ['connected']);
   });
@@ -235,7 +235,7 @@ for (const Class of [Realplexor, Dklab_Realplexor]) {
     const accept = () => requests.at(-1).resolve({ status: 200, headers: { get: () => null }, text: () => new Promise((come) => (requests.at(-1).come = come)) });
     accept();
     await pass(10); // it does not know how to tell its position
-    assert.match(requests.at(-1).url, /\?identifier=a&ncrnd=\d+&json&timeout=25$/);
+    assert.match(requests.at(-1).url, /\?identifier=a&ncrnd=\d+&json&timeout=25&client=\d{16,}$/);
     accept();
     await pass(290);
     assert.equal(requests.length, 2);

@@ -43,12 +43,28 @@ test('the first poll asks for the position, the next waits from there', async ()
   assert.match(first.url, /^\/\?identifier=a,b&ncrnd=\d+&json&position$/);
   const second = await server.poll(1);
   assert.deepEqual([second.list, second.asks], ['1000.000000:a,1000.000000:b', false]);
-  assert.match(second.url, /&json&timeout=25$/);
+  assert.match(second.url, /&json&timeout=25&client=\d{16,64}$/);
   await client.ready;
   assert.equal(client.connected, true);
   assert.equal(client.getCursor('a'), '1000.000000');
   await sleep(50);
   assert.equal(server.polls.length, 2);
+});
+
+test('each client has a name of its own, and keeps it', async () => {
+  const names = [];
+  for (let turn = 0; turn < 2; turn++) {
+    server = await ScriptedServer.start(script((response) => reply(response, [{ ids: { a: '1000.5' }, data: 1 }])));
+    client = new Realplexor(server.url);
+    client.subscribe('a', () => {});
+    const polls = [await server.poll(1), await server.poll(2)];
+    names.push(...polls.map(({ url }) => /&client=(\w{16,64})$/.exec(url)[1]));
+    client.close();
+    server.stop();
+  }
+  assert.equal(names[0], names[1]);
+  assert.equal(names[2], names[3]);
+  assert.notEqual(names[0], names[2]);
 });
 
 test('a message calls back with data, id and cursor; the next poll starts behind it', async () => {
