@@ -143,6 +143,14 @@ class TooLarge(Refusal):
     code = "too_large"
 
 
+class UpgradeRequired(Refusal):
+    """A WebSocket of another version than there is here, or where there is none (RFC 9110, 15.5.22)."""
+
+    status = 426
+    reason = "Upgrade Required"
+    code = "upgrade_required"
+
+
 class TooManyRequests(Refusal):
     status = 429
     reason = "Too Many Requests"
