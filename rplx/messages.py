@@ -77,6 +77,33 @@ class Send:
     stored: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
+class Appended(Protocol):
+    """A message on its way into an engine's history."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether `receipt` neither waits nor lets others go on."""
+
+    def receipt(self) -> dict[str, str]:
+        """Returns id -> the message's cursor there, once it is stored. Others may go on meanwhile.
+
+        Raises InsufficientStorage, Unavailable.
+        """
+
+
+class Stored:
+    """Implements Appended for a message that is stored already."""
+
+    __slots__ = ("_cursors",)
+    is_settled = True
+
+    def __init__(self, cursors: dict[str, str]) -> None:
+        self._cursors = cursors
+
+    def receipt(self) -> dict[str, str]:
+        return self._cursors
+
+
 @dataclass(frozen=True, slots=True)
 class Online:
     """Asks which channels are online (part 3, ONLINE). `arguments` is the text of the prefixes as it came."""

@@ -64,7 +64,7 @@ ROOM_FLOORS_MAX = 9  # rooms in the longest chain
 WITHOUT_GEVENT = {"errors", "messages", "options", "protocol", "legacy", "client", "cli"}
 # Rooms that get what they know as arguments: neither a clock nor a socket.
 PURE = {"errors", "messages", "protocol", "engine"}
-NOT_PURE = ("rplx.engine.redis", "rplx.engine.factory")  # these talk to a server
+NOT_PURE = ("rplx.engine.redis", "rplx.engine.sqlite", "rplx.engine.factory")  # these talk to a server or a disk
 IMPURE = {"time", "datetime", "socket", "select", "threading", "os", "random", "uuid"}
 
 

@@ -1,4 +1,4 @@
-"""The contract of engines: history with cursors, presence and events, in memory or in Redis."""
+"""The contract of engines: history with cursors, presence and events, in memory, on disk or in Redis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rplx.engine.observing import Listeners, Observer
-from rplx.messages import Due, Event, Message, Send
+from rplx.messages import Appended, Due, Event, Message, Send
 from rplx.options.table import HistoryOptions, PresenceOptions
 
 
@@ -23,8 +23,17 @@ class Engine(Protocol):
     def reconfigure(self, history: HistoryOptions, presence: PresenceOptions) -> None:
         """Takes new limits and times; smaller limits apply to a channel with its next message."""
 
+    def open(self) -> None:
+        """Opens what is kept outside of this process, as the user that serves. Called before the lines accept.
+
+        What takes long may go on behind it: until `load` returns, `problem` says so. Raises ConfigError.
+        """
+
+    def load(self) -> None:
+        """Returns when all that was kept is there; others go on meanwhile. Raises ConfigError."""
+
     def close(self) -> None:
-        """Takes this process's listeners out of what other processes see."""
+        """Takes this process's listeners out of what other processes see, and lets what was begun end."""
 
     def problem(self) -> str:
         """Returns why nobody can be served at present, "" if nothing is known of that. Asks nobody, so never waits."""
@@ -32,10 +41,11 @@ class Engine(Protocol):
     def draw(self) -> str:
         """Returns a new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
 
-    def append(self, send: Send) -> dict[str, str]:
-        """Stores a message, calls its `stored`, and reports it; returns the receipt, id -> cursor.
+    def append(self, send: Send) -> Appended:
+        """Stores a message, calls its `stored`, and reports it. Messages are stored in the order of these calls.
 
-        Raises InsufficientStorage when history is full, and Unavailable.
+        Where storing takes time, it goes on behind this call, and others may be begun meanwhile: what is returned waits
+        for it. Raises InsufficientStorage when history is full, and Unavailable.
         """
 
     def due(self, names: Sequence[str], cursors: Sequence[str], limit: int | None = None) -> list[Due]:

@@ -15,6 +15,15 @@ class CursorClock:
     def __init__(self) -> None:
         self._last = 0
 
+    @property
+    def last(self) -> int:
+        """The greatest cursor that was drawn, in microseconds since the epoch."""
+        return self._last
+
+    def restore(self, last: int) -> None:
+        """Draws cursors behind `last` from now on, which a clock before this one has drawn."""
+        self._last = max(self._last, last)
+
     def present(self, now: float) -> Decimal:
         """Returns the greatest cursor that can have been drawn until the time `now`, in seconds since the epoch."""
         return Decimal(max(int(now * 1_000_000), self._last)).scaleb(-6)
@@ -25,7 +34,12 @@ class CursorClock:
         if microseconds <= self._last:
             microseconds = self._last + 1
         self._last = microseconds
-        return "%d.%06d" % divmod(microseconds, 1_000_000)  # faster than an f-string
+        return drawn_text(microseconds)
+
+
+def drawn_text(microseconds: int) -> str:
+    """Returns the cursor that is drawn at a time, in microseconds since the epoch."""
+    return "%d.%06d" % divmod(microseconds, 1_000_000)  # faster than an f-string
 
 
 def behind(value: Decimal) -> str:

@@ -7,6 +7,7 @@ import time
 
 from rplx.engine import Engine
 from rplx.engine.memory import MemoryEngine
+from rplx.engine.sqlite.address import PREFIX as SQLITE_PREFIX
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.options.table import Config
@@ -14,9 +15,14 @@ from rplx.options.table import Config
 MEMORY_URL = "memory:"
 
 
+def is_on_disk(config: Config) -> bool:
+    """Returns whether one process keeps history and presence in a file."""
+    return config.engine.url.startswith(SQLITE_PREFIX)
+
+
 def is_shared(config: Config) -> bool:
     """Returns whether history and presence live where several processes see them."""
-    return config.engine.url != MEMORY_URL
+    return config.engine.url != MEMORY_URL and not is_on_disk(config)
 
 
 def check_installed(config: Config) -> None:
@@ -37,10 +43,17 @@ def check_engine(config: Config) -> None:
 
 
 def make_engine(config: Config, log: Log) -> Engine:
-    """Returns the engine of `engine.url`, started; it logs to `log`. Raises ConfigError as check_engine does."""
+    """Returns the engine of `engine.url`, which has to be opened; it logs to `log`.
+
+    Raises ConfigError as check_engine does.
+    """
+    check_engine(config)
+    if is_on_disk(config):
+        from rplx.engine.sqlite.engine import SqliteEngine
+
+        return SqliteEngine(config, log=log)
     if not is_shared(config):
         return MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
-    check_engine(config)
     from rplx.engine.redis.engine import RedisEngine
 
     engine = RedisEngine(config, log=log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from decimal import Decimal
 
 from rplx.messages import Message
@@ -46,8 +47,11 @@ class ChannelHistory:
         """The greatest cursor that was ever here, that of a dropped message included."""
         return self.newest if self.newest > self.floor else self.floor
 
-    def add(self, value: Decimal, message: Message, limit: int, now: float) -> None:
-        """Keeps `message` at cursor `value`, behind others of the same cursor, and drops the oldest beyond `limit`."""
+    def add(self, value: Decimal, message: Message, limit: int, now: float) -> Sequence[Message]:
+        """Keeps `message` at cursor `value`, behind others of the same cursor, and drops the oldest beyond `limit`.
+
+        Returns those that were dropped.
+        """
         if value >= self.newest:
             self._values.append(value)
             self._messages.append(message)
@@ -59,22 +63,23 @@ class ChannelHistory:
             self.newest = self._values[-1]
         self.size += weight(message)
         self.changed = now
-        if len(self._values) > limit:
-            self.trim(limit)
+        return self.trim(limit) if len(self._values) > limit else ()
 
-    def trim(self, limit: int) -> None:
-        """Drops the oldest messages beyond `limit`."""
+    def trim(self, limit: int) -> Sequence[Message]:
+        """Drops the oldest messages beyond `limit`, and returns them."""
         excess = len(self._values) - limit
         if excess <= 0:
-            return
-        dropped = self._values[excess - 1]
-        if dropped > self.floor:
-            self.floor = dropped
-        for message in self._messages[:excess]:
+            return ()
+        last = self._values[excess - 1]
+        if last > self.floor:
+            self.floor = last
+        dropped = self._messages[:excess]
+        for message in dropped:
             self.size -= weight(message)
         del self._values[:excess], self._messages[:excess]
         if not self._values:
             self.newest = self.floor
+        return dropped
 
     def since(self, value: Decimal) -> tuple[list[Decimal], list[Message]]:
         """Returns the cursors greater than `value`, in order, and their messages."""

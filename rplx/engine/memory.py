@@ -1,4 +1,4 @@
-"""The embedded engine: everything is kept in the memory of this process."""
+"""The engine in memory: everything is kept in this process, and ends with it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from decimal import Decimal
 from rplx.engine.cursors import CursorClock, behind
 from rplx.engine.grace import UNKNOWN
 from rplx.engine.history import CHANNEL_OVERHEAD, ChannelHistory, weight
+from rplx.engine.journal import Journal
 from rplx.engine.observing import Listeners, Observed, Observer
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.presence import EventLog, Presence
 from rplx.engine.selection import Stream, collect
 from rplx.errors import InsufficientStorage
-from rplx.messages import Due, Event, Message, Send, cursor_value
+from rplx.messages import Appended, Due, Event, Message, Send, Stored, cursor_value
 from rplx.options.table import HistoryOptions, PresenceOptions
 
 identity = id  # the built-in; below, `id` is a channel's
@@ -22,7 +23,10 @@ STEPS = 200  # channels between two rests
 
 
 class MemoryEngine:
-    """Implements Engine. `wall` returns seconds since the epoch, `monotonic` seconds that are never set back."""
+    """Implements Engine. `wall` returns seconds since the epoch, `monotonic` seconds that are never set back.
+
+    `journal` is told what is dropped and who comes and goes, for an engine that keeps it elsewhere.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class MemoryEngine:
         *,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
+        journal: Journal | None = None,
     ) -> None:
         self.history_options = history
         self.presence_options = presence
@@ -42,7 +47,9 @@ class MemoryEngine:
         self._floors: OrderedDict[str, Decimal] = OrderedDict()  # of channels that were emptied
         self._beginning = cursor_value(self.draw())  # the floor of channels of which nothing is known
         self._size = 0
-        self._presence = Presence(EventLog(presence.event_chain_len + 1), presence.max_in_grace_per_address)
+        self._journal = journal
+        events = EventLog(presence.event_chain_len + 1, journal)
+        self._presence = Presence(events, presence.max_in_grace_per_address)
 
     def attach(self, observer: Observer) -> None:
         self._observer.attach(observer)
@@ -57,34 +64,52 @@ class MemoryEngine:
         self._presence.log.resize(presence.event_chain_len + 1)
         self._presence.grace.limit(presence.max_in_grace_per_address)
 
+    def open(self) -> None:
+        """Does nothing: nothing was kept."""
+
+    def load(self) -> None:
+        """Does nothing: nothing was kept."""
+
     def close(self) -> None:
         """Does nothing: no other process sees this engine."""
 
     def draw(self) -> str:
         return self._clock.draw(self._wall())
 
-    def append(self, send: Send) -> dict[str, str]:
-        identifiers = send.identifiers
-        channels = self._channels
-        message = Message(send.data, {}, frozenset(identifiers.limiters))
-        self._check_room(identifiers.cursors, weight(message))
-        message.cursors = cursors = self._cursors(identifiers.cursors)
-        now = self._monotonic()
-        limit = self.history_options.max_messages
-        for id, cursor in cursors.items():
-            channel = channels.get(id)
-            if channel is None:
-                channel = channels[id] = ChannelHistory(self._floors.pop(id, self._beginning))
-                before = 0
-            else:
-                channels.move_to_end(id)
-                before = channel.size
-            channel.add(cursor_value(cursor), message, limit, now)
-            self._size += channel.size - before
+    def append(self, send: Send) -> Appended:
+        message = Message(send.data, {}, frozenset(send.identifiers.limiters))
+        self.admit(message, send.identifiers.cursors)
+        self.keep(message)
         if send.stored is not None:
             send.stored()
         self._observer.wake(message)
-        return cursors
+        return Stored(message.cursors)
+
+    def admit(self, message: Message, given: dict[str, str | None]) -> None:
+        """Gives `message` its cursors, those that are `given` or drawn ones. Raises InsufficientStorage."""
+        self._check_room(given, weight(message))
+        message.cursors = self._cursors(given)
+
+    def keep(self, message: Message) -> None:
+        """Adds a message that has its cursors to its channels."""
+        now = self._monotonic()
+        for id, cursor in message.cursors.items():
+            self._put(id, cursor_value(cursor), message, now)
+
+    def _put(self, id: str, value: Decimal, message: Message, now: float) -> None:
+        """Adds a message to a channel, into which something was sent at `now`, monotonic seconds."""
+        channels = self._channels
+        channel = channels.get(id)
+        if channel is None:
+            channel = channels[id] = ChannelHistory(self._floors.pop(id, self._beginning))
+            before = 0
+        else:
+            channels.move_to_end(id)
+            before = channel.size
+        dropped = channel.add(value, message, self.history_options.max_messages, now)
+        self._size += channel.size - before
+        if dropped and self._journal is not None:
+            self._journal.dropped(id, dropped, channel.floor)
 
     def _check_room(self, ids: dict[str, str | None], size: int) -> None:
         """Raises InsufficientStorage unless a message of `size` bytes fits into each of `ids`."""
@@ -180,6 +205,8 @@ class MemoryEngine:
                 break
             del self._channels[id]
             self._size -= channel.size
+            if self._journal is not None:
+                self._journal.emptied(id, channel.newest_first(), channel.reached)
             self._remember_floor(id, channel.reached)
             cleaned.append(id)
             if len(cleaned) % STEPS == 0:
@@ -191,8 +218,10 @@ class MemoryEngine:
         self._floors[id] = floor
         if len(self._floors) > self.history_options.max_channels:
             # A floor that is not remembered is taken for higher: a gap is told too often rather than not at all.
-            _, oldest = self._floors.popitem(last=False)
+            forgotten, oldest = self._floors.popitem(last=False)
             self._beginning = max(self._beginning, oldest)
+            if self._journal is not None:
+                self._journal.forgotten(forgotten, self._beginning)
 
     def history(self) -> dict[str, list[Message]]:
         found: dict[str, list[Message]] = {}

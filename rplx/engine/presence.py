@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from rplx.engine.grace import UNKNOWN, Grace
+from rplx.engine.journal import Journal
 from rplx.engine.prefixes import EVERYTHING, Prefixes
 from rplx.messages import Event
 
@@ -26,13 +27,25 @@ def missed_before(oldest: int) -> Event:
 class EventLog:
     """The newest changes of presence, in blocks of `block_size` events, of which BLOCKS are kept (part 3, WATCH)."""
 
-    def __init__(self, block_size: int) -> None:
+    def __init__(self, block_size: int, journal: Journal | None = None) -> None:
+        """`journal`: who is told of each event; None: nobody."""
         self.block_size = block_size
+        self._journal = journal
         self.position = FIRST_POSITION - 1
         self._blocks: deque[list[Event]] = deque([[]], maxlen=BLOCKS)
 
     def __len__(self) -> int:
         return sum(map(len, self._blocks))
+
+    @property
+    def oldest(self) -> int:
+        """The position of the oldest event that is kept, of the next one if there is none."""
+        return self._blocks[0][0].position if self._blocks[0] else self.position + 1
+
+    def restore(self, events: Iterable[Event]) -> None:
+        """Takes the events that a log before this one had, oldest first. Nobody is told of them."""
+        for event in events:
+            self._put(event)
 
     def resize(self, block_size: int) -> None:
         """Takes another size for the blocks that are begun from now on."""
@@ -40,22 +53,31 @@ class EventLog:
 
     def add(self, kind: str, id: str) -> None:
         """Adds an event: `kind` is "online" or "offline"."""
+        event = Event(self.position + 1, kind, id)
+        self._put(event)
+        if self._journal is not None:
+            self._journal.changed(event)
+
+    def _put(self, event: Event) -> None:
         if len(self._blocks[-1]) >= self.block_size:
             self._blocks.append([])
-        self.position += 1
-        self._blocks[-1].append(Event(self.position, kind, id))
+        self.position = event.position
+        self._blocks[-1].append(event)
 
-    def after(self, position: int, prefixes: Prefixes = EVERYTHING) -> list[Event]:
-        """Returns each id's latest change after `position`, oldest first, behind missed_before() if some are lost."""
+    def after(self, position: int, prefixes: Prefixes = EVERYTHING, until: int | None = None) -> list[Event]:
+        """Returns each id's latest change after `position`, oldest first, behind missed_before() if some are lost.
+
+        What came after `until` is left out, if that is given.
+        """
         latest: dict[str, Event] = {}
         for block in reversed(self._blocks):
             for event in reversed(block):
                 if event.position <= position:
                     return list(latest.values())[::-1]
-                if event.id not in latest and prefixes.match(event.id):
+                if event.id not in latest and prefixes.match(event.id) and (until is None or event.position <= until):
                     latest[event.id] = event
         found = list(latest.values())[::-1]
-        oldest = self._blocks[0][0].position if self._blocks[0] else self.position + 1
+        oldest = self.oldest
         return found if position >= oldest - 1 or oldest == FIRST_POSITION else [missed_before(oldest), *found]
 
 
@@ -84,6 +106,11 @@ class Presence:
                 self.log.add("online", id)
             else:
                 self.grace.remove(id)
+
+    def restore(self, ids: Sequence[str], now: float) -> None:
+        """Takes ids that were online before this process; nobody listens to them yet, as if all had left at `now`."""
+        self._counts.update(dict.fromkeys(ids, 0))
+        self.grace.add(ids, now, UNKNOWN)
 
     def leave(self, ids: Iterable[str], count: int, now: float, address: str = UNKNOWN) -> None:
         """Counts `count` connections less on `ids`, the last of them from `address`, at `now` in monotonic seconds."""

@@ -75,6 +75,8 @@ class Runtime:
         self.process = os.getpid()
         standard_streams.fill()
         self._assembly = Assembly(config, Log(config.log.verbosity, config.log.connections, STDERR))
+        self._assembly.engine.open()
+        self._assembly.engine.load()
         self._trusted = Networks(config.wait.trusted_proxies)
         self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config))
         self._applications: dict[str, Application] = {}

@@ -23,7 +23,7 @@ from rplx.hub.sets import ChannelSet, Listener
 from rplx.hub.shared_bodies import SharedBodies
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
-from rplx.messages import Due, Message, Send, cursor_value
+from rplx.messages import Appended, Due, Message, Send, cursor_value
 
 DIGITS_MAX = 40
 """Digits before the point of a cursor that a back-end gives. However many cursors are drawn behind it (part 7.12), they
@@ -170,7 +170,11 @@ class Hub(Deliveries):
     # -- sending
 
     def publish(self, send: Send) -> dict[str, str]:
-        """Stores a message and delivers it; returns the receipt, id -> cursor.
+        """Stores a message and delivers it; returns the receipt, id -> cursor. Raises as `begin` does."""
+        return self.begin(send).receipt()
+
+    def begin(self, send: Send) -> Appended:
+        """Begins to store and to deliver a message.
 
         Raises BadRequest for a cursor that is too long, and what Engine.append raises.
         """

@@ -17,7 +17,7 @@ _ORIGIN = re.compile(
 _NETWORK = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?")  # neither a scope nor a mask
 _DEFAULT_PORTS = {"http": 80, "https": 443}  # which browsers leave out of an origin
 _HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-_ENGINE_URL = re.compile(r"memory:|((redis|valkey)s?(\+(sentinel|cluster))?|unix)://\S+")
+_ENGINE_URL = re.compile(r"memory:|sqlite:///[^\0]*[^/\0]|((redis|valkey)s?(\+(sentinel|cluster))?|unix)://\S+")
 PORT_MAX = 65535
 UNIX_PATH_MAX = 107  # bytes of a socket's path (unix(7))
 _INHERITED = re.compile(r"[3-9]|[1-9][0-9]{1,5}|[A-Za-z_@.-][\w@.-]*", re.ASCII)
@@ -172,7 +172,11 @@ def hook(text: str) -> str:
 
 def engine_url(text: str) -> str:
     # The value is not shown: it may hold a password.
-    return "" if _ENGINE_URL.fullmatch(text) else "must be memory: or a URL such as redis://HOST:PORT/0"
+    return "" if _ENGINE_URL.fullmatch(text) else "must be memory:, sqlite:///PATH or a URL such as redis://HOST:PORT/0"
+
+
+def sync(text: str) -> str:
+    return _form(text, r"always|process", "always or process")
 
 
 def not_empty(text: str) -> str:

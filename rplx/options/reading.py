@@ -23,6 +23,7 @@ _NO_OPTION = re.compile(
     r"RPLX_(CONFIG|IN|WAIT|PASSWORD)"
     r"|RPLX_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
+_OF_ONE_PROCESS = ("memory:", "sqlite:")  # engine.url
 _TOML_ERROR = re.compile(r"(?P<text>.*) \(at (line (?P<line>\d+), column \d+|end of document)\)", re.DOTALL)
 
 
@@ -89,9 +90,10 @@ def _contradictions(config: Config, where: Mapping[str, str]) -> Iterator[str]:
     def place(*names: str) -> str:
         return next((where[name] for name in names if name in where), OPTIONS[names[0]].variable)
 
-    if config.server.workers > 1 and config.engine.url == "memory:":
+    if config.server.workers > 1 and config.engine.url.startswith(_OF_ONE_PROCESS):
+        kind = config.engine.url.partition(":")[0]
         yield (
-            f"{place('server.workers')}: more than one process needs an engine.url that they share, not memory:;"
+            f"{place('server.workers')}: more than one process needs an engine.url that they share, not {kind}:;"
             " set it to redis://HOST:PORT/0"
         )
     if config.pages.iframe_id == config.pages.script_id:

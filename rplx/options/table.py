@@ -295,9 +295,18 @@ class EngineOptions:
 
     url: str = option(
         "memory:",
-        "where history and presence are kept: memory: (one process alone) or redis://HOST:PORT/0",
+        "where history and presence are kept: memory: (lost when the process ends), sqlite:///PATH (a file on disk; an"
+        " absolute path has a slash of its own: sqlite:////var/lib/rplx/history.db) or redis://HOST:PORT/0 (several"
+        " processes and machines)",
         reload=False,
         check=checks.engine_url,
+    )
+    sync: str = option(
+        "always",
+        "what an acknowledged message outlives in a file: always (also a power cut) or process (the end of the process,"
+        " in whatever way, but not of the machine; faster)",
+        reload=False,
+        check=checks.sync,
     )
 
 

@@ -70,7 +70,10 @@ class Server:
         return Demo(self._application, self._assembly.executor) if self._config.demo.enabled else self._application
 
     def run(self, ready: Callable[[], None]) -> int:
-        """Serves until a signal ends it; returns the exit status. Calls `ready` when both lines accept."""
+        """Serves until a signal ends it; returns the exit status. Calls `ready` when both lines accept.
+
+        Raises ConfigError if the engine cannot be opened, or not be read to its end.
+        """
         for number, handler in (
             (signal.SIGINT, self._interrupt),
             (signal.SIGTERM, self._terminate),
@@ -80,10 +83,12 @@ class Server:
         ):
             gevent.signal_handler(number, gevent.spawn, handler)
         release_signals()
+        self._assembly.engine.open()
         self._warn_of_guests()
         admit_attempts(self._all_sockets())
         self._wait_server.start(self._sockets.wait)
         self._in_server.start(self._sockets.in_)
+        self._assembly.engine.load()
         collector = Collector(time.monotonic())
         ready()
         self._tell_of_the_sandbox()

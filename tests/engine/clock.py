@@ -43,7 +43,7 @@ class Engine(MemoryEngine):
 
     def send(self, data: str, limiters: tuple[str, ...] = (), **cursors: str | None) -> dict[str, str]:
         """Sends to the channels named by keyword, at the cursors given there."""
-        return self.append(Send(Identifiers(cursors, dict.fromkeys(limiters)), data.encode()))
+        return self.append(Send(Identifiers(cursors, dict.fromkeys(limiters)), data.encode())).receipt()
 
     def texts(self, **cursors: str) -> list[str]:
         """What is due to a listener of these channels at these cursors, oldest first."""

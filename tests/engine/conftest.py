@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +28,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(
-    params=["memory", pytest.param("redis", marks=NEED_REDIS), pytest.param("cluster", marks=NEED_REDIS)],
+    params=["memory", "sqlite", pytest.param("redis", marks=NEED_REDIS), pytest.param("cluster", marks=NEED_REDIS)],
 )
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes engines that share one store of their own: `make(history__max_messages=3)`."""
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Makes engines: `make(history__max_messages=3)`. Those that several processes may have share one store."""
     made: list[Tested] = []
     url = "memory:"
     if request.param == "redis":
@@ -39,7 +40,8 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
         url = f"{request.getfixturevalue('cluster').url}?prefix=t{next(numbers)}"
 
     def tested(**options: object) -> Tested:
-        made.append(Tested(url, **options))
+        own = f"sqlite:///{tmp_path}/{next(numbers)}.db" if request.param == "sqlite" else url
+        made.append(Tested(own, **options))
         return made[-1]
 
     yield tested

@@ -10,6 +10,7 @@ from typing import Any
 
 from rplx.engine.memory import MemoryEngine
 from rplx.engine.redis.engine import RedisEngine
+from rplx.engine.sqlite.engine import SqliteEngine
 from rplx.log import INFO, Log
 from rplx.messages import Identifiers, Send
 from rplx.options.table import Config, replace
@@ -43,6 +44,8 @@ class Tested:
         self.engine: Any
         if url == "memory:":
             self.engine = MemoryEngine(config.history, config.presence, wall=time.time, monotonic=time.monotonic)
+        elif url.startswith("sqlite:"):
+            self.engine = SqliteEngine(config, log=Lines(self.log))
         else:
             self.engine = RedisEngine(config, log=Lines(self.log))
             self.engine.start()
@@ -50,6 +53,8 @@ class Tested:
         self.sent = self.observer.sent
         self.recalled = self.observer.recalled
         self.engine.attach(self.observer)
+        self.engine.open()
+        self.engine.load()
 
     def close(self) -> None:
         close = getattr(self.engine, "close", None)
@@ -59,7 +64,8 @@ class Tested:
     def send(self, data: str, *ids: str, limiters: Sequence[str] = (), **cursors: str) -> dict[str, str]:
         """Sends to the channels `ids`, and to those named by keyword at the cursors given there."""
         given: dict[str, str | None] = {**dict.fromkeys(ids), **cursors}
-        receipt: dict[str, str] = self.engine.append(Send(Identifiers(given, dict.fromkeys(limiters)), data.encode()))
+        send = Send(Identifiers(given, dict.fromkeys(limiters)), data.encode())
+        receipt: dict[str, str] = self.engine.append(send).receipt()
         return receipt
 
     def enter(self, *ids: str) -> str:

@@ -35,7 +35,7 @@ def test_stats_of_long_lists_come_in_parts_with_a_rest_behind_each() -> None:
     engine = MemoryEngine(HistoryOptions(), PresenceOptions(), wall=time.time, monotonic=time.monotonic)
     channels = [f"c{number}" for number in range(50)]
     limiters = [f"limiter{number}" for number in range(5_000)]
-    engine.append(Send(Identifiers(dict.fromkeys(channels), dict.fromkeys(limiters)), b"1"))
+    engine.append(Send(Identifiers(dict.fromkeys(channels), dict.fromkeys(limiters)), b"1")).receipt()
     rests = 0
 
     def rest() -> None:

@@ -73,7 +73,7 @@ def test_all_wrong_options_of_all_sources_are_named_at_once(toml) -> None:
         ('[wait]\ncharset = """a\n\n', "4: Unterminated string"),
         (
             "engine.url = 'mysql://root:secret@db'",
-            "1: engine.url: must be memory: or a URL such as redis://HOST:PORT/0",
+            "1: engine.url: must be memory:, sqlite:///PATH or a URL such as redis://HOST:PORT/0",
         ),
         (
             "server.workers = 2",

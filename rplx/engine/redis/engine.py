@@ -26,7 +26,7 @@ from rplx.engine.redis.scripts import load
 from rplx.engine.redis.servers import ClusterServers, servers
 from rplx.engine.redis.wire import LOST, RedisError
 from rplx.errors import Refusal, Unavailable
-from rplx.messages import Due, Event, Message, Send
+from rplx.messages import Due, Event, Message, Send, Stored
 from rplx.options.table import Config, HistoryOptions, PresenceOptions
 
 CLOCK_EVERY = 0.25  # seconds between two readings of Redis' clock
@@ -74,6 +74,12 @@ class RedisEngine:
 
     def attach(self, observer: Observer) -> None:
         self._observer.attach(observer)
+
+    def open(self) -> None:
+        """Does nothing: it was connected when it was made, as users that serve may not read what TLS needs."""
+
+    def load(self) -> None:
+        """Does nothing: all is in Redis."""
 
     def start(self) -> None:
         """Connects, and waits a moment for Redis, which may be away. Does nothing if it was called before."""
@@ -190,7 +196,7 @@ class RedisEngine:
 
     # -- history
 
-    def append(self, send: Send) -> dict[str, str]:
+    def append(self, send: Send) -> Stored:
         if send.stored is not None:
             send.stored()  # other processes may announce it before this one knows that it is stored
         given = send.identifiers.cursors
@@ -207,7 +213,7 @@ class RedisEngine:
             self._observer.rest()
             if self._follower.is_next(announced.parts):
                 self._follower.take(announced)  # else what comes before it is on its way here, and so is this message
-        return {id: receipt[id] for id in given}
+        return Stored({id: receipt[id] for id in given})
 
     def _append(
         self, tag: str, given: dict[str, str | None], message_id: bytes, body: bytes, deadline: float

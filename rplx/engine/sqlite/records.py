@@ -1,0 +1,40 @@
+"""What the parts of this engine hand each other: messages with their rows, and changes that are written behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rplx.messages import Event, Message
+
+Row = tuple[int, int, str, bytes, str | None]
+"""A row of messages: seq, drawn, channels, data, limiters."""
+
+
+@dataclass(slots=True)
+class Kept(Message):
+    """A message with its row: `seq`, the number of channels that still have it, and whether some have dropped it."""
+
+    seq: int = 0
+    left: int = 0
+    is_partial: bool = False
+
+
+Floor = tuple[str, str | None, int | None]
+"""A channel, its floor, None if that is forgotten, and when it was emptied, in seconds since the epoch."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """A piece of what is to be written, in one transaction."""
+
+    floors: dict[str, Floor] = field(default_factory=dict)  # by channel
+    deleted: list[int] = field(default_factory=list)  # rows of messages that no channel has
+    partial: list[tuple[int, str]] = field(default_factory=list)  # channels that others' messages have left
+    healed: list[int] = field(default_factory=list)  # those of `deleted` that some channels had left before
+    events: list[Event] = field(default_factory=list)
+    oldest_event: int = 0  # events before this position are forgotten
+    online: dict[str, bool] = field(default_factory=dict)  # ids that came and went
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.floors or self.deleted or self.partial or self.events or self.online or self.facts)
