@@ -84,7 +84,7 @@ export declare class Realplexor {
    * Calls back for each message in the channel or channels. The same function twice in one id is called once, until it is
    * unsubscribed as often.
    *
-   * @throws TypeError for an id that is not alphanumeric or a callback that is no function; Error when closed
+   * @throws TypeError for an id that is none or a callback that is no function; Error when closed
    */
   subscribe<Data = any>(ids: string | number | readonly (string | number)[], callback: RealplexorCallback<Data>): this;
 

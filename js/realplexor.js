@@ -384,12 +384,12 @@ var Realplexor = class {
   }
   #accepts(what, form, value) {
     if (has(form, value)) return true;
-    this.#refuse(`${what}, "${String(value)}" given`);
+    this.#refuse(`${what}, ${JSON.stringify(String(value))} given`);
     return false;
   }
   #accepted(ids) {
     const form = (id) => this.#isOld() || typeof id !== "string" ? OLD_ID : ID;
-    return [].concat(ids).filter((id) => this.#accepts("Identifier must be alphanumeric", form(id), id));
+    return [].concat(ids).filter((id) => this.#accepts(`Identifier must match ${form(id)}`, form(id), id));
   }
   #channel(id) {
     return this.#channels[id] ||= newChannel(id);
@@ -556,7 +556,9 @@ var Realplexor = class {
     const after = Math.min(RETRY_AFTER_MAX, (retryAfter || 0) * 1e3);
     this.#notBefore = Date.now() + after;
     if (this.#phase === WAITING && waited > QUICK && (after || CUT.test(status))) return this.#cut(waited, after);
+    const isUnsure = this.#phase === WAITING && status === 0 && this.#givesPosition && this.#bounces < this.#options.maxBounces;
     if (!(waited >= QUICK)) this.#bounces++;
+    if (isUnsure) return this.#next(RETRYING, this.#pause());
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
     const tries = Math.min(this.#bounces, 20);

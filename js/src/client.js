@@ -219,13 +219,13 @@ export class Realplexor {
 
   #accepts(what, form, value) {
     if (has(form, value)) return true;
-    this.#refuse(`${what}, "${String(value)}" given`);
+    this.#refuse(`${what}, ${JSON.stringify(String(value))} given`);
     return false;
   }
 
   #accepted(ids) {
     const form = (id) => (this.#isOld() || typeof id !== 'string' ? OLD_ID : ID);
-    return [].concat(ids).filter((id) => this.#accepts('Identifier must be alphanumeric', form(id), id));
+    return [].concat(ids).filter((id) => this.#accepts(`Identifier must match ${form(id)}`, form(id), id));
   }
 
   #channel(id) {
@@ -412,7 +412,10 @@ export class Realplexor {
     const after = Math.min(RETRY_AFTER_MAX, (retryAfter || 0) * 1000);
     this.#notBefore = Date.now() + after;
     if (this.#phase === WAITING && waited > QUICK && (after || CUT.test(status))) return this.#cut(waited, after);
+    // A browser ends its requests when its network changes. The next one asks for the position, and so shows what became of the server.
+    const isUnsure = this.#phase === WAITING && status === 0 && this.#givesPosition && this.#bounces < this.#options.maxBounces;
     if (!(waited >= QUICK)) this.#bounces++;
+    if (isUnsure) return this.#next(RETRYING, this.#pause());
     // The reason of a refusal is for whoever builds the page: it is shown once, until the server answers or says something else.
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;

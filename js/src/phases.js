@@ -20,7 +20,8 @@
  * unless the server is known to give none: then it waits.
  *
  * Two facts outlive phases. The client counts as connected from an answer until it is idle, asleep or closed, or has failed
- * otherwise than by the cut of a request that waited (a cut with Retry-After is retried without a word). And a
+ * otherwise than by the cut of a request that waited (a cut with Retry-After is retried without a word, and so is a reset, as
+ * browsers end all requests when their network changes: then a question for the position shows whether the server is there). And a
  * change that the page has made is applied at the end of the running task, in whatever phase the client is then.
  *
  * A transport whose connection outlives an answer needs a phase of its own, from which the client goes to delivering and back.

@@ -91,6 +91,47 @@ test('what fails quickly is told', async () => {
   assert.deepEqual(told, ['connected', 'disconnected error', 'error']);
 });
 
+test('a reset that comes quickly is told only where the next request fails, too', async () => {
+  await listening();
+  for (let round = 0; round < 3; round++) {
+    await pass(1.5);
+    await end(0);
+    await pass(0.5);
+    assert.equal(asked(), '&position');
+    await end();
+    assert.equal(asked(), '25');
+  }
+  assert.deepEqual(told, ['connected']);
+  await pass(1.5);
+  await end(0);
+  await pass(0.5);
+  assert.equal(client.connected, true);
+  await end(0);
+  assert.deepEqual(told, ['connected', 'disconnected error', 'error']);
+  await pass(0.5);
+  await end(0);
+  assert.deepEqual(told, ['connected', 'disconnected error', 'error', 'error']);
+});
+
+test('in a hidden page, where timers are slow, a reset is followed by a request without one', async () => {
+  await listening();
+  globalThis.document.visibilityState = 'hidden';
+  await end(0);
+  assert.equal(asked(), '&position');
+});
+
+test('a server that answers questions alone, and resets what waits, is told of', async () => {
+  await listening({ maxBounces: 3 });
+  for (let round = 0; round < 3; round++) {
+    await end(0);
+    await pass(0.5);
+    await end();
+    assert.deepEqual(told, ['connected']);
+  }
+  await end(0);
+  assert.deepEqual(told, ['connected', 'disconnected error', 'error']);
+});
+
 for (const status of [400, 403, 500, 503]) {
   test(`${status} is a refusal however long the poll has waited`, async () => {
     await listening();

@@ -110,7 +110,7 @@ test('for old pages bad input is left out, and the rest goes on', async () => {
     assert.match((await server.poll(2)).list, /,5:alpha,7:beta$/);
   });
   assert.equal(written.length, 9);
-  assert.match(written[0].join(' '), /left out: Identifier must be alphanumeric, "a.b" given/);
+  assert.match(written[0].join(' '), /left out: Identifier must match .*, "a.b" given/);
 });
 
 test('for old pages a namespace or a login that is none leaves out all', async () => {
@@ -139,7 +139,7 @@ test('ids have dots and dashes behind the first character', async () => {
 test('ids are text or whole numbers, and what String() makes of others is nobody', async () => {
   await listen(script());
   for (const id of [undefined, null, NaN, Infinity, true, {}, [['a', 'b']], Symbol('a'), 1.5, -1, () => 'a']) {
-    assert.throws(() => client.subscribe([id], () => {}), { name: 'TypeError', message: /^Identifier must be alphanumeric, ".*" given$/s });
+    assert.throws(() => client.subscribe([id], () => {}), { name: 'TypeError', message: /^Identifier must match \/.*\/, ".*" given$/ });
     assert.throws(() => client.unsubscribe([id]), TypeError);
     assert.throws(() => client.setCursor([id], 1), TypeError);
   }
@@ -474,7 +474,7 @@ test('broken answers and refusals are told, and the client goes on', async () =>
   client.on('error', ({ error }) => told.push(error.message));
   client.subscribe('a', () => {});
   await server.poll(10); // asks and waits, five times in vain and once well
-  assert.equal(told.length, 5);
+  assert.equal(told.length, 4, 'a reset is told only where the next question fails, too');
   assert.match(told[0], /JSON/);
   assert.match(told[1], /no list of messages/);
   assert.match(told[2], /no list of messages/);
@@ -632,8 +632,8 @@ test('a callback may unsubscribe, close and execute', async () => {
 
 test('bad input is refused clearly', async () => {
   await listen(script());
-  assert.throws(() => client.subscribe('a b', () => {}), { name: 'TypeError', message: 'Identifier must be alphanumeric, "a b" given' });
-  assert.throws(() => client.subscribe('', () => {}), /Identifier must be alphanumeric, "" given/);
+  assert.throws(() => client.subscribe('a b', () => {}), { name: 'TypeError', message: 'Identifier must match /^\\w[\\w.-]*$/, "a b" given' });
+  assert.throws(() => client.subscribe('', () => {}), /Identifier must match .*, "" given/);
   assert.throws(() => client.subscribe(['ok', 'ж'], () => {}), /"ж" given/);
   assert.throws(() => client.subscribe('a', 'alert(1)'), /Callback must be a function, "alert\(1\)" given/);
   assert.throws(() => client.setCursor('a', '1e5'), /Cursor must be numeric, "1e5" given/);
