@@ -249,7 +249,7 @@ def test_publish_from_any_thread() -> None:
     with Server([sys.executable, "-c", THREADS]) as child:
         client = Client(child.wait, get("/?identifier=abc"))
         assert messages(client.read().body) == [0]
-        child.wait_for('InvalidArgument Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "a b" given')
+        child.wait_for(r'InvalidArgument Identifier must match .*, "a b" given')
         child.wait_for("InvalidArgument No identifier given")
         child.wait_for("Refused 413 Content Too Large: message longer than 204800 bytes")
         assert messages(ask(child.wait, get("/?identifier=1:abc")).body) == list(range(20))
