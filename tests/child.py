@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 # Seconds. Long, since they are waited for only if something is wrong, and a busy machine takes its time.
-START_TIMEOUT = 60.0
-STOP_TIMEOUT = 20.0
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 60.0
 
 
 class Child:

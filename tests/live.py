@@ -9,6 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from tests.child import Child
+from tests.waiting import PATIENCE
+
+# Longer than the patience of the tests, so that nothing of what they wait for comes by such a timeout.
+PATIENT = tuple(
+    word
+    for option in ("wait.head_timeout", "wait.write_timeout", "in.timeout")
+    for word in ("--set", f"{option}={10 * PATIENCE}")
+)
 
 
 class LiveServer(Child):
@@ -31,6 +39,7 @@ class LiveServer(Child):
         pass_fds: Sequence[int] = (),
     ) -> None:
         given = ("--wait", "127.0.0.1:0", "--in", "127.0.0.1:0") if addresses else ()
+        given += PATIENT if command else ()
         line = [sys.executable, *program, *command, *given, *arguments]
         if shell:
             line = ["/bin/sh", "-c", f"{shell}; exec {shlex.join(line)}"]

@@ -20,7 +20,7 @@ import redis
 
 from tests.waiting import eventually
 
-START_TIMEOUT = 30.0  # seconds
+START_TIMEOUT = 120.0  # seconds
 FOLDERS = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk makes Redis wait for its AOF
 AVAILABLE = shutil.which("redis-server") is not None
 

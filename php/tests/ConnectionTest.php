@@ -53,7 +53,7 @@ final class ConnectionTest extends TestCase
         $client = new Client('127.0.0.1', $stub->port);
         for ($i = 0; $i < 3; $i++) {
             self::assertSame(['abc' => '1.5'], $client->send('abc', $i));
-            usleep(50000);
+            $stub->awaitClose();
         }
     }
 

@@ -24,8 +24,8 @@ final class Listener
     public function __construct(string $list, string $line = 'RPLX_WAIT')
     {
         [$host, $port] = Live::address($line);
-        $this->socket = stream_socket_client("tcp://$host:$port", $errno, $error, 5);
-        stream_set_timeout($this->socket, 10);
+        $this->socket = stream_socket_client("tcp://$host:$port", $errno, $error, 60);
+        stream_set_timeout($this->socket, 60);
         fwrite($this->socket, "GET /?identifier=$list HTTP/1.1\r\nHost: $host\r\nConnection: close\r\n\r\n");
         while (strpos($this->head, "\r\n\r\n") === false) {
             $line = fgets($this->socket);

@@ -30,14 +30,14 @@ final class Live
     }
 
     /**
-     * Asks until the answer is as expected, for 5 seconds at most.
+     * Asks until the answer is as expected, for 60 seconds at most.
      *
      * @param mixed $expected
      * @return mixed the last answer
      */
     public static function eventually($expected, callable $ask)
     {
-        $end = microtime(true) + 5;
+        $end = microtime(true) + 60;
         while (($answer = $ask()) != $expected && microtime(true) < $end) {
             usleep(10000);
         }

@@ -11,6 +11,9 @@ final class Stub
 {
     public const RECEIPT = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nabc 1.5\n";
 
+    /** what it prints when it has closed a connection */
+    private const CLOSED = "closed\n";
+
     public int $port;
 
     /** @var resource */
@@ -51,7 +54,20 @@ final class Stub
      */
     public function request(): string
     {
-        return (string)base64_decode((string)fgets($this->output));
+        do {
+            $line = (string)fgets($this->output);
+        } while ($line === self::CLOSED);
+        return (string)base64_decode($line);
+    }
+
+    /**
+     * Returns when it has closed the next connection. Its requests that were not asked for are passed over.
+     */
+    public function awaitClose(): void
+    {
+        do {
+            $line = fgets($this->output);
+        } while ($line !== false && $line !== self::CLOSED);
     }
 
     /**

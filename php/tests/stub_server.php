@@ -3,7 +3,7 @@
 /**
  * Answers as it is told. The argument is JSON, a list of connections, each
  * {"until": "eof" | "request" | "nothing", "answers": [base64, ...], "end": "close" | "later" | "reset" | "hold"}.
- * It prints its port, then each request that it read, in base64, one a line.
+ * It prints its port, then each request that it read, in base64, and "closed" behind each connection, one a line.
  */
 
 declare(strict_types=1);
@@ -32,6 +32,7 @@ foreach (json_decode($argv[1], true) as $plan) {
         socket_set_option($connection, SOL_SOCKET, SO_LINGER, ['l_onoff' => 1, 'l_linger' => 0]);
     }
     socket_close($connection);
+    echo "closed\n";
 }
 
 /**

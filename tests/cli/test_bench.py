@@ -26,7 +26,7 @@ LISTENERS = 40
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rplx", "bench", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "rplx", "bench", *arguments], capture_output=True, text=True, timeout=120
     )
 
 
@@ -207,7 +207,7 @@ def test_a_section_takes_its_place_in_the_page(tmp_path: Path, monkeypatch: pyte
 def test_the_capacity_of_a_machine_in_small() -> None:
     """Two workers, one Redis: everybody is counted and reached, or the experiment ends with an error."""
     command = [sys.executable, "-m", "bench.measure", "--quick", "capacity"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=document.ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=document.ROOT)
     assert done.returncode == 0, done.stderr
     assert "| 2,000 listeners of one channel | closed answers | kept connections |" in done.stdout
     assert "| workers | 2 | 2 |" in done.stdout

@@ -32,7 +32,7 @@ def run(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.Compl
         [sys.executable, "-m", "rplx", *arguments],
         input=stdin,
         capture_output=True,
-        timeout=30,
+        timeout=120,
         env={**os.environ, **environ},
         start_new_session=True,
         check=False,
@@ -41,12 +41,6 @@ def run(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.Compl
 
 def address(server: StubServer) -> str:
     return "%s:%d" % server.address
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port: int = closed.getsockname()[1]
-        return port
 
 
 def body(request: bytes) -> bytes:
@@ -147,7 +141,7 @@ class TestSend:
 
 class TestAddressAndLogin:
     def test_connection_refused_says_where_and_how_to_change_it(self, capsys: Capture) -> None:
-        port = unused_port()
+        port = redis_server.free_port()
         assert main(["stats", "--in", f"127.0.0.1:{port}"]) == 1
         assert capsys.readouterr().err == (
             f"rplx stats: 127.0.0.1:{port}: Connection refused "
@@ -239,7 +233,7 @@ class TestQuestions:
                 assert process.stdout.readline() == b"online 11:abc\n"
                 assert process.stdout.readline() == b"offline 12:abc\n"
                 process.send_signal(signal.SIGINT)
-                assert process.wait(10) == 0
+                assert process.wait(120) == 0
                 assert process.stderr.read() == b""
 
     def test_reader_that_ends_early(self) -> None:
@@ -252,7 +246,7 @@ class TestQuestions:
                 assert process.stderr is not None
                 assert process.stdout.readline() == b"online 11:abc\n"
                 process.stdout.close()
-                assert process.wait(10) == 0
+                assert process.wait(120) == 0
                 assert process.stderr.read() == b""
 
 
@@ -322,12 +316,11 @@ def test_broken_stdin_is_not_read_twice(monkeypatch: pytest.MonkeyPatch, capsys:
 class TestHealth:
     def test_waits_for_the_server(self) -> None:
         assert run("health", "--set", "wait.listen=127.0.0.1:1", "--wait", "0.3").returncode == 1
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            wait = "{}:{}".format(*free.getsockname())
+        wait = f"127.0.0.1:{redis_server.free_port()}"
         command = [sys.executable, "-m", "rplx", "health", "--set", f"wait.listen={wait}", "--wait", "60"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
             with LiveServer("--wait", wait, "--in", "127.0.0.1:0", addresses=False):
-                assert waiting.communicate(timeout=60)[0] == f"{wait} answers\n".encode()
+                assert waiting.communicate(timeout=120)[0] == f"{wait} answers\n".encode()
             assert waiting.returncode == 0
 
     @pytest.mark.skipif(not redis_server.AVAILABLE and not os.environ.get("CI"), reason="needs redis-server")
@@ -379,7 +372,7 @@ class TestLive:
                 eventually(online, "abc 1\n")
                 assert main(["send", "--in", in_, "abc,def", '{"k": 1}']) == 0
                 cursor = capsys.readouterr().out.split()[1]
-                assert listening.communicate(timeout=10)[0] == f'{cursor}:abc {{"k": 1}}\n'.encode()
+                assert listening.communicate(timeout=120)[0] == f'{cursor}:abc {{"k": 1}}\n'.encode()
             assert main(["watch", "--in", in_, "--once", "--from", "10"]) == 0
             assert capsys.readouterr().out == "online 11:abc\n"
             assert main(["stats", "--in", in_, "--json"]) == 0

@@ -59,6 +59,7 @@ class StubConnection:
         self.socket = accepted
         self.file = accepted.makefile("rb")
         self.requests: list[bytes] = []
+        self.closed = False
 
     def read(self) -> bytes:
         """One HTTP request with its Content-Length body; EOFError at the end."""
@@ -87,6 +88,7 @@ class StubConnection:
             self.socket.shutdown(socket.SHUT_RDWR)
         self.file.close()
         self.socket.close()
+        self.closed = True
 
 
 def answering(*bodies: str | bytes) -> Callable[[StubConnection, int], None]:

@@ -12,7 +12,7 @@ UNIT_TESTS = sorted((JS / "test" / "unit").glob("*.test.mjs"))
 
 
 def run(*command: str) -> None:
-    finished = subprocess.run(command, cwd=JS, capture_output=True, text=True, timeout=100)
+    finished = subprocess.run(command, cwd=JS, capture_output=True, text=True, timeout=500)
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
@@ -29,7 +29,7 @@ def test_a_stale_file_is_noticed(tmp_path: Path) -> None:
     shutil.copytree(JS.parent / "rplx" / "served", tmp_path / "rplx" / "served")
     poll = stale / "src" / "transports" / "poll.js"
     poll.write_text(poll.read_text().replace("POST_FROM = 1700", "POST_FROM = 1600"))
-    finished = subprocess.run(["node", "build.mjs", "--check"], cwd=stale, capture_output=True, text=True, timeout=60)
+    finished = subprocess.run(["node", "build.mjs", "--check"], cwd=stale, capture_output=True, text=True, timeout=500)
     assert finished.returncode != 0
     for name in ("realplexor.js", "rplx/served/script.js", "rplx/served/iframe.html", "rplx/served/sandbox.html"):
         assert name in finished.stderr

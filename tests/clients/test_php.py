@@ -23,11 +23,12 @@ import bcrypt
 import pytest
 
 from tests.live import LiveServer
+from tests.redis_server import free_port
 from tests.waiting import accepts, eventually
 
 PHP = Path(__file__).resolve().parents[2] / "php"
 FILES = sorted(PHP.rglob("*.php"))
-COMMAND_TIMEOUT = 110.0
+COMMAND_TIMEOUT = 500.0
 MESSAGE = {"ids": "a", "action": "message", "text": "x"}
 
 pytestmark = pytest.mark.skipif(
@@ -148,8 +149,7 @@ class Example:
     """`php -S` with the example; `post` sends its form and gives status and page."""
 
     def __init__(self, in_address: tuple[str, int]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
         self.process = subprocess.Popen(
             ["php", "-d", "error_reporting=-1", "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", "-t", "examples"],
@@ -169,7 +169,7 @@ class Example:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(120)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def example(server: LiveServer) -> Iterator[Example]:
 
 
 def poll(server: LiveServer, items: str) -> list[object]:
-    with urllib.request.urlopen(f"http://{address(server.wait)}/?identifier={items}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address(server.wait)}/?identifier={items}", timeout=120) as answer:
         return [block["data"] for block in json.loads(answer.read())]
 
 
@@ -229,9 +229,7 @@ def test_example_takes_no_form_of_another_site(example: Example) -> None:
 
 
 def test_example_without_a_server() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        nobody = free.getsockname()[:2]
-    running = Example(nobody)
+    running = Example(("127.0.0.1", free_port()))
     try:
         status, page = running.post(MESSAGE)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -15,6 +14,7 @@ from rplx.client import (
     Dklab_Realplexor_Exception,
 )
 from tests.clients.stub import StubConnection, StubServer, body, marker
+from tests.redis_server import free_port
 
 
 class TestOldNames:
@@ -112,10 +112,8 @@ class TestOldNames:
             assert str(caught.value) == text
 
     def test_connection_refused(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            address = closed.getsockname()
         with pytest.raises(Dklab_Realplexor_Exception) as caught:
-            Dklab_Realplexor(*address).send("abc", 1)
+            Dklab_Realplexor("127.0.0.1", free_port()).send("abc", 1)
         assert str(caught.value) == "Error #111: Connection refused"
 
     @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_the_listener_goes_on(server: LiveServer, message: str) -> None:
 
         thread = threading.Thread(target=listen, args=(120,))
         thread.start()
-        thread.join(20)
+        thread.join(120)
     assert [message.ids for message in received] == receipts
     assert [message.data for message in received][::2] == ["before", "after"]
     data = received[1].data
@@ -158,7 +158,7 @@ class TestCommand:
                     *options,
                 ],
                 capture_output=True,
-                timeout=30,
+                timeout=120,
                 check=False,
                 env={**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"},
             )

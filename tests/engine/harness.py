@@ -18,7 +18,7 @@ from tests import waiting
 from tests.engine.observer import Recorder
 
 # A cluster, or a Redis that comes back, may take longer than a server of ours.
-eventually = functools.partial(waiting.eventually, timeout=20.0)
+eventually = functools.partial(waiting.eventually, timeout=120)
 
 
 class Lines(Log):

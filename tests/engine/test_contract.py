@@ -281,7 +281,7 @@ class TestAnnounce:
                 dues = tested.engine.due(("a",), (cursor,))
                 if not dues:
                     woken.clear()
-                    woken.wait(5)
+                    woken.wait(60)
                 tested.engine.leave(("a",))
                 for due in sorted(dues, key=lambda due: Decimal(due.ids["a"])):
                     got.append(due.message.data.decode())
@@ -293,7 +293,7 @@ class TestAnnounce:
             tested.send(str(number), "a")
             if number % 50 == 0:
                 gevent.sleep(0.002)
-        listener.join(10)
+        listener.join(120)
         assert got == [str(number) for number in range(500)]
 
 

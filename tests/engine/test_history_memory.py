@@ -41,7 +41,7 @@ def test_the_process_grows_by_what_history_may_take_and_goes_on(marker: Marker, 
 
 def fill(server: LiveServer, marker: Marker, text: bytes, count: int = 1_000_000) -> bytes:
     """Sends until it is refused, `count` times at most; gives the refusal's text."""
-    with socket.create_connection(server.in_, timeout=20) as sock, sock.makefile("rb") as answers:
+    with socket.create_connection(server.in_, timeout=120) as sock, sock.makefile("rb") as answers:
         for start in range(0, count, BATCH):
             sock.sendall(b"".join(request(marker(n), text) for n in range(start, start + BATCH)))
             for _ in range(BATCH):

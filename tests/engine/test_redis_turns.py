@@ -153,12 +153,12 @@ class TestManyChannelsOfOneMessage:
         listener.enter(*MANY[:500])
         with client.pubsub() as announcements:
             announcements.psubscribe("*")
-            assert announcements.get_message(timeout=10)
+            assert announcements.get_message(timeout=120)
             sender.send(f'"{"x" * 2_000}"', *MANY)
             sender.send('"short"', "c1", "c2")
             found = []
             while len(found) < 3:
-                if message := announcements.get_message(timeout=10):
+                if message := announcements.get_message(timeout=120):
                     found.append(message["channel"])
         names = Names("rplx", 0)
         assert found == [names.topic_of_all, names.topic("c1"), names.topic("c2")]

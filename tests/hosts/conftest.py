@@ -8,7 +8,7 @@ import pytest
 from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi, rplx_serve
 
 OPTIONS = {
-    "RPLX_WAIT_TIMEOUT": "2",
+    "RPLX_WAIT_TIMEOUT": "300",
     "RPLX_WAIT_ALLOWED_ORIGINS": "https://example.com",
     "RPLX_WAIT_BODY_MAX": "6000",
     "RPLX_WAIT_HEAD_TIMEOUT": "4",  # that a POST without a length waits for its list under our own server

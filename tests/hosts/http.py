@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from tests import waiting
 from tests.lines.wire import Conversation
 
-PATIENCE = 20.0  # seconds: other servers take longer than ours to start, to end, and to answer for the first time
-eventually = functools.partial(waiting.eventually, timeout=PATIENCE)
+PATIENCE = waiting.PATIENCE
+eventually = waiting.eventually
 Address = tuple[str, int]
 
 

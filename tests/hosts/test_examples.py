@@ -85,6 +85,6 @@ def test_development_servers_refuse_polls_alone(development: Server) -> None:
 def test_the_browsers_console_says_what_to_use_instead(development: Server) -> None:
     address = "http://127.0.0.1:%d/" % development.wait[1]
     command = ["node", str(ROOT / "tests/hosts/console.mjs"), address, str(CHROMIUM)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.startswith("Realplexor: HTTP 503: a poll would hold a whole thread"), done.stderr
     assert USE_INSTEAD in done.stdout

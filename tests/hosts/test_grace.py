@@ -21,7 +21,7 @@ def start(kind: str) -> Server:
 
 
 def poll(server: Server, target: str, source: str) -> socket.socket:
-    sock = socket.create_connection(server.wait, timeout=10, source_address=(source, 0))
+    sock = socket.create_connection(server.wait, timeout=120, source_address=(source, 0))
     sock.sendall(get(target, "Connection: close"))
     return sock
 

@@ -109,7 +109,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     name, _, server = request.param.partition("-")
     folder = tmp_path_factory.mktemp(name)
     (folder / "site_under_test.py").write_text(IMPORTS + APPLICATIONS[name])
-    options = {"RPLX_WAIT_TIMEOUT": "3"}
+    options = {"RPLX_WAIT_TIMEOUT": "300"}
     if server == "gunicorn":
         child = Server(
             gunicorn_command(*HOOKS, application="site_under_test:app"), options, wait=LISTENING_AT, cwd=folder
@@ -158,7 +158,7 @@ def test_a_hang_up_is_noticed(site: Server) -> None:
     client = Client(site.wait, get("/rpl?identifier=gone"))
     eventually(lambda: online(site.in_).get("gone") == 1)
     client.close()
-    eventually(lambda: online(site.in_).get("gone") == 0, timeout=1)
+    eventually(lambda: online(site.in_).get("gone") == 0)
 
 
 def test_refusals_and_the_page_for_old_clients(site: Server) -> None:
@@ -259,7 +259,7 @@ def test_publish_from_any_thread() -> None:
 def publish_in_a_child(options: dict[str, str], arguments: str) -> str:
     program = f"import rplx; print(rplx.publish({arguments}))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=options, timeout=30, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=options, timeout=120, check=True
     )
     return done.stdout
 

@@ -29,7 +29,7 @@ def redis() -> Iterator[str]:
 
 
 def booted(child: Server) -> Server:
-    eventually(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, timeout=20)
+    eventually(lambda: sum("Booting worker" in line for line in child.log) == WORKERS, timeout=120)
     time.sleep(0.5)
     return child
 

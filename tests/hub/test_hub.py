@@ -192,7 +192,7 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
                 assert greenlet.exception is None
     for client in clients:
         client.done = True
-    gevent.joinall(running, raise_error=True, timeout=60)
+    gevent.joinall(running, raise_error=True, timeout=120)
     assert hub.quiet.wait(60)
     assert hub.listening == 0
     assert hub.channels == {}

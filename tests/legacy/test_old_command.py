@@ -33,7 +33,7 @@ def test_command_line(argv: list[str], config: str | None, pidfile: str | None) 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
     script = "import sys; from rplx.cli.old_command import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, timeout=120)
 
 
 def test_help_version_and_wrong_options() -> None:

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-TIMEOUT = 25.0
+TIMEOUT = 120.0
 WINDOW = 500  # connections whose head is awaited at once
 HEAD_END = b"\r\n\r\n \r\n"
 

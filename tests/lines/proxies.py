@@ -15,7 +15,7 @@ from tests.lines.wire import Wire
 from tests.redis_server import free_port
 from tests.waiting import accepts, eventually
 
-START_TIMEOUT = 15.0
+START_TIMEOUT = 60.0
 HASTY = "300ms"  # that the addresses for hostile requests wait for the rest of one
 
 Address = tuple[str, int]

@@ -67,7 +67,7 @@ def test_fetch_of_node(wire: Wire, prefix: str) -> None:
     code = f"""
         fetch('{url}', {{ method: 'POST', headers: {{ 'X-Realplexor': 'identifier=5:{prefix}a' }}, body: '1' }})
           .then(async (response) => console.log(response.status, await response.text()))"""
-    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == f"200 {prefix}a 5"
 
 

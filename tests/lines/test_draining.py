@@ -14,7 +14,7 @@ from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http
 from tests.live import LiveServer
 from tests.waiting import eventually
 
-LONG = 60  # seconds that the waiting polls are answered over: longer than any patience here
+LONG = 600  # seconds that the waiting polls are answered over: longer than any patience here
 FILE = "[server]\ndrain = {drain}\nmax_mem_mb = {memory}\ntitle = '{title}'\n"
 
 
@@ -102,7 +102,7 @@ def test_a_worker_that_is_told_by_two_answers_all(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("SIGTERM received, answering 3")
         os.kill(int(worker), signal.SIGTERM)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(120) == 0
         assert all(one.answer()[1] == b" \r\n" for one in waiting)
 
 

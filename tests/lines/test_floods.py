@@ -16,7 +16,7 @@ from tests.lines.wire import PATIENCE, Conversation, Wire, blocks, http, setting
 from tests.live import LiveServer
 from tests.waiting import eventually
 
-OPTIONS = settings("wait.head_timeout=2", "log.connections=true")
+OPTIONS = settings("wait.head_timeout=5", "log.connections=true")
 AT_ONCE = 8
 FLOOD = 1 << 30  # bytes that one sends at most
 

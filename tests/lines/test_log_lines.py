@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from passlib.hash import apr_md5_crypt
 
-from tests.lines.test_startup import free_port, run_until
+from tests.lines.test_startup import run_until
 from tests.lines.wire import Conversation, Wire, http, in_order, settings
 from tests.live import LiveServer
+from tests.redis_server import free_port
 from tests.waiting import eventually
 
 OPTIONS = settings(
     "log.connections=true",
     "presence.offline_timeout=0.01",
+    "wait.timeout=600",
 )
 
 
@@ -179,7 +181,7 @@ def test_order_within_one_send(wire: Wire, prefix: str, count: int) -> None:
 
 def test_timers(wire: Wire, prefix: str) -> None:
     wire.listen(f"{prefix}a").close()
-    wire.server.wait_for(rf"^\[{prefix}a\] is now offline$", 4)
+    wire.server.wait_for(rf"^\[{prefix}a\] is now offline$")
 
 
 class TestVerbosity:

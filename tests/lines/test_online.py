@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
-from tests.lines.wire import Wire, http, own, settings
-from tests.waiting import eventually
+from tests.lines.wire import Conversation, Wire, http, own, settings
+from tests.live import LiveServer
+from tests.waiting import eventually, takes_less
 
-OPTIONS = settings(
-    "presence.offline_timeout=1",
-)
+OPTIONS = settings("presence.offline_timeout=300")
 
 
 def test_counts_sorted_by_id(wire: Wire, prefix: str) -> None:
@@ -67,19 +69,36 @@ def test_all_if_no_prefix_is_given(wire: Wire, prefix: str) -> None:
     listener.close()
 
 
-def test_the_grace_time(wire: Wire, prefix: str) -> None:
-    """Who hangs up is counted no more at once, and offline after OFFLINE_TIMEOUT."""
-    listener = wire.listen(f"{prefix}a")
-    assert wire.online(prefix) == f"{prefix}a 1\n"
-    listener.close()
-    eventually(lambda: wire.online(prefix), f"{prefix}a 0\n", timeout=0.5)
-    eventually(lambda: wire.online(prefix), "", timeout=3)
+def leaves_at_once(wire: Wire, prefix: str, leave: Callable[[Conversation], None]) -> None:
+    """Who hangs up is counted no more: at once, not when somebody looks for it."""
+
+    def go() -> None:
+        leave(listeners.pop())
+        eventually(lambda: wire.online(prefix), f"{prefix}a {len(listeners)}\n")
+
+    listeners = [wire.listen(f"{prefix}a") for _ in range(20)]
+    takes_less(0.5, go, len(listeners))
+    for listener in listeners:
+        listener.close()
+
+
+def test_who_hangs_up_is_counted_no_more(wire: Wire, prefix: str) -> None:
+    leaves_at_once(wire, prefix, Conversation.close)
+
+
+def test_the_grace_time() -> None:
+    with LiveServer(*settings("presence.offline_timeout=0.5")) as server:
+        wire = Wire(server)
+        listener = wire.listen("a")
+        assert wire.online("a") == "a 1\n"
+        begin = time.monotonic()
+        listener.close()
+        eventually(lambda: wire.online("a"), "")
+        assert time.monotonic() - begin >= 0.5
 
 
 def test_a_listener_that_is_reset_is_gone_too(wire: Wire, prefix: str) -> None:
-    listener = wire.listen(f"{prefix}a")
-    listener.reset()
-    eventually(lambda: wire.online(prefix), f"{prefix}a 0\n", timeout=0.5)
+    leaves_at_once(wire, prefix, Conversation.reset)
 
 
 def test_a_listener_that_was_served_is_in_its_grace_time(wire: Wire, prefix: str) -> None:
@@ -94,10 +113,13 @@ def test_a_listener_that_was_served_is_in_its_grace_time(wire: Wire, prefix: str
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_http_listeners_hang_up(wire: Wire, prefix: str, kept: bool) -> None:
-    listener = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.{int(kept)}\nHost: h"))
-    eventually(lambda: wire.online(prefix), f"{prefix}a 1\n")
-    listener.close()
-    eventually(lambda: wire.online(prefix), f"{prefix}a 0\n", timeout=0.5)
+    def come_and_go() -> None:
+        listener = wire.on_wait(http(f"GET /?identifier={prefix}a HTTP/1.{int(kept)}\nHost: h"))
+        eventually(lambda: wire.online(prefix), f"{prefix}a 1\n")
+        listener.close()
+        eventually(lambda: wire.online(prefix), f"{prefix}a 0\n")
+
+    takes_less(0.5, come_and_go)
 
 
 def test_a_poll_that_is_answered_from_history_was_online(wire: Wire, prefix: str) -> None:

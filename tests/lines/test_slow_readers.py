@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.lines.wire import Wire, http, settings
 from tests.live import LiveServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 MESSAGES, SIZE = 30, 20_000  # more than a socket takes by itself
 LISTENERS = 150
@@ -37,7 +37,7 @@ def silent_reader(wire: Wire, ids: str, *, keep: bool) -> socket.socket:
 
 
 def rest(sock: socket.socket) -> bytes:
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     data = b""
     while part := sock.recv(1 << 20):
         data += part
@@ -45,7 +45,7 @@ def rest(sock: socket.socket) -> bytes:
 
 
 def test_what_many_get_is_held_once() -> None:
-    with LiveServer(*settings("wait.write_timeout=60", "wait.unsent_max=1000000")) as server:
+    with LiveServer(*settings("wait.write_timeout=600", "wait.unsent_max=1000000")) as server:
         wire = Wire(server)
         filled(wire, "a")
         silent_reader(wire, "1:a", keep=False).close()
@@ -62,7 +62,7 @@ def test_what_many_get_is_held_once() -> None:
 
 
 def test_what_is_delivered_to_many_is_held_once() -> None:
-    with LiveServer(*settings("wait.write_timeout=60", "in.maxlen=2000000", "wait.unsent_max=1000000")) as server:
+    with LiveServer(*settings("wait.write_timeout=600", "in.maxlen=2000000", "wait.unsent_max=1000000")) as server:
         wire = Wire(server)
         readers = [silent_reader(wire, "a", keep=bool(number % 2)) for number in range(LISTENERS)]
         eventually(lambda: wire.online("a"), f"a {LISTENERS}\n")
@@ -76,7 +76,7 @@ def test_what_is_delivered_to_many_is_held_once() -> None:
 
 
 def test_past_the_limit_who_waits_longest_is_dropped() -> None:
-    with LiveServer(*settings("wait.write_timeout=60", "wait.unsent_max=1500000")) as server:
+    with LiveServer(*settings("wait.write_timeout=600", "wait.unsent_max=1500000")) as server:
         wire = Wire(server)
         filled(wire, "a")
         readers = []

@@ -18,14 +18,8 @@ from tests.waiting import accepts, eventually
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`rplx serve` that ends by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "rplx", "serve", *arguments], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-m", "rplx", "serve", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port: int = closed.getsockname()[1]
-        return port
 
 
 def run_until(*arguments: str, port: int) -> str:
@@ -35,11 +29,11 @@ def run_until(*arguments: str, port: int) -> str:
     )
     try:
         eventually(lambda: accepts(("127.0.0.1", port)))
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=120) as sock:
             sock.sendall(b"identifier=SCRIPT\n")
             assert sock.recv(100)
         process.send_signal(signal.SIGINT)
-        return process.communicate(timeout=10)[0]
+        return process.communicate(timeout=120)[0]
     finally:
         process.kill()
 

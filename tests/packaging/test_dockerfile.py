@@ -33,7 +33,7 @@ def healthy():
     return subprocess.run(health, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 
 def publish(host, port):
-    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=120)
     try:
         connection.request("POST", "/", "1", {{"X-Realplexor": "identifier=a"}})
         return connection.getresponse().status

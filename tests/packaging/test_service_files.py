@@ -181,7 +181,7 @@ class TestInitScript:
 
         def run(action: str) -> tuple[int, str]:
             environ = {"DEFAULTS_FILE": str(defaults), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-            done = subprocess.run([CONF / "rplx.init", action], env=environ, capture_output=True, text=True, timeout=30)
+            done = subprocess.run([CONF / "rplx.init", action], env=environ, capture_output=True, text=True)
             return done.returncode, done.stdout + done.stderr
 
         yield run

@@ -9,6 +9,6 @@ await page.goto(address);
 await positioned;
 await page.fill('input[name=text]', 'written in the page');
 await page.press('input[name=text]', 'Enter');
-await page.waitForSelector('#chat li', { timeout: 10000 });
+await page.waitForSelector('#chat li', { timeout: 60000 });
 console.log(await page.textContent('#chat'));
 await browser.close();

@@ -40,7 +40,7 @@ def waits(newcomer: Newcomer, command: str) -> subprocess.Popen[str]:
 
 def heard(curl: subprocess.Popen[str], shown: str) -> None:
     """The waiting curl ends with what the page shows, but for the cursor."""
-    body, _ = curl.communicate(timeout=30)
+    body, _ = curl.communicate(timeout=120)
     assert CURSOR.sub("CURSOR", body.lstrip()) == CURSOR.sub("CURSOR", shown.strip())
 
 
@@ -48,7 +48,7 @@ def chat_in_a_browser(newcomer: Newcomer) -> None:
     if not HAS_BROWSER:
         return
     command = ["node", str(ROOT / "tests/pages/chat.mjs"), "http://127.0.0.1:%d/" % newcomer.port(8000), str(CHROMIUM)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "written in the page\n", done.stderr
 
 

@@ -126,7 +126,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             break
         try:
-            process.wait(10)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             continue
     process.wait()

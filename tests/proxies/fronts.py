@@ -16,7 +16,7 @@ from tests.redis_server import free_port
 from tests.waiting import accepts, eventually
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/proxies.md"
-START_TIMEOUT = 20.0  # seconds; Varnish compiles its configuration first
+START_TIMEOUT = 120.0  # seconds; Varnish compiles its configuration first
 STOP_TIMEOUT = 0.5  # seconds for a goodbye
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -48,7 +48,7 @@ def new_id() -> str:
     return f"measured{next(_numbers)}"
 
 
-def connect(front: Front, timeout: float = 10.0) -> http.client.HTTPConnection:
+def connect(front: Front, timeout: float = 120.0) -> http.client.HTTPConnection:
     if front.tls:
         context = ssl._create_unverified_context()
         return http.client.HTTPSConnection(*front.address, timeout=timeout, context=context)
@@ -62,7 +62,7 @@ def path(block: Block) -> str:
 
 def command(in_: Address, text: str) -> str:
     """Returns what IN answers to a command."""
-    connection = http.client.HTTPConnection(*in_, timeout=10)
+    connection = http.client.HTTPConnection(*in_, timeout=120)
     connection.request("POST", "/", text.encode())
     answer = connection.getresponse().read().decode()
     connection.close()
@@ -70,7 +70,7 @@ def command(in_: Address, text: str) -> str:
 
 
 def send(in_: Address, id: str, message: str) -> None:
-    connection = http.client.HTTPConnection(*in_, timeout=10)
+    connection = http.client.HTTPConnection(*in_, timeout=120)
     connection.request("POST", f"/?identifier={id}", message.encode())
     assert connection.getresponse().status == 200
     connection.close()
@@ -90,7 +90,7 @@ def message_after(front: Front, prefix: str, in_: Address) -> float:
     """Returns the seconds from a send until a listener behind `front` has the whole answer."""
     id, connection = new_id(), connect(front)
     connection.request("GET", f"{prefix}?identifier={id}")
-    assert becomes(in_, id, 1, 10) is not None, "the poll does not get there"
+    assert becomes(in_, id, 1, 60) is not None, "the poll does not get there"
     begin = time.monotonic()
     send(in_, id, '"at once"')
     assert b'"at once"' in connection.getresponse().read()
@@ -102,7 +102,7 @@ def noticed_after(front: Front, prefix: str, in_: Address, limit: float) -> floa
     """Returns the seconds until a listener that has hung up is not counted any more, or None: not within `limit`."""
     id, connection = new_id(), connect(front)
     connection.request("GET", f"{prefix}?identifier={id}")
-    assert becomes(in_, id, 1, 10) is not None
+    assert becomes(in_, id, 1, 60) is not None
     connection.close()
     return becomes(in_, id, 0, limit)
 

@@ -19,13 +19,13 @@ def balancer(other: int) -> Block:
     block = page_blocks()["HAProxy"]
     (check,) = re.findall(r"`(option httpchk [^`]*)`", PAGE.read_text())
     (line,) = re.findall(r"(?m)^    server rplx 127\.0\.0\.1:8088\n", block.text)
-    servers = "".join([f"    server s{port} 127.0.0.1:{port} check inter 100ms\n" for port in (8088, other)])
+    servers = "".join([f"    server s{port} 127.0.0.1:{port} check inter 1s\n" for port in (8088, other)])
     return block._replace(text=block.text.replace(line, f"    {check}\n{servers}"))
 
 
 def test_a_server_that_ends_gets_no_new_polls(tmp_path: Path) -> None:
     file = tmp_path / "rplx.toml"
-    file.write_text("server.drain = 60\n")
+    file.write_text("server.drain = 600\n")
     with LiveServer("--config", str(file)) as one, LiveServer() as two:
         for server, name in ((one, "one"), (two, "two")):
             Wire(server).send("5:where", f'"{name}"')

@@ -10,7 +10,7 @@ from tests.soak.crowd import Crowd, http, is_answer
 
 LISTENERS = 3000  # more than one turn of a delivery serves
 ROUNDS = 5
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def test_a_crowd_that_comes_back_at_once() -> None:

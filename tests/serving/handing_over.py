@@ -25,7 +25,7 @@ from rplx.cli.command import main
 sys.exit(main(sys.argv[1:]))
 """
 CHANNEL = "a"
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
 _MESSAGE = re.compile(rb'"ids": \{ "\w+": "([\d.]+)" \},\s+"data": "(\d+)"')
 
 
@@ -136,19 +136,22 @@ def restarted(
     traffic = Traffic(systemd.address("wait"), systemd.address("in"))
     starts = []
 
+    async def goes_on() -> None:
+        count = len(traffic.acknowledged)
+        while len(traffic.acknowledged) < count + rate:
+            await asyncio.sleep(0.05)
+
     async def restart() -> None:
         server = await asyncio.to_thread(systemd.start, *arguments)
         try:
             for _ in range(times):
-                await asyncio.sleep(1.0)
+                await goes_on()
                 assert await asyncio.to_thread(server.stop, signal.SIGTERM) == 0, server.log
                 traffic.logs += server.log
                 begin = time.monotonic()
                 server = await asyncio.to_thread(systemd.start, *arguments)
                 starts.append(time.monotonic() - begin)
-            await asyncio.sleep(1.0)
-            while len(traffic.acknowledged) == 0:
-                await asyncio.sleep(0.05)
+            await goes_on()
         finally:
             restart_ended.append(server)
 

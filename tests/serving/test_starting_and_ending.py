@@ -17,12 +17,12 @@ import pytest
 
 from tests.lines.wire import Wire
 from tests.live import LiveServer
-from tests.redis_server import AVAILABLE, RedisServer
+from tests.redis_server import AVAILABLE, RedisServer, free_port
 from tests.serving.test_workers import children
 from tests.system.test_privileges import as_root
 from tests.waiting import accepts, eventually
 
-PATIENCE = 20.0  # seconds until something that has to come is missed
+PATIENCE = 60.0  # seconds until something that has to come is missed
 OLD = ("-c", "import sys; from rplx.cli.old_command import main; sys.exit(main())")
 
 needs_redis = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
@@ -220,7 +220,7 @@ class TestWrongConfiguration:
     def run(self, kind: str, file: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         line = [*OLD, str(file)] if kind == "old" else ["-m", "rplx", "serve", "--config", str(file), *arguments]
         env = {**os.environ, **environ}
-        return subprocess.run([sys.executable, *line], capture_output=True, text=True, timeout=60, env=env, check=False)
+        return subprocess.run([sys.executable, *line], capture_output=True, text=True, timeout=99, env=env, check=False)
 
     def test_of_an_option(self, starter: Starter) -> None:
         starter.configure(timeout='"x"')
@@ -260,7 +260,7 @@ class TestWrongConfiguration:
             found = os.fstat(theirs.fileno())
             env = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
             done = subprocess.run(
-                [sys.executable, *command], stdout=theirs, stderr=theirs, env=env, timeout=60, check=False
+                [sys.executable, *command], stdout=theirs, stderr=theirs, env=env, timeout=120, check=False
             )
             assert done.returncode == 2
             ours.setblocking(False)
@@ -282,7 +282,7 @@ class TestCheckConfig:
     def check(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
         command = [sys.executable, "-m", "rplx", "serve", "--check-config", *arguments]
         env = {**os.environ, **environ}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def test_one_that_is_right_starts_nothing(self, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ class Addresses:
     def __init__(self, wait: tuple[str, int], in_: tuple[str, int]) -> None:
         self.wait, self.in_ = wait, in_
 
-    def connect(self, address: tuple[str, int], timeout: float = 10.0) -> socket.socket:
+    def connect(self, address: tuple[str, int], timeout: float = 60.0) -> socket.socket:
         return socket.create_connection(address, timeout=timeout)
 
 
@@ -349,12 +349,6 @@ def closed_ones(closed: str) -> list[int]:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        port: int = made.getsockname()[1]
-        return port
 
 
 @contextmanager

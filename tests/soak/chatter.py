@@ -12,7 +12,7 @@ from tests.soak.crowd import Crowd, http
 EXTRA_MAX = WaitOptions().extra_max
 PIECE = 256  # bytes sent at once
 FORMS = (http("1.0", "a"), b"identifier=a\n", http("1.1", "a"))
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -32,15 +32,12 @@ class Count:
     unspread: float = 0.0  # the largest part of the answers that came within a tenth of the time
 
     @property
+    def sound(self) -> bool:
+        return self.status == 0 and self.answered == self.waiting > 0 and self.sent > 0 and self.cut_off == 0
+
+    @property
     def flawless(self) -> bool:
-        in_time = self.seconds < self.drain + LATE and self.status == 0
-        return (
-            in_time
-            and self.answered == self.waiting > 0
-            and self.sent > 0
-            and self.cut_off == 0
-            and self.unspread < 0.5
-        )
+        return self.sound and self.seconds < self.drain + LATE and self.unspread < 0.5
 
 
 def run(*, listeners: int, drain: float = 10.0) -> Count:

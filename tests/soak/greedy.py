@@ -27,8 +27,12 @@ class Count:
     promised_ms: float = 0.0
 
     @property
+    def sound(self) -> bool:
+        return self.polls > 0 and self.sends > 0
+
+    @property
     def flawless(self) -> bool:
-        return self.polls > 0 and self.sends > 0 and self.p99_ms < self.promised_ms
+        return self.sound and self.p99_ms < self.promised_ms
 
 
 def run(*, seconds: float, promised_ms: float) -> Count:

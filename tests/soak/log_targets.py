@@ -33,8 +33,12 @@ class Count:
     status: int = -1
 
     @property
+    def sound(self) -> bool:
+        return self.served == self.polls > 0 and self.status == 0
+
+    @property
     def flawless(self) -> bool:
-        return self.served == self.polls > 0 and self.status == 0 and self.end_seconds < END_MAX
+        return self.sound and self.slowest < LATE and self.end_seconds < END_MAX
 
 
 def run(*, target: str, polls: int) -> Count:
@@ -53,7 +57,7 @@ def run(*, target: str, polls: int) -> Count:
         _serve(wait, in_, count)
         server.send_signal(signal.SIGTERM)
         begin = time.monotonic()
-        server.wait(30)
+        server.wait(60)
         count.end_seconds = time.monotonic() - begin
         count.status = server.returncode
     finally:
@@ -66,7 +70,7 @@ def run(*, target: str, polls: int) -> Count:
 
 def _lines(pid: int) -> tuple[Address, Address]:
     """Where the server listens, though its log says it to nobody."""
-    with gevent.Timeout(15, AssertionError("the server does not listen")):
+    with gevent.Timeout(60, AssertionError("the server does not listen")):
         while True:
             if Path(f"/proc/{pid}/cmdline").read_bytes() and len(found := listening(pid)) == 2:
                 return found[0], found[1]
@@ -82,10 +86,9 @@ def _serve(wait: Address, in_: Address, count: Count) -> None:
         gevent.sleep(0)
         begin = time.monotonic()
         receipt = back_end.send("a", f'"{number}"')
-        answer = polling.get(timeout=30)
-        took = time.monotonic() - begin
-        count.slowest = max(count.slowest, took)
-        count.served += answer.blocks == [(receipt, f'"{number}"')] and took < LATE
+        answer = polling.get(timeout=60)
+        count.slowest = max(count.slowest, time.monotonic() - begin)
+        count.served += answer.blocks == [(receipt, f'"{number}"')]
         cursors = dict(receipt)
     listener.drop(hard=False)
     back_end.close()

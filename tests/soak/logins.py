@@ -39,8 +39,12 @@ class Count:
     chance_percent: float = 0.0  # what chance alone may give
 
     @property
+    def sound(self) -> bool:
+        return self.refusals > 0 and not self.wrong_answers
+
+    @property
     def flawless(self) -> bool:
-        return self.refusals > 0 and not self.wrong_answers and self.told_percent < self.chance_percent
+        return self.sound and self.told_percent < self.chance_percent
 
 
 def judged(samples: Mapping[str, Sequence[float]], wrong_answers: int = 0) -> Count:
@@ -80,9 +84,13 @@ class BusyCount:
     refusal_ms: float = 0.0  # median of a refusal, with all guessers at work
 
     @property
+    def sound(self) -> bool:
+        return self.polls > 0 and self.refusals >= GUESSERS
+
+    @property
     def flawless(self) -> bool:
         """Whether a poll waited for less than half a hash: with hashes in the loop it would wait for one to eight."""
-        return self.polls > 0 and self.refusals >= GUESSERS and self.median_ms * PROMPT_PARTS < self.refusal_ms
+        return self.sound and self.median_ms * PROMPT_PARTS < self.refusal_ms
 
 
 def run_busy(*, seconds: float) -> BusyCount:

@@ -27,7 +27,7 @@ BAD = (
     '[users]\nfile = "/no/such/file"\n',
 )
 FOLLOWERS = 20
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass

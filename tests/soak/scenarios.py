@@ -30,7 +30,10 @@ from tests.soak import (
 
 
 class Count(Protocol):
-    """What came out of a scenario: a dataclass of figures, and whether they are as promised."""
+    """What came out of a scenario: a dataclass of figures, and whether they are as promised.
+
+    `sound` is there where promises are of time, too: whether all the others are kept.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 

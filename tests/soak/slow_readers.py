@@ -33,9 +33,12 @@ class Count:
     held_seconds: float = 0.0  # from the last slow reader's coming until none was there any more
 
     @property
+    def sound(self) -> bool:
+        return self.stuck > 0 and self.dropped == self.slow and not self.missed
+
+    @property
     def flawless(self) -> bool:
-        quick = self.loaded_ms < max(RATIO * self.idle_ms, NOISE_MS)
-        return quick and self.stuck > 0 and self.dropped == self.slow and not self.missed
+        return self.sound and self.loaded_ms < max(RATIO * self.idle_ms, NOISE_MS)
 
 
 def run(*, honest: int, slow: int, rounds: int, write_timeout: float = 10.0) -> Count:
@@ -59,8 +62,7 @@ def run(*, honest: int, slow: int, rounds: int, write_timeout: float = 10.0) -> 
                 loaded.append(_round(crowd, back_end, count))
                 count.stuck = max(count.stuck, descriptors(server.process.pid) - alone)
             begin = time.monotonic()
-            patience = 2 * write_timeout + 5
-            stuck.until(lambda: descriptors(server.process.pid) <= alone, patience)
+            stuck.until(lambda: descriptors(server.process.pid) <= alone, PATIENCE)
             count.held_seconds = time.monotonic() - begin
             count.dropped = count.slow - (descriptors(server.process.pid) - alone)
         count.loaded_ms = statistics.median(loaded)

@@ -22,7 +22,7 @@ BYTES = (
     b"identifier=" + b"a" * 4000,
 )
 AT_ONCE = (10, 60, 70, 12)  # of these bytes, what is sent first
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass
@@ -44,11 +44,16 @@ class Count:
     timeout: float = 0.0
 
     @property
+    def sound(self) -> bool:
+        slow = self.ended == self.slow > 0 and self.timeout - 0.1 <= self.shortest
+        silent = self.silent_ended == self.silent > 0
+        return slow and silent and self.served == self.honest * self.messages > 0 and not self.left_over
+
+    @property
     def flawless(self) -> bool:
-        in_time = self.timeout - 0.1 <= self.shortest and self.longest < self.timeout + SWEEP + LATE
-        silent = self.silent_ended == self.silent > 0 and self.silent_longest < self.timeout + KERNEL + SWEEP + LATE
-        honest = self.served == self.honest * self.messages > 0 and self.slowest_ms < DELIVERY_MAX * 1000
-        return in_time and silent and honest and self.ended == self.slow > 0 and not self.left_over
+        latest = self.timeout + SWEEP + LATE
+        in_time = self.longest < latest and self.silent_longest < latest + KERNEL
+        return self.sound and in_time and self.slowest_ms < DELIVERY_MAX * 1000
 
 
 def run(*, slow: int, silent: int, honest: int, timeout: float = 10.0, every: float = 1.0) -> Count:
@@ -86,7 +91,7 @@ def run(*, slow: int, silent: int, honest: int, timeout: float = 10.0, every: fl
         lives = [member.at - member.began for member in mute if member.end]
         count.silent_ended, count.silent_longest = len(lives), max(lives, default=0)
         crowd.leave()
-        crowd.until(lambda: descriptors(server.process.pid) <= before, 5)
+        crowd.until(lambda: descriptors(server.process.pid) <= before, PATIENCE)
         count.left_over = descriptors(server.process.pid) - before
     return count
 

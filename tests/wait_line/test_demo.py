@@ -23,7 +23,7 @@ def sandbox() -> Iterator[LiveServer]:
 
 
 def post(server: LiveServer, body: bytes) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection(*server.wait, timeout=60)
+    connection = http.client.HTTPConnection(*server.wait, timeout=120)
     connection.request("POST", "/demo/send", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
@@ -96,7 +96,7 @@ def test_others_are_served_while_the_longest_burst_is_sent(sandbox: LiveServer) 
     head = b"POST /demo/send HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     wire = Wire(sandbox)
     wire.send("5:other", "1")
-    with sandbox.connect(sandbox.wait, timeout=60) as burst:
+    with sandbox.connect(sandbox.wait, timeout=120) as burst:
         burst.sendall(head % len(body) + body)
         served = 0
         while not readable(burst):
