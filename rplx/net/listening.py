@@ -27,6 +27,7 @@ UNSENT_MAX = 131_072  # bytes that the kernel buffers for a listener; by default
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # seconds, seconds, probes
 _SO_ATTACH_FILTER = 26  # socket(7); a program of bpf(4) sees a segment from its TCP header on
 _SO_DETACH_FILTER = 27
+_NOTHING = b"\0\0\0\0"
 _NO_SYN = (  # code, jump if true, jump if false, operand
     (0x30, 0, 0, 13),  # load the byte of flags
     (0x54, 0, 0, 0x12),  # of which SYN and ACK
@@ -183,6 +184,11 @@ def unsent(descriptor: int) -> int:
     """Returns the bytes that a socket has taken and its peer has not acknowledged, sent or not (tcp(7), SIOCOUTQ)."""
     found: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))[0]
     return found
+
+
+def has_unread(descriptor: int) -> bool:
+    """Returns whether bytes have come on a socket that were not read (tcp(7), SIOCINQ)."""
+    return fcntl.ioctl(descriptor, termios.FIONREAD, _NOTHING) != _NOTHING
 
 
 def drop_attempts(sockets: Iterable[socket.socket]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from rplx.errors import BadRequest, HeadTooLarge, LengthRequired, Refusal, RequestTimeout, TlsHandshake
 from rplx.log import Log
+from rplx.net.listening import has_unread
 from rplx.options.table import Config
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.identifiers import IdentifierParser
@@ -152,7 +153,7 @@ class Reading:
                     self._resume(connection, connection.reader)
                 if connection.inbound is not QUIET and connection.state is READING:
                     self.read_later(connection)
-        elif linger:
+        elif linger or has_unread(connection.fd):
             self._connections.linger(connection)
         else:
             self._connections.close(connection)

@@ -13,7 +13,7 @@ from greenlet import GreenletExit
 
 from rplx.hub.sets import Listener
 from rplx.log import Log
-from rplx.net.listening import unsent
+from rplx.net.listening import has_unread, unsent
 from rplx.options.table import WaitOptions
 from rplx.protocol.long_poll import PREFIX
 from rplx.wait_line.connection import ClientGone, Connection
@@ -59,7 +59,7 @@ class Sending:
         if body is not self._body:  # one of many sets that get the same
             self._body, self._framed = body, _framing(body) + body
         length, framed = len(body), self._framed
-        close, answered = self._connections.close, self._answered
+        close, linger, answered = self._connections.close, self._connections.linger, self._answered
         finish = not self._log.connections  # else each greenlet ends its own, behind the lines that the log has first
         done = 0
         for listener in listeners:
@@ -80,7 +80,12 @@ class Sending:
                     sent = connection.sock.send(body, _SEND_LAST)
                     if sent == length and finish:
                         connection.greenlet = None
-                        close(connection)
+                        # Unread bytes would turn close() into a reset, and the answer would be lost whole. In a crowd
+                        # that would cost too much; who loses an answer there finds it in the history.
+                        if not crowd and has_unread(connection.fd):
+                            linger(connection)
+                        else:
+                            close(connection)
                         continue
                 connection.sent = sent
             except OSError:  # full, or gone: its greenlet finds out which

@@ -58,7 +58,7 @@ class Client:
         self.sock.connect(server.address)
         self.sock.setblocking(False)
         self._server = server
-        self._came = b""
+        self.came = b""
 
     def poll(self, cursor: int, lines: str = "") -> None:
         """Sends a poll and waits until it is parked."""
@@ -73,22 +73,31 @@ class Client:
     def body(self) -> bytes:
         """The next answer's body."""
         eventually(self._has_answer)
-        head, _, rest = self._came.partition(b"\r\n\r\n")
+        head, _, rest = self.came.partition(b"\r\n\r\n")
         length = int(head.partition(b"Content-Length: ")[2])
-        self._came = rest[length:]
+        self.came = rest[length:]
         return rest[:length]
 
     def _has_answer(self) -> bool:
         try:
-            self._came += self.sock.recv(1 << 20)
+            self.came += self.sock.recv(1 << 20)
         except BlockingIOError:
             pass
-        match = re.match(rb"HTTP/1.1 200 OK\r\n(?s:.)*?Content-Length: (\d+)\r\n\r\n", self._came)
-        return match is not None and len(self._came) >= match.end() + int(match[1])
+        match = re.match(rb"HTTP/1.1 200 OK\r\n(?s:.)*?Content-Length: (\d+)\r\n\r\n", self.came)
+        return match is not None and len(self.came) >= match.end() + int(match[1])
+
+    def has_ended(self) -> bool:
+        """Whether the server has ended it; what came until then is in `came`. Raises ConnectionResetError."""
+        try:
+            while part := self.sock.recv(1 << 20):
+                self.came += part
+        except BlockingIOError:
+            return False
+        return True
 
     def is_quiet(self) -> bool:
         gevent.sleep(0.05)
         try:
-            return bool(self._came + self.sock.recv(1))
+            return bool(self.came + self.sock.recv(1))
         except BlockingIOError:
             return True

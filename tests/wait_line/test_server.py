@@ -106,6 +106,16 @@ def test_an_answer_that_the_socket_does_not_take_whole(server: Server) -> None:
         assert client.body().endswith(b'"data": 2\n  }\n]')
 
 
+def test_what_comes_unseen_before_a_message_does_not_eat_the_answer(server: Server) -> None:
+    """The loop has not looked at it when the connection ends with its answer."""
+    client = Client(server)
+    client.poll(1, "Connection: close\r\n")
+    client.sock.send(b"more that nobody asked for")
+    server.publish(2, b'"whole"')
+    eventually(client.has_ended)
+    assert client.came.endswith(b'"data": "whole"\n  }\n]')
+
+
 def test_an_answer_from_history_that_the_socket_does_not_take_whole(server: Server) -> None:
     """It is written by a greenlet of its own; the one that waits for messages ends."""
     client = Client(server)
