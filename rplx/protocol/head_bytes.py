@@ -10,7 +10,7 @@ _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*\r\n")
 _WRONG_LENGTH = re.compile(rb"(?im)^content-length:[^\n]*\n")
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding):")
-_UPGRADE = re.compile(rb"(?im)^upgrade:")
+_UPGRADE = re.compile(rb"(?im)^upgrade:[ \t]*([^\r\n]*)")
 
 
 def end_of_head(buffer: bytes | bytearray, looked: int) -> int:
@@ -31,10 +31,15 @@ def with_line_ends(head: bytes) -> bytes:
 
 
 def without_upgrade(head: bytes) -> bytes:
-    """Returns a head that asks for no upgrade, which may be ignored (RFC 9110, 7.8). Raises BadRequest for CONNECT."""
+    """Returns a head that asks for no upgrade, behind which llhttp would not read on. Raises BadRequest for CONNECT."""
     if head.startswith(b"CONNECT"):
         raise BadRequest("CONNECT is not served here")
-    return _UPGRADE.sub(b"x-upgrade:", head)
+    return _UPGRADE.sub(rb"x-upgrade: \1", head)
+
+
+def upgrades(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Returns the headers of a head that ask for an upgrade, with their name in lower case."""
+    return [(b"upgrade", match[1].strip()) for match in _UPGRADE.finditer(head)]
 
 
 def without_length(head: bytes, error: str, *, empty: bool, wrong: bool) -> bytes:

@@ -34,7 +34,7 @@ import httptools
 
 from rplx.errors import BadRequest, HeadTooLarge, Refusal, TlsHandshake
 from rplx.protocol.first_lines import is_http, may_be_next, may_become_http
-from rplx.protocol.head_bytes import end_of_head, with_line_ends, without_length, without_upgrade
+from rplx.protocol.head_bytes import end_of_head, upgrades, with_line_ends, without_length, without_upgrade
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.incoming_request import IncomingRequest
 from rplx.protocol.marker_scan import MarkerScan
@@ -364,6 +364,7 @@ class RequestReader:
         except httptools.HttpParserUpgrade:
             self._renew()
             self._parse_head(without_upgrade(head))
+            self._incoming.headers += upgrades(head)  # whoever may take one judges the request's Upgrade, as it came
         except httptools.HttpParserError as error:
             self._renew()
             self._parse_head(without_length(head, str(error), empty=self.until_end, wrong=self._loose_length))

@@ -39,7 +39,11 @@ class Accepted:
 
 
 def is_asked_for(method: str, upgrade: str, connection: str) -> bool:
-    """Returns whether a request of HTTP/1.1 asks for WebSocket, by the headers Upgrade and Connection."""
+    """Returns whether a request of HTTP/1.1 that has a Sec-WebSocket-Key asks for WebSocket.
+
+    `upgrade` and `connection` are the values of these headers. Anything else is a request like others, whose upgrade
+    may be ignored (RFC 9110, 7.8).
+    """
     return method == "GET" and "websocket" in _tokens(upgrade) and "upgrade" in _tokens(connection)
 
 

@@ -108,6 +108,27 @@ def test_whatever_comes_breaks_nothing(data: bytes, places: list[int]) -> None:
     assert outcome(reader(until_end=True), split_at(data, places), end=True) == whole
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("Connection: Upgrade\r\nUpgrade: websocket", [b"websocket"]),
+        ("connection: keep-alive, upgrade\r\nUPGRADE:\tWebSocket ", [b"WebSocket"]),
+        ("Upgrade: h2c\r\nConnection: Upgrade\r\nUpgrade: websocket", [b"h2c", b"websocket"]),
+        ("Upgrade: websocket", [b"websocket"]),
+        ("Connection: Upgrade\r\nX-Upgrade: websocket", []),
+        ("Connection: Upgrade\r\nX-Upgrade: websocket\r\nUpgrade: h2c", [b"h2c"]),
+    ],
+)
+def test_an_upgrade_is_found_as_it_came(lines: str, found: list[bytes]) -> None:
+    """A header that only looks like it asks for nothing: a proxy that takes Upgrade off hands others on."""
+    data = b"GET / HTTP/1.1\r\nHost: h\r\n%b\r\nX-Last: 1\r\n\r\n" % lines.encode()
+    for portions in ([data], bytewise(data), [data[:40], data[40:]]):
+        (request,), refused, _ = outcome(reader(), portions)
+        assert not refused
+        assert [value for name, value in request.headers if name == b"upgrade"] == found
+        assert request.header(b"x-last") == b"1"
+
+
 REFUSED = [
     ("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", BadRequest),
     ("0.9 in 1.x clothes", b"GET / HTTP/0.9\r\n\r\n", BadRequest),
