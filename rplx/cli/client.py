@@ -148,7 +148,7 @@ def configure_listen(parser: argparse.ArgumentParser) -> None:
         "--wait",
         default=os.environ.get(WAIT_VARIABLE) or DEFAULT_WAIT,
         metavar="URL",
-        help=f"the server's WAIT line, a URL or HOST:PORT (default {DEFAULT_WAIT} or ${WAIT_VARIABLE})",
+        help=f"the server's WAIT line, a URL, HOST:PORT or unix:/PATH (default {DEFAULT_WAIT} or ${WAIT_VARIABLE})",
     )
     parser.add_argument("--login", default="", help="listen to this login's channels")
     parser.add_argument("--count", type=_count, metavar="N", help="end after N messages")
@@ -164,7 +164,7 @@ def listen(args: argparse.Namespace) -> int:
     """Prints messages as they come. Returns the exit status. Raises UsageError, Failed."""
     from rplx.client import Realplexor
 
-    url = args.wait if "://" in args.wait else f"http://{args.wait}/"
+    url = args.wait if "://" in args.wait or args.wait.startswith("unix:") else f"http://{args.wait}/"
     login = args.login.partition(":")[0]
     with contextlib.suppress(KeyboardInterrupt), _errors(f"--wait URL or {WAIT_VARIABLE}"):
         client = Realplexor(namespace=args.namespace, login=login, timeout=args.timeout)
@@ -233,7 +233,7 @@ def _add_back_end_options(parser: argparse.ArgumentParser) -> None:
         dest="address",
         default=os.environ.get(IN_VARIABLE) or DEFAULT_IN,
         metavar="HOST:PORT",
-        help=f"the server's IN line (default {DEFAULT_IN} or ${IN_VARIABLE})",
+        help=f"the server's IN line, or unix:/PATH (default {DEFAULT_IN} or ${IN_VARIABLE})",
     )
     parser.add_argument("--tls", action="store_true", help="the IN line speaks TLS")
     parser.add_argument(

@@ -7,10 +7,11 @@ import socket
 import time
 from urllib.parse import quote
 
+from rplx.addresses import UNIX, Networks
 from rplx.errors import Unhealthy
 from rplx.options.checks import parse_target, unix_path
 from rplx.options.environment import REACHED_AT
-from rplx.options.table import OPTIONS, Config
+from rplx.options.table import OPTIONS, Config, WaitOptions
 
 TIMEOUT = 4.0  # seconds for both answers
 OK, NOT_FOUND = 200, 404
@@ -36,7 +37,7 @@ def check(config: Config) -> str:
     The first address of WAIT is asked for /health, which knows of Redis, too (part 9.5).
     """
     end = time.monotonic() + TIMEOUT
-    announced = config.wait.proxy_protocol
+    announced = config.wait if config.wait.proxy_protocol else None
     where, status = _ask(config.wait.listen[0], "wait.listen", end, "GET", "/health", announced=announced)
     if status == NOT_FOUND:
         _check_older(config, end)
@@ -58,16 +59,25 @@ def _check_older(config: Config, end: float) -> None:
 
 
 def _ask(
-    address: str, option: str, end: float, method: str, path: str, body: bytes | None = None, *, announced: bool = False
+    address: str,
+    option: str,
+    end: float,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    announced: WaitOptions | None = None,
 ) -> tuple[str, int]:
     """Returns where it has answered, and with what status; 4xx will do, as IN may want a login. Raises Unhealthy.
 
-    `announced`: the connection has to begin with a PROXY header (part 9.6).
+    `announced`: set if the connection has to begin with a PROXY header, which not everybody may send (part 9.6).
     """
     connection, where = _connection(address, option, max(end - time.monotonic(), STEP))
+    hint = f"is the server running there? --set {option}"
     try:
-        if announced:
+        if announced is not None:
             connection.connect()
+            hint = _untrusted(connection.sock, announced) or hint
             connection.sock.sendall(NOBODY)
         connection.putrequest(method, path, skip_host=body is not None)  # in.hosts may not have this one
         if body is not None:
@@ -77,12 +87,21 @@ def _ask(
         text = answer.read().decode("utf-8", "replace").strip() if answer.status >= 500 else ""
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or error or type(error).__name__
-        raise Unhealthy(f"{where}: {why} (is the server running there? --set {option})") from None
+        raise Unhealthy(f"{where}: {why} ({hint})") from None
     finally:
         connection.close()
     if answer.status >= 500:
         raise Unhealthy(f"{where}: answered {answer.status}: {text}")
     return where, answer.status
+
+
+def _untrusted(sock: socket.socket, wait: WaitOptions) -> str:
+    """Returns why a server may close this connection, as it takes PROXY headers from proxies alone; else nothing."""
+    trusted = Networks(wait.trusted_proxies)
+    own = UNIX if sock.family == socket.AF_UNIX else str(sock.getsockname()[0])
+    if not trusted or own in trusted:
+        return ""
+    return f"wait.proxy_protocol takes those of wait.trusted_proxies alone: add {own}, from where this check comes"
 
 
 class _UnixConnection(http.client.HTTPConnection):

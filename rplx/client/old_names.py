@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from rplx.client import answers
-from rplx.client.connection import Address, Deadline
+from rplx.client.connection import UNIX, Address, Deadline
 from rplx.client.errors import BrokenResponse, InvalidArgument
 from rplx.client.names import (
     Cursor,
@@ -47,7 +47,7 @@ class Dklab_Realplexor:
     def __init__(
         self, host: str, port: int | str, namespace: str | None = None, identifier: str = "identifier"
     ) -> None:
-        """`host`, `port`: the IN line (TLS on port 443). `namespace` is put before each id.
+        """`host`, `port`: the IN line (TLS on port 443), or unix:/PATH and any port. `namespace` is put before each id.
 
         `identifier`: the word before `=` in the marker (part 1).
         """
@@ -55,7 +55,8 @@ class Dklab_Realplexor:
         try:
             self._identifier = checked_marker_word(identifier)
             self._names = Names.of(namespace, None, None)
-            self._address = Address.of(host, int(port), int(port) == TLS_PORT)
+            tls = int(port) == TLS_PORT and not str(host).startswith(UNIX)
+            self._address = Address.of(host, int(port), tls)
         except (ValueError, TypeError) as error:
             raise Dklab_Realplexor_Exception(str(error)) from error
 
@@ -129,7 +130,7 @@ class Dklab_Realplexor:
         """Returns all that comes back. Raises OSError, and BrokenResponse for an answer past the limit."""
         address, tls = self._address, self._address.tls
         deadline = Deadline(self.call_timeout)
-        with socket.create_connection((address.host, address.port), self.timeout) as plain:
+        with address.connect(self.timeout) as plain:
             connection = tls.wrap_socket(plain, server_hostname=address.host) if tls else plain
             with connection:
                 connection.settimeout(deadline.left())

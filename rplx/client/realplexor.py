@@ -182,12 +182,12 @@ class Realplexor:
     ) -> Listener:
         """Returns an iterator over messages that polls as a browser does, and reconnects by itself; see Listener.
 
-        `channels`: an id, several, or a mapping id -> cursor to go on from. `wait`: the WAIT line's URL, by default
-        port 8088 of the same host. What is sent after this has returned is received. `on_gap` is called with the ids
-        whose history no longer reaches back to where this listener was, so that messages may have been missed (part
-        7.4). `poll_seconds`: how long polls ask the server to wait, from 1 on, or 0 to leave it to the server; proxies
-        cut what is silent for longer, some after 30 s (part 9.1). `poll_timeout`: seconds without an answer after which
-        a poll is given up, if not 10 s more than it asked for; it must be more than the server waits.
+        `channels`: an id, several, or a mapping id -> cursor to go on from. `wait`: the WAIT line's URL, or unix:/PATH;
+        by default port 8088 of the same host. What is sent after this has returned is received. `on_gap` is called with
+        the ids whose history no longer reaches back to where this listener was, so that messages may have been missed
+        (part 7.4). `poll_seconds`: how long polls ask the server to wait, from 1 on, or 0 to leave it to the server;
+        proxies cut what is silent for longer, some after 30 s (part 9.1). `poll_timeout`: seconds without an answer
+        after which a poll is given up, if not 10 s more than it asked for; it must be more than the server waits.
         """
         if wait is None and self.address.is_unix:
             raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")

@@ -32,7 +32,8 @@ def parse_address(text: str) -> tuple[str, int]:
     if not colon or not host:
         raise ValueError(f'"{text}" is not HOST:PORT')
     if not (port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
-        raise ValueError(f'"{text}": the port must be a number from 0 to {PORT_MAX}')
+        hint = "; the path of a socket is absolute, as in unix:/run/rplx/in.sock" if host == "unix" else ""
+        raise ValueError(f'"{text}": the port must be a number from 0 to {PORT_MAX}{hint}')
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if not _is_ip(host, ipaddress.IPv6Address):

@@ -131,7 +131,8 @@ class WaitOptions:
     proxy_protocol: bool = option(
         False,
         "each connection begins with a header of the PROXY protocol (version 1 or 2), which names the client instead;"
-        " others are closed, and so are all but those of wait.trusted_proxies where that names any",
+        " others are closed, and so are all but those of wait.trusted_proxies where that names any (for `rplx health`"
+        " add 127.0.0.1 there)",
     )
     allowed_origins: tuple[str, ...] = option(
         (),

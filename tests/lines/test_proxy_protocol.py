@@ -139,6 +139,14 @@ def test_a_health_check_is_for_no_client() -> None:
         check.wait_for(f"{wait} answers")
 
 
+def test_a_health_check_says_that_it_has_to_be_trusted() -> None:
+    with LiveServer(*settings("wait.proxy_protocol=true", "wait.trusted_proxies=127.0.0.2")) as server:
+        wait = "%s:%d" % server.wait
+        checked = ["-m", "rplx", "health", *settings(f"wait.listen={wait}", "wait.proxy_protocol=true")]
+        refused = Child([sys.executable, *checked, *settings("wait.trusted_proxies=127.0.0.2")])
+        refused.wait_for(rf"{wait}: .* \(wait\.proxy_protocol takes .* alone: add 127\.0\.0\.1, from where this check")
+
+
 def test_reload(tmp_path: Path) -> None:
     file = tmp_path / "rplx.toml"
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from rplx.client import ConnectionFailed, InvalidArgument, Realplexor
+from rplx.client import (
+    ConnectionFailed,
+    Dklab_Realplexor,
+    Dklab_Realplexor_Exception,
+    InvalidArgument,
+    Realplexor,
+)
 from rplx.net.unix_sockets import UnixSocket
 from tests.lines.wire import Wire, blocks, http, settings
 from tests.live import LiveServer
@@ -75,11 +81,44 @@ def test_health_and_clients(server: LiveServer, tmp_path: Path) -> None:
         client.send("a", "4")
         with pytest.raises(InvalidArgument, match="wait must be given"):
             client.listen("a")
-    assert Wire(server).poll("1:a").count(b'"data": ') == 5
+        with client.listen({"a": 1}, f"unix:{tmp_path}/wait") as listener:
+            assert [next(listener).data for _ in range(5)] == ["1", 2, 2, "3", "4"]
+    Dklab_Realplexor(f"unix:{tmp_path}/in", 443).send("a", "5")
+    assert Dklab_Realplexor(f"unix:{tmp_path}/in", 0).cmdOnline("none") == []
+    heard = run("listen", "1:a", "--count", "6", "--wait", f"unix:{tmp_path}/wait")
+    assert [line.partition(" ")[2] for line in heard.stdout.splitlines()] == ['"1"', "2", "2", '"3"', '"4"', '"5"']
     with pytest.raises(ConnectionFailed, match=f"unix:{tmp_path}/none: "):
         Realplexor(f"unix:{tmp_path}/none").send("a", "5")
     assert run("health", "--set", f"wait.listen=unix:{tmp_path}/none").returncode == 1
     assert "fd:wait" in run("health", "--set", "wait.listen=fd:wait").stderr
+
+
+@pytest.mark.parametrize("place", ["unix:", "unix:in.sock", "unix:/" + "x" * 107, "unix:/\0"])
+def test_a_path_where_no_socket_can_be(place: str) -> None:
+    wanted = "unix:/PATH must be an absolute path of 107 bytes at most"
+    for call in (lambda: Realplexor(place), lambda: Realplexor().listen("a", place)):
+        with pytest.raises(InvalidArgument, match=wanted):
+            call()
+    with pytest.raises(Dklab_Realplexor_Exception, match=wanted):
+        Dklab_Realplexor(place, 10010)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (("send", "a", "1", "--in", "unix:in"), 2, "the path of a socket is absolute"),
+        (("send", "a", "1", "--in", "unix:/" + "x" * 107), 2, "unix:/PATH must be an absolute path of 107 bytes"),
+        (("send", "a", "1", "--in", "unix:/none", "--tls"), 2, "unix:/none: there is no TLS on such sockets"),
+        (("send", "a", "1", "--in", "unix:/none"), 1, "unix:/none: No such file or directory (is the server running"),
+        (("listen", "a", "--wait", "unix:none"), 2, "unix:/PATH must be an absolute path"),
+        (("listen", "a", "--wait", "unix:/none"), 1, "unix:/none: No such file or directory (is the server running"),
+        (("health", "--set", "wait.listen=unix:none"), 2, "the path of a socket is absolute"),
+        (("health", "--set", "wait.listen=unix:/none"), 1, "unix:/none: No such file or directory (is the server"),
+    ],
+)
+def test_what_the_command_line_says_of_wrong_paths(arguments: tuple[str, ...], status: int, text: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, text in done.stderr) == (status, True), done.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--set", "server.max_mem_mb=4000")])
