@@ -48,7 +48,7 @@ class Assembly:
         loaded = load(config, log)
         self.logins = Logins(loaded.users, config)
         self.engine = make_engine(config, log)
-        self.hub = Hub(self.engine, log, config.wait.out_max, loaded.visibility)
+        self.hub = Hub(self.engine, log, config.wait.out_max, loaded.visibility, config.wait.heartbeat)
         self.executor = Executor(self.hub, self.logins, config.in_, log)
         self._applications: list[Application] = []
         self._in_servers: list[InServer] = []
@@ -78,7 +78,7 @@ class Assembly:
         self.logins.configure(loaded.users, config)
         self.log.configure(config.log.verbosity, config.log.connections)
         self.engine.reconfigure(config.history, config.presence)
-        self.hub.configure(config.wait.out_max, loaded.visibility)
+        self.hub.configure(config.wait.out_max, loaded.visibility, config.wait.heartbeat)
         self.executor.configure(config.in_)
         for application in self._applications:
             application.configure(config)

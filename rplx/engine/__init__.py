@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Protocol
 
 from rplx.engine.observing import Listeners, Observer
@@ -40,6 +41,12 @@ class Engine(Protocol):
 
     def draw(self) -> str:
         """Returns a new cursor: the current time, greater than any drawn before (protocol page, part 1)."""
+
+    def latest(self) -> Decimal | None:
+        """Returns the greatest cursor that was drawn for a message or a position.
+
+        None if messages are not reported in the order of the cursors that are drawn for them, over all channels.
+        """
 
     def append(self, send: Send) -> Appended:
         """Stores a message, calls its `stored`, and reports it. Messages are stored in the order of these calls.

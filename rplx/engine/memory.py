@@ -76,6 +76,9 @@ class MemoryEngine:
     def draw(self) -> str:
         return self._clock.draw(self._wall())
 
+    def latest(self) -> Decimal | None:
+        return Decimal(self._clock.last).scaleb(-6)
+
     def append(self, send: Send) -> Appended:
         message = Message(send.data, {}, frozenset(send.identifiers.limiters))
         self.admit(message, send.identifiers.cursors)

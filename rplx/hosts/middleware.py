@@ -116,6 +116,9 @@ class _NoParking:
     def park(self, *_args: Any, **_named: Any) -> Iterable[bytes]:
         raise Unavailable(self._why)
 
+    def stay(self, *_args: Any) -> Iterable[bytes]:
+        raise Unavailable(self._why)
+
 
 @functools.lru_cache(maxsize=PATHS_MAX)
 def _pages_alone(path: str, why: str) -> Application:

@@ -78,7 +78,7 @@ class Runtime:
         self._assembly.engine.open()
         self._assembly.engine.load()
         self._trusted = Networks(config.wait.trusted_proxies)
-        self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config))
+        self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config), heartbeat=config.wait.heartbeat)
         self._applications: dict[str, Application] = {}
         self._in_server: InServer | None = None
         self._in_sockets: list[Any] = []

@@ -1,4 +1,4 @@
-"""Polls under WSGI servers that are not ours: gunicorn's gevent workers, gevent.pywsgi and their like.
+"""Polls and streams under WSGI servers that are not ours: gunicorn's gevent workers, gevent.pywsgi and their like.
 
 Such a server gives each connection a greenlet and writes what the application yields. It does not look at the socket
 while a poll waits; the waiting room does, so that a hang-up is noticed at once.
@@ -18,11 +18,13 @@ from gevent.hub import Hub as GeventHub
 from gevent.monkey import get_original
 
 from rplx.errors import Unavailable
+from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
+from rplx.hosts.streaming import Stream
 from rplx.hub.hub import Hub, PollTimeout
 from rplx.hub.sets import Listener
+from rplx.hub.staying import Member
 from rplx.protocol.long_poll import PREFIX
 
-Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 StartResponse = Callable[[str, Headers], Any]
 
@@ -64,14 +66,15 @@ def _in_gevent() -> bool:
 class WaitingRoom:
     """The polls that wait under another server, a `Parking`. One to a Hub; it belongs to the thread that made it."""
 
-    def __init__(self, hub: Hub, *, shared_engine: bool) -> None:
-        """`shared_engine`: as `check_server`."""
+    def __init__(self, hub: Hub, *, shared_engine: bool, heartbeat: int) -> None:
+        """`shared_engine`: as `check_server`. `heartbeat`: seconds that a stream may be quiet."""
+        self.heartbeat = heartbeat
         self.hub = hub
         self._shared_engine = shared_engine
         self.open = True  # once closed, polls are answered at once
         self._loop: Any = get_hub().loop
         self._thread = _thread_id()
-        self._waiting: dict[Listener, Any] = {}  # and the greenlet of each
+        self._waiting: dict[Listener | Member, Any] = {}  # and the greenlet of each
         self._watched: dict[int, _Watched] = {}  # by descriptor
         # One epoll of our own under one watcher: level-triggered watchers would spin on a request sent ahead.
         self._epoll = _make_epoll()
@@ -102,13 +105,20 @@ class WaitingRoom:
         """Returns the body of a poll that waits here for `timeout` seconds at most; see Parking."""
         return Poll(self, listener, environ, headers, start_response, kept=kept, timeout=timeout)
 
-    def wait(self, listener: Listener, seconds: float, connection: Any, drains: bool) -> None:
+    def stay(
+        self, member: Member, first: bytes, environ: Environ, headers: Headers, start_response: StartResponse
+    ) -> Stream:
+        """Returns the body of a stream; see Parking."""
+        return Stream(self, member, first, environ, headers, start_response)
+
+    def wait(self, listener: Listener | Member, seconds: float, connection: Any, drains: bool) -> bool:
         """Returns when the listener has its answer, `seconds` are over, the client hangs up or the room is closed.
 
-        `connection`: the client's socket, or None. `drains`: whether bytes that it still sends are thrown away.
+        False for the last two. `connection`: the client's socket, or None. `drains`: whether bytes that it still sends
+        are thrown away.
         """
         if listener.client and self.hub.named.has_newer(listener):
-            return
+            return False
         deadline = time.monotonic() + seconds
         fd = self._watch(connection, listener, drains)
         self._waiting[listener] = getcurrent()
@@ -116,10 +126,11 @@ class WaitingRoom:
             while listener.answer is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return
+                    break
                 listener.channel_set.event.wait(left)
+            return True
         except PollTimeout:
-            pass
+            return False
         finally:
             del self._waiting[listener]
             self._unwatch(fd)
@@ -135,11 +146,11 @@ class WaitingRoom:
                 gevent.sleep(pause)
             self._end_soon(listener)
 
-    def _end_soon(self, listener: Listener) -> None:
+    def _end_soon(self, listener: Listener | Member) -> None:
         """Answers a poll with an empty body in the loop's next turn, if it still waits then."""
         self._loop.run_callback(self._end, listener)
 
-    def _end(self, listener: Listener) -> None:
+    def _end(self, listener: Listener | Member) -> None:
         """Ends a poll. Runs in the loop: a greenlet that threw into another one would not be resumed."""
         greenlet = self._waiting.get(listener)
         if greenlet is not None:
@@ -147,7 +158,7 @@ class WaitingRoom:
 
     # -- hang-ups
 
-    def _watch(self, connection: Any, listener: Listener, drains: bool) -> int:
+    def _watch(self, connection: Any, listener: Listener | Member, drains: bool) -> int:
         """Begins to watch a socket for hang-ups; returns its descriptor, or -1 if it cannot be watched."""
         try:
             fd: int = connection.fileno()
@@ -177,7 +188,7 @@ class _Watched:
 
     __slots__ = ("drains", "listener")
 
-    def __init__(self, listener: Listener, drains: bool) -> None:
+    def __init__(self, listener: Listener | Member, drains: bool) -> None:
         self.listener = listener
         self.drains = drains
 
@@ -215,7 +226,7 @@ class Poll:
         self._connection = client_socket(environ)
         self._drains = not kept and not _has_body(environ) and not hasattr(self._connection, "cipher")
         self._timeout = timeout
-        self._pywsgi = _is_pywsgi(environ)
+        self._pywsgi = is_pywsgi(environ)
         if not kept and self._pywsgi:
             headers = [*headers, ("Connection", "close")]  # else an HTTP/1.0 client would wait for the end
         self._steps = self._answer(headers, start_response, kept)
@@ -257,20 +268,6 @@ class Poll:
         if force_close is not None:
             force_close()
         return headers
-
-
-def client_socket(environ: Environ) -> Any:
-    """Returns the client's socket: gunicorn hands it on, gevent.pywsgi has it behind `wsgi.input`; None elsewhere."""
-    found = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
-    if found is None and _is_pywsgi(environ):
-        raw = getattr(environ["wsgi.input"].rfile, "raw", None)
-        found = getattr(raw, "_sock", None)
-    return found
-
-
-def _is_pywsgi(environ: Environ) -> bool:
-    kind = type(environ.get("wsgi.input"))
-    return kind.__module__ == "gevent.pywsgi" and kind.__name__ == "Input"
 
 
 def _has_body(environ: Environ) -> bool:

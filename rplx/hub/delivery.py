@@ -18,9 +18,10 @@ from gevent import get_hub
 from gevent.event import Event
 
 from rplx.engine import Engine
-from rplx.hub import stats
+from rplx.hub import log_lines
 from rplx.hub.encoding import Encoding, Written
 from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
+from rplx.hub.staying import Outgoing, StayingSet, StayingSets
 from rplx.hub.turns import Turns
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
@@ -54,12 +55,13 @@ def _wake_all(listeners: Collection[Listener], body: bytes, *, crowd: bool) -> b
 class Delivery:
     """One message on its way to the sets that it retired: first to every socket, then their greenlets are woken."""
 
-    __slots__ = ("_owner", "_served", "_written", "found", "listeners", "message", "sets")
+    __slots__ = ("_owner", "_served", "_written", "found", "listeners", "message", "sets", "staying")
 
     def __init__(self, owner: Deliveries, message: Message) -> None:
         self._owner = owner
         self.message = message
         self.sets: deque[tuple[ChannelSet, bytes, tuple[str, ...]]] = deque()
+        self.staying: deque[StayingSet] = deque()  # of streams, which have the message pending
         self.listeners = 0  # all to whom the message is due, as far as they are found
         self.found = False  # whether all its sets are found
         self._served: deque[ChannelSet] = deque()
@@ -81,6 +83,11 @@ class Delivery:
                 self._owner.named.forget(listener)
         self.sets.append((channel_set, body, matched))
 
+    @property
+    def is_unsent(self) -> bool:
+        """Whether some sets do not have the message yet."""
+        return bool(self.sets or self.staying)
+
     def send(self) -> bool:
         """Sends to sets for one SLICE; returns whether all sets have the message."""
         end = time.monotonic() + SLICE
@@ -88,8 +95,13 @@ class Delivery:
         while sets:
             serve(*sets.popleft())
             if time.monotonic() >= end:
+                return not self.is_unsent
+        staying, serve_staying = self.staying, self._owner.staying.serve
+        while staying:
+            serve_staying(staying.popleft())
+            if time.monotonic() >= end:
                 break
-        return not sets
+        return not staying
 
     def wake(self) -> bool:
         """Wakes greenlets that have something left to do for one SLICE; returns whether all are awake.
@@ -112,7 +124,7 @@ class Delivery:
         done = owner.send(channel_set.listeners, body, crowd=self.listeners > CROWD)
         if owner.log.connections and body:
             for _ in channel_set.listeners:
-                owner.log.message(stats.sending(1, len(body), self.message.cursors))
+                owner.log.message(log_lines.sending(1, len(body), self.message.cursors))
         if done and not channel_set.was_split:
             channel_set.listeners.clear()  # breaks the cycle of set and listeners: the collector is off
         else:
@@ -124,6 +136,7 @@ class Deliveries(ChannelSets):
 
     def __init__(self, engine: Engine, log: Log) -> None:
         super().__init__(engine)
+        self.staying = StayingSets(engine, log)
         self.log = log
         self.turns = Turns()
         self.rest = self.turns.rest  # for the engine
@@ -145,15 +158,17 @@ class Deliveries(ChannelSets):
 
     def wake(self, message: Message) -> None:
         """Delivers `message` to every listener to whom it is due: to the first few sets now, to the rest in turns."""
+        self.staying.changes += 1
         channels = self.channels
         ids = [id for id in message.cursors if id in channels]
-        if not ids:
-            return
-        delivery = Delivery(self, message)
-        self._find(delivery, self._due_sets(delivery, ids))
+        outgoing = self.staying.outgoing(message)
+        if ids or outgoing is not None:
+            delivery = Delivery(self, message)
+            self._find(delivery, self._due_sets(delivery, ids, outgoing))
 
     def recall(self, ids: Iterable[str]) -> None:
-        """Answers all listeners of `ids` with an empty body, so that they ask again for what they may have missed."""
+        """Has all listeners of `ids` ask again for what they may have missed: polls get an empty body for that."""
+        self.staying.changes += 1
         delivery = Delivery(self, NO_MESSAGE)
         self._find(delivery, self._all_sets(delivery, list(ids)))
 
@@ -194,15 +209,22 @@ class Deliveries(ChannelSets):
                 self.log.error(f"{type(error).__name__} on the way to listeners: {error}")
             delivery.found = True
             finding.popleft()
-            if delivery.sets:
+            if delivery.is_unsent:
                 self._start(delivery)
         self._look_whether_quiet()
 
-    def _due_sets(self, delivery: Delivery, ids: Sequence[str]) -> Iterator[int]:
-        """Retires the sets to which the message is due. Yields wherever the search may pause, with the steps it took.
+    def _due_sets(self, delivery: Delivery, ids: Sequence[str], outgoing: Outgoing | None) -> Iterator[int]:
+        """Finds the sets to which the message is due. Yields wherever the search may pause, with the steps it took.
 
         A listener that comes meanwhile has joined after the message was stored, and finds it in the history.
         """
+        if outgoing is not None:
+            yield from self.staying.find(outgoing, delivery.staying, self.visibility)
+        if ids:
+            yield from self._retire_due(delivery, ids)
+
+    def _retire_due(self, delivery: Delivery, ids: Sequence[str]) -> Iterator[int]:
+        """Retires the sets of polls to which the message is due."""
         message = delivery.message
         values = {id: cursor_value(cursor) for id, cursor in message.cursors.items()}
         lowest = min(values.values())
@@ -227,6 +249,9 @@ class Deliveries(ChannelSets):
             for channel_set in list(self.channels.get(id, ())):
                 if not channel_set.retired:
                     delivery.add(channel_set, ())
+                yield SET_MAX
+            for staying in list(self.staying.channels.get(id, ())):
+                self.staying.disband(staying)
                 yield SET_MAX
             yield 1
 
@@ -283,7 +308,7 @@ class Deliveries(ChannelSets):
     def _start(self, delivery: Delivery) -> None:
         if delivery.send() and delivery.wake():
             return
-        if delivery.sets:
+        if delivery.is_unsent:
             self._sending += 1
             self.quiet.clear()
         self._deliveries.append(delivery)
@@ -293,7 +318,7 @@ class Deliveries(ChannelSets):
     def _next(self) -> None:
         """Gives one turn to the delivery that has waited longest."""
         delivery = self._deliveries.popleft()
-        if not delivery.sets:
+        if not delivery.is_unsent:
             done = delivery.wake()
         else:
             done = False

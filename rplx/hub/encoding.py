@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from rplx.messages import Due, Message
@@ -36,6 +36,32 @@ class Encoding(Protocol):
 
     def writer(self, message: Message) -> Write:
         """Returns what writes a message that was just sent. It is called once for each combination of ids."""
+
+
+class StreamEncoding(Protocol):
+    """One way to write a stream of messages, each in a frame of its own. As with an Encoding, a transport makes few.
+
+    `common` and `named` are the mark from which a client resumes (`progress`). A transport whose clients keep the
+    cursors of messages themselves may leave it out of the messages.
+    """
+
+    def writer(self, message: Message) -> Write:
+        """Returns what writes a message. It is called once for each combination of ids."""
+
+    def event(self, written: bytes, common: str, named: Mapping[str, str]) -> bytes:
+        """Returns the frame of a message, as `writer` wrote it, behind which the stream is at this mark."""
+
+    def opened(self, common: str, named: Mapping[str, str], position: str, gaps: Sequence[str]) -> bytes:
+        """Returns the first frame: the mark, the position of channels without a cursor, and gaps (part 7.4)."""
+
+    def gap(self, ids: Sequence[str]) -> bytes:
+        """Returns the frame that says that messages of `ids` are missing before those that follow."""
+
+    def heartbeat(self, common: str, named: Mapping[str, str]) -> bytes:
+        """Returns the frame that keeps a quiet stream from being cut."""
+
+    def bye(self, retry: int) -> bytes:
+        """Returns the last frame, and the end. `retry`: milliseconds after which the client may come back."""
 
 
 class Written(dict[tuple[str, ...], bytes]):

@@ -16,11 +16,13 @@ from rplx.engine import Engine
 from rplx.engine.observing import Listeners
 from rplx.engine.selection import first
 from rplx.errors import BadRequest
-from rplx.hub import stats
+from rplx.hub import log_lines, stats
 from rplx.hub.delivery import Deliveries
 from rplx.hub.encoding import Encoding
 from rplx.hub.sets import ChannelSet, Listener
 from rplx.hub.shared_bodies import SharedBodies
+from rplx.hub.staying import Member
+from rplx.hub.streams import Streams
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
 from rplx.messages import Appended, Due, Message, Send, cursor_value
@@ -30,6 +32,7 @@ DIGITS_MAX = 40
 have to stay within what a poll may name (identifiers.CURSOR_MAX)."""
 
 ANSWER_MAX = 1 << 20  # bytes of one answer from history, where nothing else is said
+HEARTBEAT = 25  # seconds, where nothing else is said
 
 identity = id  # the built-in; below, `id` is a channel's
 
@@ -55,20 +58,30 @@ class Hub(Deliveries):
     """The hub of one process. `turns` are those of its loop."""
 
     def __init__(
-        self, engine: Engine, log: Log, answer_max: int = ANSWER_MAX, visibility: Visibility | None = None
+        self,
+        engine: Engine,
+        log: Log,
+        answer_max: int = ANSWER_MAX,
+        visibility: Visibility | None = None,
+        heartbeat: int = HEARTBEAT,
     ) -> None:
         super().__init__(engine, log)
-        self.configure(answer_max, visibility)
+        self.streams = Streams(engine, log, self.turns, self.staying, self.named, self._draw_position, self._is_quiet)
+        self.configure(answer_max, visibility, heartbeat)
         self._shared = SharedBodies()
         self._loop = get_hub().loop
         self._position: str | None = None  # of those who enter in this turn of the loop
         self._position_turn = 0.0
         engine.attach(self)
 
-    def configure(self, answer_max: int, visibility: Visibility | None) -> None:
-        """Takes new options: how many bytes an answer from history has, or one message, and the operator's hook."""
+    def configure(self, answer_max: int, visibility: Visibility | None, heartbeat: int = HEARTBEAT) -> None:
+        """Takes new options: how many bytes an answer from history has, or one message, the operator's hook, and the
+        seconds between two heartbeats of a stream.
+        """
+        self.staying.configure(heartbeat)
         self.answer_max = answer_max
         self.visibility = visibility
+        self.streams.configure(answer_max, visibility)
 
     @property
     def problem(self) -> str:
@@ -122,6 +135,15 @@ class Hub(Deliveries):
             self.named.enter(listener, client)
         return Entered(position, gaps, listener)
 
+    @property
+    def waiting(self) -> int:
+        """How many polls and streams wait now."""
+        return self.listening + self.streams.listening
+
+    def _is_quiet(self) -> bool:
+        """Returns whether every message that was stored is noted in all sets to which it is due."""
+        return not self._finding
+
     def _draw_position(self) -> str:
         """Returns one position for all who enter in a turn of the loop, until something is sent.
 
@@ -154,7 +176,7 @@ class Hub(Deliveries):
             if key is not None:
                 self._shared.keep(key, dues, body)
         if self.log.connections:
-            self.log.message(stats.sending(len(dues), len(body), {id for due in dues for id in due.ids}))
+            self.log.message(log_lines.sending(len(dues), len(body), {id for due in dues for id in due.ids}))
         return body
 
     def _visible(self, hook: Visibility, dues: list[Due], names: tuple[str, ...]) -> list[Due]:
@@ -166,6 +188,13 @@ class Hub(Deliveries):
                 found.append(visible)
             self.turns.rest()
         return found
+
+    def leave(self, listener: Listener | Member) -> None:
+        """Takes out a poll that is gone or is answered otherwise, or a stream that has ended."""
+        if isinstance(listener, Member):
+            self.streams.leave(listener)
+        else:
+            super().leave(listener)
 
     # -- sending
 
@@ -192,13 +221,19 @@ class Hub(Deliveries):
     # -- what time brings
 
     def sweep(self, expire_after: float) -> None:
-        """Has the engine do what time has brought, and logs it. `expire_after` is history's option, in seconds."""
+        """Does what time has brought: in the engine, which is logged, and for streams, a second's heartbeats.
+
+        `expire_after` is history's option, in seconds.
+        """
         offline, cleaned = self.engine.sweep()
         if self.log.connections:
             for id in offline:
-                self.log.message(stats.offline(id))
+                self.log.message(log_lines.offline(id))
             for id in cleaned:
-                self.log.message(stats.cleaned(id, expire_after))
+                self.log.message(log_lines.cleaned(id, expire_after))
+        position = None if self.engine.latest() is None or not self._is_quiet() else self.engine.draw()
+        for _ in self.staying.beat(position):
+            self.turns.rest()
 
     # -- what is known, for STATS and the log
 
@@ -215,6 +250,11 @@ class Hub(Deliveries):
                     (identity(listener), channel_set.names, listener.cursors) for listener in channel_set.listeners
                 ]
                 self.turns.rest()
+        for staying in self.staying.all():
+            at = [tuple(staying.progress.behind(member.cursors).at.values()) for member in staying.members]
+            numbers = map(identity, staying.members)
+            found += [(number, staying.names, cursors) for number, cursors in zip(numbers, at, strict=True)]
+            self.turns.rest()
         return found
 
     def stats(self) -> list[bytes]:
@@ -223,7 +263,11 @@ class Hub(Deliveries):
 
     def counters(self) -> str:
         """Returns the second line of the log's third form (part 4)."""
-        return stats.counters(self.listening, len(self.channels), self.engine.counters())
+        return log_lines.counters(
+            self.waiting,
+            len(self.channels.keys() | self.staying.channels.keys()),
+            self.engine.counters(),
+        )
 
 
 def _from_the_present(names: tuple[str, ...], at: tuple[str, ...], gaps: list[str], position: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from rplx.engine import Engine
 from rplx.hub.encoding import Encoding
+from rplx.hub.named import NamedListeners
 from rplx.messages import cursor_value
 
 SET_MAX = 64
@@ -65,46 +66,12 @@ class ChannelSet:
         return max(self.newest, cursor_value(self.drawn))
 
 
-def _leave_it(listener: Listener) -> None:
-    """Lets a poll wait for as long as it may."""
-
-
-class NamedPolls:
-    """The polls that wait and have their client's name: a newer one ends the older one of its client (part 9.9)."""
-
-    def __init__(self) -> None:
-        self._newest: dict[str, Listener] = {}
-        self._end: Callable[[Listener], None] = _leave_it
-
-    def attach(self, end: Callable[[Listener], None]) -> None:
-        """Has `end` answer an older poll with an empty body soon. The newer one waits already when it is called."""
-        self._end = end
-
-    def enter(self, listener: Listener, client: str) -> None:
-        """Takes a poll of `client` that waits, and ends the one that did so before it."""
-        older = self._newest.get(client)
-        self._newest[client] = listener
-        listener.client = client
-        if older is not None:
-            self._end(older)
-
-    def has_newer(self, listener: Listener) -> bool:
-        """Returns whether a newer poll of the same client waits: it may have come before `end` found the older one."""
-        newest = self._newest.get(listener.client)
-        return newest is not None and newest is not listener
-
-    def forget(self, listener: Listener) -> None:
-        """Lets go of a poll with a name that waits no more."""
-        if self._newest.get(listener.client) is listener:
-            del self._newest[listener.client]
-
-
 class ChannelSets:
     """All sets of a process, by the ids that their listeners wait for. It tells the engine when listeners leave."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.named = NamedPolls()
+        self.named = NamedListeners()
         self.listening = 0  # listeners parked now
         self.channels: dict[str, dict[ChannelSet, None]] = {}
         self._filling: dict[Encoding, dict[tuple[str, ...], ChannelSet]] = {}  # the newest set of these names

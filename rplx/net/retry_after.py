@@ -19,5 +19,13 @@ def retry_after(error: Refusal, ends_at: float = 0.0) -> list[tuple[str, str]]:
     """
     if not error.passes:
         return []
-    left = max(0, math.ceil(ends_at - time.monotonic())) if ends_at else 0
-    return [("Retry-After", str(left + error.retry_after + random.randint(1, SPREAD)))]
+    return [("Retry-After", str(math.ceil(_left(ends_at)) + error.retry_after + random.randint(1, SPREAD)))]
+
+
+def retry_milliseconds(error: Refusal, ends_at: float = 0.0) -> int:
+    """Returns the same for the line `retry:` of an event stream (part 10)."""
+    return int((_left(ends_at) + error.retry_after + random.uniform(1, SPREAD)) * 1000)
+
+
+def _left(ends_at: float) -> float:
+    return max(0.0, ends_at - time.monotonic()) if ends_at else 0.0

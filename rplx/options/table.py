@@ -103,6 +103,11 @@ class WaitOptions:
     write_timeout: float = option(
         10.0, "seconds after which a listener that reads nothing of its answer is dropped", at_least=SHORTEST
     )
+    heartbeat: int = option(
+        25,
+        "seconds between two heartbeats of an event stream: fewer than proxies on the way wait for a byte",
+        at_least=1,
+    )
     out_max: int = option(
         1048576,
         "bytes of one answer, so at most this much waits for a slow listener; further messages come with the next poll;"

@@ -135,7 +135,7 @@ class Server:
         if self._leaving:
             self._terminate_again()
             return
-        self._log.message(f"SIGTERM received, answering {self._assembly.hub.listening} waiting polls and exiting")
+        self._log.message(f"SIGTERM received, answering {self._assembly.hub.waiting} waiting polls and exiting")
         if not self._supervised:
             notify("STOPPING=1", self._log)
         self._leave(EXIT_OK, last=True)
@@ -157,7 +157,7 @@ class Server:
     def _replaced(self) -> None:
         """Ends, as another process accepts from the same sockets by now."""
         if not self._leaving:
-            self._log.message(f"Replaced, answering {self._assembly.hub.listening} waiting polls and exiting")
+            self._log.message(f"Replaced, answering {self._assembly.hub.waiting} waiting polls and exiting")
             self._wait_server.stop_accepting()
             self._in_server.stop_accepting()
             self._followed = True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _socket
 import time
+from collections.abc import Callable
 
+from rplx.hub.staying import Member
 from rplx.wait_line.connection import Answer, Connection
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.draining import DRAIN_POLL, Draining
@@ -18,7 +20,11 @@ _GONE = -1
 
 
 class Answering:
-    """Sends answers that have come together, in phases."""
+    """Sends answers that have come together, in phases.
+
+    `took_part` is called with a stream whose socket has not taken all that it begins with: its connection and member,
+    what that is, and how many bytes of it are sent.
+    """
 
     def __init__(
         self,
@@ -26,12 +32,14 @@ class Answering:
         reading: Reading,
         sending: Sending,
         parked: Parked,
+        took_part: Callable[[Connection, Member, bytes, int], None],
         draining: Draining,
     ) -> None:
         self._connections = connections
         self._reading = reading
         self._sending = sending
         self._parked = parked
+        self._took_part = took_part
         self._draining = draining
 
     def send(self, answers: list[Answer]) -> None:
@@ -45,6 +53,8 @@ class Answering:
         park, answered = self._parked.park, self._reading.answered
         for connection, out, tail, listener, timeout, linger in answers:
             if listener is not None:
+                if connection in short and isinstance(listener, Member) and short[connection] != _GONE:
+                    self._took_part(connection, listener, out, short.pop(connection))
                 park(connection, listener, now + (DRAIN_POLL if draining else timeout))
                 if draining:
                     self._draining.came_late(connection)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,11 +25,13 @@ from rplx.errors import (
 )
 from rplx.hub.hub import Entered, Hub
 from rplx.hub.sets import Listener
+from rplx.hub.staying import Member
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options.table import NEVER, Config
 from rplx.protocol.identifiers import IdentifierParser, listened_to
 from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
+from rplx.wait_line import event_streams
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.pages import Pages
@@ -73,6 +75,11 @@ class Parking(Protocol):
 
         `kept`: the answer comes in one piece with its length, else the head at once (part 7.2).
         """
+
+    def stay(
+        self, member: Member, first: bytes, environ: Environ, headers: Headers, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Returns the body of a stream, which begins with `first` (part 10)."""
 
 
 class Application:
@@ -133,6 +140,8 @@ class Application:
                 return self._page(first, environ, start_response)
             if method == "HEAD":
                 raise MethodNotAllowed("HEAD is not served here; use GET or POST")
+            if event_streams.is_asked_for(environ):
+                return self._stream(cursors, identifiers.count, environ, start_response)
             return self._poll(cursors, identifiers.count, environ, start_response)
         except Refusal as error:
             return self._refuse(error, environ, start_response)
@@ -168,9 +177,7 @@ class Application:
     def _poll(
         self, cursors: dict[str, str | None], count: int, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
-            # A foreign page's script, image or opaque fetch: it may read nothing, so not even when something came.
-            raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
+        _check_reader(environ)
         direct: Direct | None = environ.get(KEY)
         wait = self._admit(environ) if direct is None else direct.may_wait
         if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(target_of(environ)):
@@ -178,12 +185,10 @@ class Application:
         refused = wait and self._is_refused(environ)
         wait = wait and not refused
         connection = None if direct is None else direct.connection
-        joined = None
-        if self.log.connections and connection is not None:
-            joined = partial(self._registered, connection, cursors, count)
+        joined = self._joined(connection, cursors, count)
         address = environ.get("REMOTE_ADDR", "")
         encoding = self._encoding(environ) if self._may_hold_text else AS_IT_CAME
-        client = _client(environ) if "client=" in environ["QUERY_STRING"] else ""
+        client = _client(environ)
         entered = self.hub.enter(
             cursors, connection, wait=wait, address=address, encoding=encoding, joined=joined, client=client
         )
@@ -206,6 +211,29 @@ class Application:
         kept = keeps_alive(environ)
         return self._parking.park(listener, environ, headers, start_response, kept=kept, timeout=timeout)
 
+    def _stream(
+        self, cursors: dict[str, str | None], count: int, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        _check_reader(environ)
+        direct: Direct | None = environ.get(KEY)
+        wait = self._admit(environ) if direct is None else direct.may_wait
+        if self.drains_until or (direct is None and not wait):
+            raise Ending
+        joined = self._joined(None if direct is None else direct.connection, cursors, count)
+        charset = self.config.wait.charset if self._may_hold_text else None
+        client = _client(environ) if wait else ""
+        member, first = event_streams.enter(self.hub, cursors, environ, charset, joined, client)
+        headers = event_streams.headers(environ, self.cors)
+        if direct is None:
+            assert self._parking is not None
+            return self._parking.stay(member, first, environ, headers, start_response)
+        start_response("200 OK", headers)
+        if not wait:
+            return event_streams.ended(member, first, self.hub)
+        direct.listener = member
+        direct.first = first
+        return []
+
     def _timeout(self, environ: Environ) -> float:
         """Returns the seconds that a poll waits at most which may ask for fewer than the others (part 9.1)."""
         for asked in _values(_TIMEOUT, environ):
@@ -225,6 +253,12 @@ class Application:
         if self._parking is None:
             raise Unavailable("polls wait in rplx serve alone here")
         return self._parking.admit(environ)
+
+    def _joined(self, connection: Any, cursors: dict[str, str | None], count: int) -> Callable[[str], None] | None:
+        """Returns what logs a listener once its position is known, None where connections are not logged."""
+        if not self.log.connections or connection is None:
+            return None
+        return partial(self._registered, connection, cursors, count)
 
     def _registered(self, connection: Any, cursors: dict[str, str | None], count: int, position: str) -> None:
         connection.name = _name(cursors, count, position)
@@ -314,6 +348,8 @@ class Application:
             self.log.refused(direct.connection, error.text, error.trouble)
         if isinstance(error, Forbidden) and not isinstance(error, ForeignOrigin) and not self.log.connections:
             self.log.counted("WAIT: 403", f"WAIT: {environ.get('REMOTE_ADDR')}: refused, {error.text}")
+        if error.passes and event_streams.is_asked_for(environ):
+            return event_streams.refuse(error, environ, start_response, self.cors, self.drains_until)
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         added = self.cors.headers(environ) if self.cors.concerns(environ) else ()
         return refuse(error, environ, start_response, added, self.drains_until)
@@ -327,7 +363,16 @@ def _values(pattern: re.Pattern[str], environ: Environ) -> Iterator[str]:
 
 def _client(environ: Environ) -> str:
     """Returns the name that a poll's client gives itself, or "" (part 9.9)."""
+    if "client=" not in environ["QUERY_STRING"]:
+        return ""
     return next(_values(_CLIENT, environ), "")
+
+
+def _check_reader(environ: Environ) -> None:
+    """Raises Forbidden if a page asks that may read nothing: it is not told either when a message comes (part 7.7)."""
+    if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
+        # A foreign page's script, image or opaque fetch.
+        raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
 
 
 def _listed(gaps: list[str]) -> str:

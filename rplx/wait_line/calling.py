@@ -156,8 +156,12 @@ class Calling:
             silent = text is not None and not response.is_success()
             self._answer(connection, head, body, silent=silent)
         else:
-            connection.head = head if keep_alive else b""
-            out = b"" if keep_alive else b"%b\r\n%b" % (head, PREFIX)
+            if direct.first:
+                connection.head = b""
+                out = b"%b\r\n%b" % (head, direct.first)
+            else:
+                connection.head = head if keep_alive else b""
+                out = b"" if keep_alive else b"%b\r\n%b" % (head, PREFIX)
             self._answers.append((connection, out, b"", listener, direct.timeout, False))
 
     def _answer(self, connection: Connection, head: bytes, body: Iterable[bytes], *, silent: bool) -> None:

@@ -10,6 +10,7 @@ from gevent.event import Event
 from greenlet import GreenletExit
 
 from rplx.hub.sets import Listener
+from rplx.hub.staying import Member
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.request_reader import RequestReader
 from rplx.wait_line.states import NEXT, READING, UNWATCHED, Inbound, State, Turn
@@ -54,7 +55,7 @@ class Connection:
         self.deadline = 0.0  # monotonic seconds; 0: none
         self.reader: RequestReader | None = None  # while a request has come in part
         self.greenlet: Any = None  # waits for a message or writes an answer; between two polls it may wait for nothing
-        self.listener: Listener | None = None  # while it is PARKED
+        self.listener: Listener | Member | None = None  # while it is PARKED
         self.event: Event | None = None  # what wakes the greenlet then
         self.keep_alive = False  # whether it is read on behind this answer
         self.head = b""  # of a kept poll's answer up to its Content-Length; empty if the head has been sent already
@@ -72,4 +73,4 @@ Request = HttpRequest | bytes  # bytes: a plain text one
 Waiting = tuple[Connection, Request]
 # What goes out now, in two pieces, of which the second is not copied and may be empty; the listener if the poll has to
 # wait, and the seconds that it waits at most; whether to linger if it has not.
-Answer = tuple[Connection, bytes, bytes, Listener | None, float, bool]
+Answer = tuple[Connection, bytes, bytes, Listener | Member | None, float, bool]

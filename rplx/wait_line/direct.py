@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rplx.hub.sets import Listener
+from rplx.hub.staying import Member
 from rplx.options.table import NEVER
 
 KEY = "rplx.direct"
@@ -17,12 +18,14 @@ class Direct:
 
     `text` is a plain text request whole, None for HTTP. Without `may_wait` the poll is answered at once. The
     application sets `listener` where the poll has to wait, and `timeout` to the seconds for which it does at most: the
-    server parks it and sends its answer, which the application does not begin.
+    server parks it and sends its answer, which the application does not begin. A stream has no timeout, and `first` is
+    sent behind its head.
     """
 
     connection: Any
     keep_alive: bool
     text: bytes | None = None
     may_wait: bool = True
-    listener: Listener | None = None
+    listener: Listener | Member | None = None
     timeout: float = NEVER
+    first: bytes = b""

@@ -12,6 +12,7 @@ from greenlet import GreenletExit
 
 from rplx.hub.hub import Hub, PollTimeout
 from rplx.hub.sets import Listener
+from rplx.hub.staying import Member
 from rplx.log import Log
 from rplx.options.table import WaitOptions
 from rplx.wait_line.connection import ClientGone, Connection
@@ -27,7 +28,8 @@ _RESET = select.EPOLLHUP | select.EPOLLERR
 class Parked:
     """The polls that wait, each in its connection's greenlet.
 
-    `finish` is called there to send what is left of an answer, and returns when the client has it or is given up.
+    `finish` is called there to send what is left of an answer, and returns when the client has it or is given up: True
+    if the connection is PARKED again.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Parked:
         log: Log,
         hub: Hub,
         connections: Connections,
-        finish: Callable[[Connection], None],
+        finish: Callable[[Connection], bool],
     ) -> None:
         self._log = log
         self._hub = hub
@@ -50,7 +52,7 @@ class Parked:
         """Takes new options. Polls that wait keep their deadline."""
         self._options = options
 
-    def park(self, connection: Connection, listener: Listener, deadline: float) -> None:
+    def park(self, connection: Connection, listener: Listener | Member, deadline: float) -> None:
         """Has the connection wait for its listener's answer, until `deadline` (monotonic seconds)."""
         connection.state = PARKED
         connection.deadline = deadline
@@ -74,31 +76,45 @@ class Parked:
         in vain, for others that have waited there.
         """
         me = getcurrent()
-        try:
-            while connection.greenlet is me:
-                # No variable for the listener: it would live on in here when it has been answered.
+        parked = True
+        while parked:
+            try:
+                while connection.greenlet is me:
+                    # No variable for the listener: it would live on in here when it has been answered.
+                    if connection.listener is not None:
+                        if connection.listener.answer is not None:
+                            break
+                        if connection.event is not connection.listener.channel_set.event:  # it comes, or was moved
+                            connection.event = connection.listener.channel_set.event
+                            connection.event.rawlink(me.switch)
+                    self._gevent_hub.switch()
+                else:
+                    return
+            except (PollTimeout, GreenletExit) as error:
+                if connection.greenlet is not me:
+                    return
+                if connection.event is not None:
+                    connection.event.unlink(me.switch)
                 if connection.listener is not None:
-                    if connection.listener.answer is not None:
-                        break
-                    if connection.event is not connection.listener.channel_set.event:  # it comes, or its set was split
-                        connection.event = connection.listener.channel_set.event
-                        connection.event.rawlink(me.switch)
-                self._gevent_hub.switch()
-            else:
-                return
-        except (PollTimeout, GreenletExit) as error:
-            if connection.greenlet is not me:
-                return
-            if connection.event is not None:
-                connection.event.unlink(me.switch)
-            if connection.listener is not None:
-                self._hub.leave(connection.listener)
-            if isinstance(error, GreenletExit):
-                self._connections.close(connection)
-                return
-        self._finish(connection)
+                    self._hub.leave(connection.listener)
+                if isinstance(error, GreenletExit):
+                    self._connections.close(connection)
+                    return
+            parked = self._finish(connection)
         return
         yield  # makes this a generator
+
+    def renew(self, connection: Connection) -> None:
+        """Gives a stream that has read on from history a fresh greenlet to wait in, as the other one takes memory."""
+        running = connection.greenlet
+        if connection.state is not PARKED or running is None:
+            return
+        if connection.event is not None:
+            connection.event.unlink(running.switch)
+            connection.event = None
+        self._connections.run(connection, self._wait(connection))
+        if connection.inbound is UNREAD and connection.state is PARKED:
+            self.look(connection)
 
     # -- what happens to a poll that waits
 
@@ -148,11 +164,11 @@ class Parked:
             self._log.connection(connection, f"{connection.name} timeout")
         connection.greenlet.throw(PollTimeout)
 
-    def supersede(self, listener: Listener) -> None:
+    def supersede(self, listener: Listener | Member) -> None:
         """Answers a poll with an empty body in the loop's next turn, as its client polls anew (part 9.9)."""
         self._loop.run_callback(self._end_superseded, listener)
 
-    def _end_superseded(self, listener: Listener) -> None:
+    def _end_superseded(self, listener: Listener | Member) -> None:
         connection = listener.connection
         if connection.listener is listener and connection.state is PARKED:
             if self._log.connections:

@@ -114,17 +114,36 @@ class Sending:
     ) -> None:
         """Sends what is left of an answer, and goes on behind it. The last piece may be shared, and is never copied."""
         try:
-            left = left_of(pieces, sent)
-            if left:
-                with contextlib.suppress(BlockingIOError):
-                    sent += connection.sock.sendmsg(left, (), flags)
-                    left = left_of(pieces, sent)
-            if left:
-                self._write_slowly(connection, pieces, sent, flags)
+            self.write(connection, pieces, sent, flags)
             connection.greenlet = None
             self._answered(connection, linger)
         except (GreenletExit, OSError):
             self._connections.close(connection)
+
+    def write(self, connection: Connection, pieces: tuple[bytes, ...], sent: int, flags: int = _SEND) -> None:
+        """Sends what is left of `pieces` behind the first `sent` bytes. Raises OSError, ClientGone."""
+        left = left_of(pieces, sent)
+        if left:
+            with contextlib.suppress(BlockingIOError):
+                sent += connection.sock.sendmsg(left, (), flags)
+                left = left_of(pieces, sent)
+        if left:
+            self._write_slowly(connection, pieces, sent, flags)
+
+    def await_room(self, connection: Connection) -> None:
+        """Waits until the socket takes something, if it does within `write_timeout`. Raises ClientGone.
+
+        It may return early, woken in vain.
+        """
+        self._await_progress(connection)
+        writable = self._loop.io(connection.fd, 2)
+        try:
+            writable.start(getcurrent().switch)
+            self._gevent_hub.switch()
+        finally:
+            writable.stop()
+            writable.close()
+            self._stop_clock(connection)
 
     def _write_slowly(self, connection: Connection, pieces: tuple[bytes, ...], sent: int, flags: int) -> None:
         """Writes as long as the client takes some every `write_timeout` seconds. Raises OSError, ClientGone."""
@@ -145,7 +164,7 @@ class Sending:
                     self._await_progress(connection)
         finally:
             writable.close()
-            self._untaken.pop(connection, None)
+            self._stop_clock(connection)
             self._held.remove(connection)
 
     def _hold(self, connection: Connection, answer: bytes) -> None:
@@ -167,6 +186,10 @@ class Sending:
     def _await_progress(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self._options.write_timeout
         self._untaken[connection] = unsent(connection.fd)
+
+    def _stop_clock(self, connection: Connection) -> None:
+        connection.deadline = 0.0
+        self._untaken.pop(connection, None)
 
     def time_is_up(self, connection: Connection) -> None:
         """Drops a client that has read nothing; a slow one may read for longer before its socket takes more."""

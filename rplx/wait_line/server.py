@@ -16,6 +16,7 @@ from typing import Any
 from gevent import get_hub
 
 from rplx.hub.hub import Hub
+from rplx.hub.staying import Member
 from rplx.log import Log
 from rplx.net.accepting import BATCH, Acceptor
 from rplx.options.table import Config
@@ -30,6 +31,7 @@ from rplx.wait_line.readiness import Readiness
 from rplx.wait_line.reading import Reading
 from rplx.wait_line.sending import Sending
 from rplx.wait_line.states import PARKED, READING, WRITING
+from rplx.wait_line.streams import Streams
 
 
 class WaitServer:
@@ -50,9 +52,12 @@ class WaitServer:
         self.connections = Connections(options, log)
         self._reading = Reading(config, log, self.connections, self._look_soon)
         self._sending = Sending(options, log, self.connections, self._reading.answered)
-        self._parked = Parked(options, log, hub, self.connections, self._sending.finish)
+        self._streams = Streams(hub, self.connections, self._sending, self._reading.answered, self._renew)
+        self._parked = Parked(options, log, hub, self.connections, self._finish)
         self._draining = Draining(options, self.connections, self._parked.end_soon, self._parked.send_away)
-        self._answering = Answering(self.connections, self._reading, self._sending, self._parked, self._draining)
+        self._answering = Answering(
+            self.connections, self._reading, self._sending, self._parked, self._streams.took_part, self._draining
+        )
         self._calling = Calling(
             application,
             log,
@@ -73,6 +78,7 @@ class WaitServer:
         self._deadlines = Deadlines(self.connections, hub.turns, by_state)
         hub.attach(self._sending.send)
         hub.named.attach(self._parked.supersede)
+        hub.streams.attach(self._streams)
 
     def configure(self, config: Config) -> None:
         """Takes new options. What is under way keeps its deadline."""
@@ -116,6 +122,19 @@ class WaitServer:
             if connection.state is READING:
                 read(connection)
         self._calling.take()
+
+    # -- in a connection's own greenlet
+
+    def _finish(self, connection: Connection) -> bool:
+        """Goes on where a parked connection was woken; returns whether it is parked again."""
+        listener = connection.listener
+        if isinstance(listener, Member):
+            return self._streams.go_on(connection, listener)
+        self._sending.finish(connection)
+        return False
+
+    def _renew(self, connection: Connection) -> None:
+        self._parked.renew(connection)
 
     # -- the end
 

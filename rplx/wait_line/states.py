@@ -5,16 +5,17 @@ A connection is in one State at a time, and each state has one part of the serve
 READING   `reading` takes what comes until a request is whole.
 WORKING   `calling` gives the request to the application, then `answering` sends what that answers. What comes meanwhile
           is noted in the connection's `inbound` and read later.
-PARKED    `parking` watches whether the client goes and whether time is up, until `sending` has a message.
-WRITING   `sending` waits until the socket takes the rest of an answer.
+PARKED    `parking` watches whether the client goes and whether time is up, until `sending` has a message. A stream
+          stays PARKED while `streams` writes one message after another.
+WRITING   `sending` waits until the socket takes the rest of an answer, or `streams` reads on from history.
 CLOSED    Nobody acts. The connection may still be found in a queue, so whoever takes it out looks at its state first.
 
 Events come from outside: from the client (INPUT), from the application (ANSWER, WAIT), from the hub (MESSAGE), from the
 socket (WRITTEN), from the clock (DEADLINE), and from a server that ends or defends itself (END). MOVES names, by state
 and event, the states that may follow. An event that is missing in a row changes nothing in that state.
 
-Behind an answer `Reading.answered` alone decides where a connection goes: a kept one reads on, another one ends. That
-is the place for a connection that stays parked and gets one message after another: it goes back to PARKED there.
+Behind an answer `Reading.answered` alone decides where a connection goes: a kept one reads on, another one ends. A
+stream that has been told all goes back from WRITING to PARKED.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ MOVES: dict[State, dict[Event, tuple[State, ...]]] = {
     },
     WRITING: {
         Event.INPUT: (WRITING,),
-        Event.WRITTEN: (READING, CLOSED),
+        Event.WRITTEN: (READING, PARKED, CLOSED),
         Event.DEADLINE: (WRITING, CLOSED),
         Event.END: (CLOSED,),
     },

@@ -66,6 +66,16 @@ class Client:
         self.ask(cursor, lines)
         eventually(lambda: self._server.hub.listening == parked + 1)
 
+    def stream(self) -> None:
+        """Asks for a stream and waits until it is parked."""
+        parked = self._server.hub.waiting
+        self.ask(1, "Accept: text/event-stream\r\n")
+        eventually(lambda: self._server.hub.waiting == parked + 1)
+
+    def until(self, text: bytes) -> None:
+        """Reads until `text` has come."""
+        eventually(lambda: self.has_ended() or text in self.came)
+
     def ask(self, cursor: int, lines: str = "", count: int = 1) -> None:
         """Sends a poll, or `count` of them at once."""
         self.sock.send(f"GET /?identifier={cursor}:a HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode() * count)

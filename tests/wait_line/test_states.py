@@ -34,6 +34,11 @@ def test_every_move_of_the_table_is_made(moves: set[Move]) -> None:
     client.ask(2)  # from WORKING to WRITING
     eventually(lambda: (State.WORKING, State.WRITING) in moves)
     client.sock.close()  # from WRITING to CLOSED
+    stream = Client(server)
+    stream.stream()  # from PARKED to WRITING, and back
+    stream.until(LONG)
+    eventually(lambda: (State.WRITING, State.PARKED) in moves)
+    stream.sock.close()
     third = Client(server)
     third.poll(3)
     third.sock.shutdown(socket.SHUT_WR)  # from PARKED to CLOSED

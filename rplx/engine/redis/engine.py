@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import gevent
@@ -154,6 +155,10 @@ class RedisEngine:
             self.start()
             self._clock.guess(int(time.time() * 1_000_000))
         return self._clock.draw(time.monotonic())
+
+    def latest(self) -> Decimal | None:
+        """Returns None: own sends are reported as soon as Redis has them, others when they are announced."""
+        return None
 
     def _read_clock_forever(self) -> None:
         while True:

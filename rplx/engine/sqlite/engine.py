@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from gevent import get_hub
@@ -123,6 +124,9 @@ class SqliteEngine:
         """Returns a position behind which all comes that is on its way."""
         mark = self._ready().mark()
         return self._memory.draw() if mark is None else drawn_text(mark)
+
+    def latest(self) -> Decimal | None:
+        return self._memory.latest()
 
     def append(self, send: Send) -> Appended:
         return self._ready().add(send)

@@ -1,0 +1,82 @@
+"""Event streams under WSGI servers that are not ours (protocol page, part 10).
+
+Each stream's greenlet is woken when a message comes, reads on from history, and hands its server what it has read: the
+server alone writes, and takes the next piece when the last is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from rplx.errors import Ending, Unavailable
+from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
+from rplx.hub.hub import Hub
+from rplx.hub.staying import Member
+from rplx.net.retry_after import retry_milliseconds
+
+Headers = list[tuple[str, str]]
+StartResponse = Callable[[str, Headers], Any]
+
+
+class Room(Protocol):
+    """Where streams wait, under the same rules as polls: WaitingRoom."""
+
+    hub: Hub
+    open: bool
+    heartbeat: int
+
+    def wait(self, listener: Member, seconds: float, connection: Any, drains: bool) -> bool:
+        """Returns False if the client has hung up or the room is closed, else when there is something to do."""
+
+
+class Stream:
+    """The body of a stream: an iterable with `close`, so that its listener leaves even if nothing iterates."""
+
+    def __init__(
+        self,
+        room: Room,
+        member: Member,
+        first: bytes,
+        environ: Environ,
+        headers: Headers,
+        start_response: StartResponse,
+    ) -> None:
+        self._room = room
+        self._member = member
+        self._connection = client_socket(environ)
+        if is_pywsgi(environ) and environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+            headers = [*headers, ("Connection", "close")]  # else such a client would wait for the end
+        self._steps = self._events(first, headers, start_response)
+
+    def __iter__(self) -> Iterator[bytes]:
+        steps: Iterator[bytes] = self._steps
+        return steps
+
+    def close(self) -> None:
+        """Takes the listener out of the hub. The server calls it when it is done with this stream (PEP 3333)."""
+        self._steps.close()
+        self._room.hub.leave(self._member)
+
+    def _events(self, first: bytes, headers: Headers, start_response: StartResponse) -> Any:
+        streams, member = self._room.hub.streams, self._member
+        try:
+            start_response("200 OK", headers)
+            yield first
+            while self._room.open:
+                if member.answer is None:
+                    if not self._room.wait(member, self._room.heartbeat, self._connection, drains=False):
+                        break
+                    if member.answer is None:
+                        progress = member.channel_set.progress
+                        yield member.encoding.heartbeat(progress.common, progress.named)
+                        continue
+                while piece := streams.read_on(member):
+                    yield piece
+                if not streams.settle(member):
+                    self._room.hub.turns.pause()
+        except Unavailable:
+            pass  # its client comes back, and reads on then
+        finally:
+            streams.leave(member)
+        yield member.encoding.bye(retry_milliseconds(Ending()))

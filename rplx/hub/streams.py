@@ -1,0 +1,212 @@
+"""Streams: how one begins, reads on from history where it is behind, comes into a set, and leaves.
+
+A stream counts as a listener of its channels once, from its beginning to its end, whether it is in a set or behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rplx.engine import Engine
+from rplx.engine.selection import first
+from rplx.hub import log_lines
+from rplx.hub.encoding import StreamEncoding
+from rplx.hub.named import NamedListeners
+from rplx.hub.progress import Progress, looks_drawn
+from rplx.hub.staying import Member, StayingSets, Transport, Woken
+from rplx.hub.turns import Turns
+from rplx.hub.visibility import Visibility, visible_part
+from rplx.log import Log
+from rplx.messages import Due, cursor_value
+
+READ_MAX = 65536  # bytes, about, that are read from history for a stream before they are written
+
+
+class Streams:
+    """All streams of a process.
+
+    `draw` returns a position, the same for all who ask in one turn of the loop; `is_quiet` whether every message that
+    was stored is noted in all sets to which it is due.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        turns: Turns,
+        sets: StayingSets,
+        named: NamedListeners,
+        draw: Callable[[], str],
+        is_quiet: Callable[[], bool],
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._turns = turns
+        self._sets = sets
+        self._named = named
+        self._draw = draw
+        self._is_quiet = is_quiet
+        self._visibility: Visibility | None = None
+        self._limit = READ_MAX
+        self._told: dict[Member, dict[str, str]] = {}  # channels whose gap has been told, and where they were then
+        self.listening = 0  # streams under way
+
+    def configure(self, answer_max: int, visibility: Visibility | None) -> None:
+        """Takes new options, as Hub.configure."""
+        self._limit = min(answer_max, READ_MAX)
+        self._visibility = visibility
+
+    def attach(self, transport: Transport) -> None:
+        """Has `transport` write to sockets. Raises ValueError if there is one already."""
+        if not isinstance(self._sets.transport, Woken):
+            raise ValueError("a transport is attached already")
+        self._sets.transport = transport
+
+    # -- from the beginning to the end
+
+    def enter(
+        self,
+        cursors: Mapping[str, str | None],
+        connection: Any = None,
+        *,
+        address: str = "",
+        encoding: StreamEncoding,
+        common: str | None = None,
+        lost: bool = False,
+        joined: Callable[[str], None] | None = None,
+        client: str = "",
+    ) -> tuple[Member, bytes]:
+        """Begins a stream of `cursors`: id -> cursor, or None for `common`, and without that for now.
+
+        Returns it and what is to be written first. It is in a set then, or behind, if more is due to it than that:
+        its `answer` says which. `lost`: the client had been here before, and it is not known how far it was told.
+        `address`, `connection`, `joined` and `client` are as for Hub.enter. Raises Unavailable.
+        """
+        engine, position = self._engine, self._draw()
+        names = tuple(sorted(cursors))
+        named = common is not None or any(cursors.values())
+        common = common or position
+        at = tuple([cursors[id] or common for id in names])
+        gaps = engine.gaps(names, at) if named else list(names) if lost else []
+        if named and gaps:
+            at, common = _not_ahead(at, common, position)
+        progress = Progress.begin(names, at, common)
+        member = Member(names, progress, connection, address, encoding)
+        engine.join(names)
+        self.listening += 1
+        if joined is not None:
+            joined(position)
+        try:
+            pieces = [encoding.opened(common, progress.named, position, gaps)]
+            size = 0
+            while size < self._limit:
+                piece = self._read(member, progress)
+                if not piece:
+                    if gaps:
+                        self._missed(member, progress, gaps, position, is_all=True)
+                    self.settle(member)
+                    break
+                pieces.append(piece)
+                size += len(piece)
+        except BaseException:
+            self.leave(member)
+            raise
+        if client:
+            self._named.enter(member, client)
+        return member, b"".join(pieces)
+
+    def leave(self, member: Member) -> None:
+        """Ends a stream. Does nothing if it has ended."""
+        if member.listens:
+            member.listens = False
+            self._sets.remove(member)
+            self._told.pop(member, None)
+            self._named.forget(member)
+            self.listening -= 1
+            self._engine.leave(member.names, 1, member.address)
+
+    # -- behind
+
+    def fall_behind(self, member: Member, answer: bytes) -> None:
+        """Takes a member out of its set that has been told all until now, with `answer` as what is to be written."""
+        self._sets.let_go(member, answer)
+
+    def read_on(self, member: Member) -> bytes:
+        """Returns what is due to a member that is behind, written, and counts it as told; b"" if nothing is.
+
+        Tells of gaps first. Others may go on meanwhile. Raises Unavailable.
+        """
+        progress = member.progress
+        assert progress is not None
+        missing = self._engine.gaps(member.names, tuple(progress.at.values()))
+        told = self._told.get(member, {})
+        gaps = [id for id in missing if told.get(id) != progress.at[id]]
+        position = self._draw()
+        piece = self._read(member, progress)
+        if missing:
+            self._missed(member, progress, missing, position, is_all=not piece)
+        return member.encoding.gap(gaps) + piece if gaps else piece
+
+    def _missed(self, member: Member, progress: Progress, ids: list[str], position: str, *, is_all: bool) -> None:
+        """Takes note that gaps in `ids` are told. `is_all`: nothing is left there that lies ahead of the gap."""
+        for id in ids:
+            at = progress.at[id]
+            if is_all and looks_drawn(at) and cursor_value(at) < cursor_value(position):
+                progress.told({id: position}, None)
+        self._told[member] = {id: progress.at[id] for id in ids}
+
+    def settle(self, member: Member) -> bool:
+        """Puts a member into a set, if nothing was sent since `read_on` found nothing. Returns whether it did."""
+        progress = member.progress
+        assert progress is not None
+        if member.seen != self._sets.changes:
+            return False
+        if self._engine.latest() is not None:
+            progress.up_to(self._draw())
+        self._sets.place(member, quiet=self._is_quiet())
+        return True
+
+    def _read(self, member: Member, progress: Progress) -> bytes:
+        engine = self._engine
+        member.seen = self._sets.changes
+        present = engine.latest()
+        dues = self._due(member, tuple(progress.at.values()))
+        if not dues:
+            return b""
+        pieces = []
+        encoding = member.encoding
+        for _, _, _, due in sorted([_place(number, due) for number, due in enumerate(dues)]):
+            written = encoding.writer(due.message)(tuple(sorted(due.ids)))
+            progress.told(due.ids, present)
+            pieces.append(encoding.event(written, progress.common, progress.named))
+            self._turns.rest()
+        if self._log.connections:
+            ids = {id for due in dues for id in due.ids}
+            self._log.message(log_lines.sending(len(dues), sum(map(len, pieces)), ids))
+        return b"".join(pieces)
+
+    def _due(self, member: Member, at: tuple[str, ...]) -> list[Due]:
+        """Returns what is due. Others may go on meanwhile."""
+        hook = self._visibility
+        if hook is None:
+            return self._engine.due(member.names, at, self._limit)
+        found = []
+        for due in self._engine.due(member.names, at):
+            visible = visible_part(hook, self._log, due, member.names)
+            if visible is not None:
+                found.append(visible)
+            self._turns.rest()
+        return first(found, self._limit)
+
+
+def _place(number: int, due: Due) -> tuple[Any, Any, int, Due]:
+    """Returns by what messages are sorted: the greatest cursor, as the mark is then right behind each of them."""
+    return max(map(cursor_value, due.ids.values())), due.value, number, due
+
+
+def _not_ahead(at: tuple[str, ...], common: str, position: str) -> tuple[tuple[str, ...], str]:
+    """Returns cursors with `position` in place of those ahead of it, at which nothing would be due for long (7.4)."""
+    present = cursor_value(position)
+    at = tuple([position if cursor_value(cursor) > present else cursor for cursor in at])
+    return at, position if cursor_value(common) > present else common

@@ -1,0 +1,137 @@
+"""The streams of our own server: written to in passes over a set, each read on by itself where it is behind.
+
+A stream is PARKED like a poll, and its greenlet waits on the Event of its set. It is woken when the stream is to read
+on from history, or to end.
+"""
+
+from __future__ import annotations
+
+import _socket
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from gevent import get_hub
+from greenlet import GreenletExit
+
+from rplx.errors import Ending, Unavailable
+from rplx.hub.hub import Hub
+from rplx.hub.staying import Member
+from rplx.net.retry_after import retry_milliseconds
+from rplx.wait_line.connection import Connection
+from rplx.wait_line.connections import Connections
+from rplx.wait_line.sending import Sending
+from rplx.wait_line.states import ENDED, PARKED, WRITING
+
+_SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+
+
+class Streams:
+    """A Transport. `renew` gives a connection a fresh greenlet, which has run nothing but its wait.
+
+    `answered` is called with a connection whose stream has ended, and whether its client may still send.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        connections: Connections,
+        sending: Sending,
+        answered: Callable[[Connection, bool], None],
+        renew: Callable[[Connection], None],
+    ) -> None:
+        self._streams = hub.streams
+        self._turns = hub.turns
+        self._connections = connections
+        self._sending = sending
+        self._answered = answered
+        self._renew = renew
+        self._loop: Any = get_hub().loop
+
+    # -- to all members of a set
+
+    def write(self, members: Collection[Member], piece: bytes) -> Sequence[tuple[Member, int]]:
+        """Writes `piece` to all; returns those whose sockets did not take it whole, and how many bytes they took."""
+        short = []
+        length = len(piece)
+        for member in members:
+            connection = member.connection
+            if connection.state is not PARKED or connection.listener is not member:  # its head is not sent yet
+                short.append((member, 0))
+                continue
+            try:
+                sent = connection.sock.send(piece, _SEND)
+            except OSError:  # full, or gone: its greenlet finds out which
+                sent = 0
+            if sent != length:
+                short.append((member, sent))
+        return short
+
+    def fell_behind(self, member: Member, taken: int) -> None:
+        """Wakes the greenlet of a stream that has left its set. `taken`: bytes of its `answer` that are sent."""
+        connection: Connection = member.connection
+        connection.sent = taken
+        if connection.state is PARKED and connection.listener is member:
+            if connection.event is not None:
+                connection.event.unlink(connection.greenlet.switch)
+                connection.event = None
+            self._loop.run_callback(self._wake, connection, member)
+
+    def _wake(self, connection: Connection, member: Member) -> None:
+        if connection.state is PARKED and connection.listener is member:
+            connection.greenlet.switch()
+
+    def took_part(self, connection: Connection, member: Member, first: bytes, sent: int) -> None:
+        """Takes note that a stream's socket has taken only `sent` bytes of its head and first frames."""
+        self._streams.fall_behind(member, first)
+        connection.sent = sent
+
+    # -- in a connection's own greenlet
+
+    def go_on(self, connection: Connection, member: Member) -> bool:
+        """Writes what a stream is behind with, or its end. Returns whether it is PARKED again, in this greenlet."""
+        try:
+            if member.listens:
+                return self._catch_up(connection, member)
+            self._end(connection, member)
+        except (GreenletExit, OSError):
+            self._streams.leave(member)
+            self._connections.close(connection)
+        return False
+
+    def _catch_up(self, connection: Connection, member: Member) -> bool:
+        """Returns whether the stream is PARKED again. Raises OSError, GreenletExit."""
+        connection.state = WRITING
+        try:
+            self._finish_piece(connection, member)
+            while True:
+                while piece := self._streams.read_on(member):
+                    self._sending.write(connection, (piece,), 0)
+                if self._streams.settle(member):
+                    break
+                self._turns.pause()
+        except Unavailable:  # its client comes back, and reads on then
+            self._streams.leave(member)
+            self._end(connection, member)
+            return False
+        connection.state = PARKED
+        connection.event = None
+        self._loop.run_callback(self._renew, connection)
+        return True
+
+    def _finish_piece(self, connection: Connection, member: Member) -> None:
+        piece, sent = member.answer, connection.sent
+        connection.sent = 0
+        member.answer = b""
+        if piece:
+            self._sending.write(connection, (piece,), sent)
+        else:
+            self._sending.await_room(connection)
+
+    def _end(self, connection: Connection, member: Member) -> None:
+        """Says goodbye. Raises OSError, GreenletExit."""
+        retry = retry_milliseconds(Ending(), self._connections.ends_at)
+        pieces = (member.answer or b"", member.encoding.bye(retry))
+        self._sending.write(connection, pieces, connection.sent)
+        connection.keep_alive = False
+        connection.greenlet = None
+        self._answered(connection, connection.inbound is not ENDED)
