@@ -68,7 +68,7 @@ class Assembly:
 
     def in_server(self, *, wait_line: str = "where the application is served") -> InServer:
         """Makes an IN line. `wait_line`: where the WAIT line is, for the refusal of a poll that comes here."""
-        made = InServer(self.hub, self.executor.execute, self.config, self.log, wait_line=wait_line)
+        made = InServer(self.hub, self.executor, self.config, self.log, wait_line=wait_line)
         self._in_servers.append(made)
         return made
 

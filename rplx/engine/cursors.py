@@ -10,10 +10,11 @@ STEP = Decimal("0.000001")
 class CursorClock:
     """Turns readings of a clock into cursors. Each is greater than all before, even if the clock is set back."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "last_text")
 
     def __init__(self) -> None:
         self._last = 0
+        self.last_text = ""  # the greatest cursor that was drawn
 
     @property
     def last(self) -> int:
@@ -23,6 +24,7 @@ class CursorClock:
     def restore(self, last: int) -> None:
         """Draws cursors behind `last` from now on, which a clock before this one has drawn."""
         self._last = max(self._last, last)
+        self.last_text = drawn_text(self._last)
 
     def present(self, now: float) -> Decimal:
         """Returns the greatest cursor that can have been drawn until the time `now`, in seconds since the epoch."""
@@ -34,7 +36,8 @@ class CursorClock:
         if microseconds <= self._last:
             microseconds = self._last + 1
         self._last = microseconds
-        return drawn_text(microseconds)
+        self.last_text = text = drawn_text(microseconds)
+        return text
 
 
 def drawn_text(microseconds: int) -> str:

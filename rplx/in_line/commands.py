@@ -12,7 +12,7 @@ from rplx.errors import TooLarge
 from rplx.hub import stats
 from rplx.hub.hub import Hub
 from rplx.log import Log
-from rplx.messages import Asker, Command, Identifiers, Online, Send, Stats, Watch
+from rplx.messages import Appended, Asker, Command, Identifiers, Online, Send, Stats, Stored, Watch
 from rplx.options.table import InOptions
 from rplx.protocol import commands, replies
 from rplx.protocol.json_texts import check_json
@@ -37,8 +37,7 @@ class Executor:
         Raises Refusal.
         """
         if isinstance(command, Send):
-            self._logins.admit(asker.host, command.identifiers.credentials)
-            return replies.receipt(self.send(asker, command))
+            return replies.receipt(self.begin(asker, command).receipt())
         credentials = command.credentials
         self._logins.admit(asker.host, credentials)
         self._hub.turns.rest()  # a long list has been read for it
@@ -52,6 +51,11 @@ class Executor:
         self._log.connection(asker, "sending stats")
         return b"" if login else self._hub.stats()
 
+    def begin(self, asker: Asker, send: Send) -> Appended:
+        """Begins to store a message if its credentials admit it. Others may go on first. Raises Refusal."""
+        self._logins.admit(asker.host, send.identifiers.credentials)
+        return self._begin(asker, send)
+
     def send(self, asker: Asker, send: Send) -> dict[str, str]:
         """Stores a message of somebody who has been admitted. Returns the receipt: id -> the message's cursor there.
 
@@ -59,21 +63,24 @@ class Executor:
 
         Raises BadRequest, InsufficientStorage, Unavailable.
         """
+        return self._begin(asker, send).receipt()
+
+    def _begin(self, asker: Asker, send: Send) -> Appended:
         self._hub.turns.rest()  # a long list has been read for it, or it is one of many
         log = self._log
         if not send.identifiers.cursors:  # an empty list is no error in the old forms (part 7.9)
             if not log.connections:
                 log.counted("IN: nobody", f"IN: {asker.host}: a send names no channel, so it is stored nowhere")
-            return {}
+            return Stored({})
         send = self._checked(send)
         if send.identifiers.credentials is not None:
             send = Send(self._owned(asker, send.identifiers), send.data, send.stored)
             if not send.identifiers.cursors:
-                return {}
+                return Stored({})
         if log.connections:
             added = f"added data for [{','.join(send.identifiers.cursors)}]"
             send = replace(send, stored=partial(log.connection, asker, added))
-        return self._hub.publish(send)
+        return self._hub.begin(send)
 
     def online(self, asker: Asker, prefixes: tuple[str, ...] = ()) -> Mapping[str, int]:
         """Returns how many listen to each id that is online and begins with one of `prefixes`, if any are given.

@@ -8,7 +8,7 @@ from rplx.errors import AccessDenied, BadRequest, Refusal, TlsHandshake, TooLarg
 from rplx.in_line import loose_lengths
 from rplx.in_line.connection import Connection
 from rplx.in_line.line import Line
-from rplx.messages import Command, Identifiers, Send
+from rplx.messages import Appended, Command, Identifiers, Send
 from rplx.net.retry_after import retry_after
 from rplx.protocol import commands, replies
 from rplx.protocol.http_request import HttpRequest
@@ -25,11 +25,13 @@ class Conversation:
     __slots__ = (
         "_answered",
         "_asked",
+        "_begun",
         "_identifiers",
         "_is_listed",
         "_is_over",
         "_line",
         "_reader",
+        "_ready",
         "connection",
     )
 
@@ -44,6 +46,8 @@ class Conversation:
         self._is_listed = False  # whether the log has the list of the request that is coming in
         self._asked = False  # whether the last request that was carried out was a command
         self._answered = False  # whether an HTTP request was answered, and the connection kept
+        self._ready = b""  # answers in their order, not sent yet
+        self._begun: list[tuple[Appended, bool]] = []  # sends on their way behind them, and whether each is kept
         self._is_over = False  # whether the request that is carried out has taken all that the client sends
 
     def run(self) -> None:
@@ -155,7 +159,10 @@ class Conversation:
         """The sending half has ended, and with it perhaps a request. Raises Refusal."""
         request = self._reader.end()
         if request is not None:
-            self.connection.send(self._send_but_last(self._answer(request)[0]))
+            answer, _ = self._answer(request)
+            self._settle()
+            self._add(answer)
+            self._send_ready()
         elif self._reader.state is State.TEXT:
             self._limit_text()
             text = self._reader.text
@@ -186,28 +193,56 @@ class Conversation:
 
         `data` is what came last, with the end of the last of them.
         """
-        connection = self.connection
-        answers = b""
         for request in requests:
             answer, keep_alive = self._answer(request, data if request is requests[-1] else b"", len(requests))
-            if len(answer) > 1:
-                connection.send(answers)
-                answers = self._send_but_last(answer)
-            else:
-                answers = answers + answer[0] if answers else answer[0]
+            if answer or not keep_alive:
+                self._settle()
+                self._add(answer)
             if not keep_alive:
-                connection.send_last(answers)
+                self.connection.send_last(self._ready)
                 return False
             self._answered = True
             self._line.turns.rest()
-            if len(answers) >= ANSWERS_MAX:
-                connection.send(answers)
-                answers = b""
-        connection.send(answers)
+            if len(self._ready) >= ANSWERS_MAX:
+                self._send_ready()
+        self._settle()
+        self._send_ready()
         return True
 
+    def _add(self, answer: Sequence[bytes]) -> None:
+        """Adds an answer to those that are ready; of one in parts all but the last are sent. Raises as `send`."""
+        if len(answer) > 1:
+            self._send_ready()
+            self._ready = self._send_but_last(answer)
+        elif answer:
+            self._ready += answer[0]
+
+    def _send_ready(self) -> None:
+        """Raises OSError, TimeoutError."""
+        ready, self._ready = self._ready, b""
+        self.connection.send(ready)
+
+    def _settle(self) -> None:
+        """Waits until the sends that were begun are stored, and adds their answers to those that are ready."""
+        if not self._begun:
+            return
+        begun, self._begun = self._begun, []
+        answers: list[bytes] = []
+        for appended, keep_alive in begun:
+            try:
+                text = replies.receipt(appended.receipt())
+                answers += replies.answer(text, keep_alive=keep_alive)
+            except Refusal as error:
+                self._log_refusal(error)
+                answers.append(replies.refusal(error, retry_after(error), keep_alive=keep_alive and not error.closes))
+            self._line.turns.rest()
+        self._ready += b"".join(answers)
+
     def _answer(self, request: HttpRequest, data: bytes = b"", count: int = 0) -> tuple[Sequence[bytes], bool]:
-        """Returns the answer to an HTTP request, one of `count`, in parts, and whether the connection is kept."""
+        """Returns the answer to an HTTP request, one of `count`, in parts, and whether the connection is kept.
+
+        It has no parts if the request is a send on its way, which `_settle` answers.
+        """
         if self._line.log.connections:
             self._log_list(commands.list_of(request, self._line.parser))
             self._is_listed = False  # the next request has a list of its own
@@ -215,6 +250,9 @@ class Conversation:
             command, text = self._carry_out(request, is_alone=count == 1)
             keep_alive = self._keeps(request)
             self._asked = not isinstance(command, Send)
+            if not isinstance(text, bytes | list):
+                self._begun.append((text, keep_alive))
+                return (), keep_alive
             if self._asked and commands.ends_in_old_form(request, data):
                 keep_alive = False
             return replies.answer(text, keep_alive=keep_alive), keep_alive
@@ -227,13 +265,16 @@ class Conversation:
         """Returns whether the connection is kept behind the answer to this request."""
         return request.keep_alive and not self._is_over and not self._line.ends_with_answers
 
-    def _carry_out(self, request: HttpRequest, *, is_alone: bool) -> tuple[Command, bytes | list[bytes]]:
-        """Carries out a request; where it makes no sense as it is, its length may be too small. Raises Refusal."""
+    def _carry_out(self, request: HttpRequest, *, is_alone: bool) -> tuple[Command, bytes | list[bytes] | Appended]:
+        """Carries out a request; where it makes no sense as it is, its length may be too small. Raises Refusal.
+
+        Returns the text of its answer, or a send that is on its way: those behind it go into the same transaction.
+        """
         line = self._line
         try:
             command = commands.command_of_http(request, line.parser, line.door)
             if not loose_lengths.is_open_command(request, command):
-                return command, line.execute(self.connection, command)
+                return command, self._execute(command)
             longer = self._read_on(request, is_alone=is_alone, asks=True) or request
         except BadRequest:
             found = self._read_on(request, is_alone=is_alone, asks=False)
@@ -241,7 +282,15 @@ class Conversation:
                 raise
             longer = found
         command = commands.command_of_http(longer, line.parser, line.door)
-        return command, line.execute(self.connection, command)
+        return command, self._execute(command)
+
+    def _execute(self, command: Command) -> bytes | list[bytes] | Appended:
+        """Raises Refusal."""
+        if isinstance(command, Send):
+            begun = self._line.begin(self.connection, command)
+            return replies.receipt(begun.receipt()) if begun.is_settled else begun
+        self._settle()  # what it asks for counts behind the sends before it
+        return self._line.execute(self.connection, command)
 
     def _read_on(self, request: HttpRequest, *, is_alone: bool, asks: bool) -> HttpRequest | None:
         """Returns a request with what comes behind its length; None if nothing does, or another request.

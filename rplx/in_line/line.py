@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 from rplx.hub.turns import Turns
 from rplx.log import Log
-from rplx.messages import Asker, Command
+from rplx.messages import Appended, Asker, Command, Send
 from rplx.options.table import Config
 from rplx.protocol.door import Door
 from rplx.protocol.identifiers import IdentifierParser
 
-Execute = Callable[[Asker, Command], bytes | list[bytes]]
+
+class Carrier(Protocol):
+    """Carries commands out, as commands.Executor does."""
+
+    def execute(self, asker: Asker, command: Command) -> bytes | list[bytes]: ...
+    def begin(self, asker: Asker, send: Send) -> Appended: ...
 
 
 class Line:
@@ -20,9 +26,10 @@ class Line:
     `ends_with_answers`: connections end with their next answer. `ends_between_requests`: they end there at once, too.
     """
 
-    def __init__(self, execute: Execute, config: Config, turns: Turns, log: Log, wait_line: str) -> None:
-        """`execute`: Executor.execute, or the like. `wait_line` says where listeners go who are lost here."""
-        self.execute = execute
+    def __init__(self, carrier: Carrier, config: Config, turns: Turns, log: Log, wait_line: str) -> None:
+        """`wait_line` says where listeners go who are lost here."""
+        self.execute = carrier.execute
+        self.begin = carrier.begin
         self.log = log
         self.turns = turns
         self.ends_with_answers = False

@@ -13,7 +13,7 @@ from rplx.hub.hub import Hub
 from rplx.in_line.acceptor import Acceptor
 from rplx.in_line.connection import Connection
 from rplx.in_line.conversation import Conversation
-from rplx.in_line.line import Execute, Line
+from rplx.in_line.line import Carrier, Line
 from rplx.in_line.pool import ReusingPool
 from rplx.log import Log
 from rplx.net.lingering import Lingering
@@ -30,14 +30,14 @@ class InServer:
     def __init__(
         self,
         hub: Hub,
-        execute: Execute,
+        carrier: Carrier,
         config: Config,
         log: Log,
         *,
         wait_line: str = "where the application is served",
     ) -> None:
-        """`execute`: Executor.execute, or the like. `wait_line` says where listeners go who are lost here."""
-        self._line = Line(execute, config, hub.turns, log, wait_line)
+        """`wait_line` says where listeners go who are lost here."""
+        self._line = Line(carrier, config, hub.turns, log, wait_line)
         self._log = log
         self._quiet = hub.quiet
         self._pool = ReusingPool(config.in_.max_connections)

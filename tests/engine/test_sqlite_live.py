@@ -143,3 +143,21 @@ def test_what_expires_is_gone_after_a_restart_too(tmp_path: Path) -> None:
         assert texts(found) == []
         assert b"X-Realplexor-Gap: abc\r\n" in found
         assert b"X-Realplexor-Gap" not in poll(live, f"position&identifier={cursor}:abc").rest()
+
+
+def test_pipelined_sends_and_commands_are_answered_in_their_order(tmp_path: Path) -> None:
+    """The sends of one connection share transactions; a command counts behind the sends before it."""
+    with server(tmp_path / "history.db", "--set", "history.max_messages=300") as live:
+        requests = [request(f"c{number % 7}", b'"%d"' % number) for number in range(200)]
+        requests[50:50] = [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nSTATS"]
+        requests[20:20] = [request("c0", b"no json")]
+        back_end = Conversation(live.in_, b"".join(requests))
+        answers = [back_end.answer() for _ in requests]
+        assert answers[20][0].startswith(b"HTTP/1.1 400 ")
+        told = answers[51][1]
+        assert told.count(b"b]") == 50
+        sent = [body.split() for head, body in answers if head.startswith(b"HTTP/1.1 200 ") and body != told]
+        assert [id for id, _ in sent] == [b"c%d" % (number % 7) for number in range(200)]
+        assert [cursor for _, cursor in sent] == sorted({cursor for _, cursor in sent})
+        found = texts(poll(live, "position&identifier=0:c0").rest())
+        assert found == [b"%d" % number for number in range(0, 200, 7)]

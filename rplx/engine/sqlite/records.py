@@ -35,6 +35,3 @@ class Changes:
     oldest_event: int = 0  # events before this position are forgotten
     online: dict[str, bool] = field(default_factory=dict)  # ids that came and went
     facts: dict[str, object] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.floors or self.deleted or self.partial or self.events or self.online or self.facts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from rplx.engine.cursors import drawn_text
 from rplx.engine.history import weight
 from rplx.engine.journal import Journal
 from rplx.engine.memory import MemoryEngine
@@ -65,9 +64,10 @@ class StagedMemory(MemoryEngine):
         """The greatest cursor that was drawn, in microseconds since the epoch."""
         return self._clock.last
 
+    @property
     def drawn_text(self) -> str:
-        """Returns `drawn` as a cursor."""
-        return drawn_text(self._clock.last)
+        """The text of that cursor."""
+        return self._clock.last_text
 
     @property
     def beginning(self) -> Decimal:

@@ -17,9 +17,9 @@ VACUUM_FROM = 1024  # free pages from which on the file is made smaller, if they
 VACUUM_STEP = 256  # pages by which it is made smaller at once
 
 
-def write(db: sqlite3.Connection, rows: Sequence[Row], changes: Changes) -> None:
+def write(db: sqlite3.Connection, rows: Sequence[Row], changes: Changes | None) -> None:
     """Writes all in one transaction, or nothing. Raises sqlite3.Error."""
-    if not changes and len(rows) <= ROWS_MAX:
+    if changes is None and len(rows) <= ROWS_MAX:
         db.execute(_insert(len(rows)), _flat(rows))  # a transaction of its own
         return
     db.execute("BEGIN IMMEDIATE")
@@ -27,10 +27,11 @@ def write(db: sqlite3.Connection, rows: Sequence[Row], changes: Changes) -> None
         for at in range(0, len(rows), ROWS_MAX):
             piece = rows[at : at + ROWS_MAX]
             db.execute(_insert(len(piece)), _flat(piece))
-        _write_drops(db, changes)
-        _write_presence(db, changes)
-        for name, value in changes.facts.items():
-            db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        if changes is not None:
+            _write_drops(db, changes)
+            _write_presence(db, changes)
+            for name, value in changes.facts.items():
+                db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

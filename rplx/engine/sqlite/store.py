@@ -6,6 +6,7 @@ seen a message that a crash can take back, and cursors reach listeners in the or
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,9 +14,8 @@ from typing import Any
 
 import gevent
 from gevent import get_hub
-from gevent.event import Event as Flag
+from gevent.hub import Waiter
 
-from rplx.engine.cursors import drawn_text
 from rplx.engine.observing import Observed
 from rplx.engine.sqlite.behind import Behind
 from rplx.engine.sqlite.records import Changes, Kept, Row
@@ -49,7 +49,7 @@ class Pending:
 
     def receipt(self) -> dict[str, str]:
         if not self.is_settled:
-            self._batch.settled.wait()
+            self._batch.wait()
         if self.refuse is not None:
             raise self.refuse()
         return self.message.cursors
@@ -58,10 +58,10 @@ class Pending:
 class Batch:
     """Sends that share a transaction. Their cursors are greater than `mark`, in microseconds since the epoch.
 
-    `since`: monotonic seconds at which the first of them came. `settled` is set when all have their answer.
+    `since`: monotonic seconds at which the first of them came.
     """
 
-    __slots__ = ("changes", "mark", "pendings", "rows", "settled", "since", "size")
+    __slots__ = ("_waiters", "changes", "is_settled", "mark", "pendings", "rows", "since", "size")
 
     def __init__(self) -> None:
         self.pendings: list[Pending] = []
@@ -69,8 +69,16 @@ class Batch:
         self.size = 0  # bytes of its messages
         self.mark = 0
         self.since = 0.0
-        self.changes = Changes()
-        self.settled = Flag()
+        self.changes: Changes | None = None
+        self.is_settled = False  # whether all have their answer
+        self._waiters: list[Waiter[None]] = []
+
+    def wait(self) -> None:
+        """Returns when all have their answer. Not to be called in the loop itself."""
+        if not self.is_settled:
+            waiter: Waiter[None] = Waiter()
+            self._waiters.append(waiter)
+            waiter.get()
 
     def settle(self, refuse: Refuse | None) -> None:
         """Answers those that have no answer yet."""
@@ -78,7 +86,13 @@ class Batch:
             if not pending.is_settled:
                 pending.refuse = refuse
                 pending.is_settled = True
-        self.settled.set()
+        self.is_settled = True
+
+    def release(self) -> None:
+        """In the loop: has those go on that wait."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.switch(None)
 
 
 class Store:
@@ -108,11 +122,13 @@ class Store:
         self._under_way: deque[Batch] = deque()  # all that hold messages, in their order
         self._failed: Changes | None = None  # what could not be written, and comes first the next time
         self._is_due = False  # whether the next hand-over is on its way
-        self._is_keeping = False
+        self._keeper: Waiter[None] | None = None  # of the greenlet that keeps messages, while it has nothing to do
         self._drains = False  # whether all that is behind is to be written now
         self._shrinks = False
         self._loop: Any = get_hub().loop
+        self._turn: Any = self._loop.timer(0.0)  # not a callback: what has come to other sockets goes along
         self._watch: Any = self._loop.timer(LOOK_EVERY, repeat=LOOK_EVERY)
+        gevent.spawn(self._keep_forever)
 
     # -- sends
 
@@ -131,7 +147,7 @@ class Store:
         self._seq += 1
         message.seq, message.left = self._seq, len(given)
         drawn = memory.drawn
-        channels = channels_text(message.cursors, drawn_text(drawn))
+        channels = channels_text(message.cursors, memory.drawn_text)
         if not batch.pendings:
             batch.mark, batch.since = mark, time.monotonic()
             self._under_way.append(batch)
@@ -153,7 +169,7 @@ class Store:
         if not self._is_due:
             self._is_due = True
             if self._in_flight is None:
-                self._loop.run_callback(self._hand_over)
+                self._turn.start(self._hand_over)
 
     def drain(self, *, shrinks: bool) -> None:
         """Has all written that is behind, in steps; `shrinks`: then makes the file smaller if it has space to spare."""
@@ -165,15 +181,13 @@ class Store:
         """Returns when the events of now are stored, after `seconds` at most, or at once if the disk is in trouble."""
         position = self._memory.position()
         deadline = time.monotonic() + seconds
-        while self.position < position and not self._troubles:
+        while self.position < position and not self._troubles and time.monotonic() < deadline:
             self.hand_over_soon()
-            batch = self._in_flight or self._current
-            if not batch.settled.wait(max(deadline - time.monotonic(), 0.0)):
-                return
+            (self._in_flight or self._current).wait()  # until STUCK_AFTER at most
 
     def close(self) -> bool:
         """Writes all that is left and closes the file; returns whether that was done in time."""
-        while (self._in_flight or self._current.rows or self._has_behind() or self._is_keeping) and not self._troubles:
+        while (self._in_flight or self._under_way or self._has_behind()) and not self._troubles:
             self.drain(shrinks=False)
             gevent.sleep(CLOSE_STEP)
         return self._writer.close(CLOSE_TIMEOUT)
@@ -190,19 +204,23 @@ class Store:
         if self._in_flight is not None or not (batch.rows or self._has_behind()):
             return
         batch.changes = self._take_changes()
-        if not batch.since:
+        if not batch.rows:
             batch.since = time.monotonic()
         self._current = Batch()
         self._in_flight = batch
-        self._watch.start(self._look)
+        if not self._watch.active:
+            self._watch.start(self._look)
         shrinks, self._shrinks = self._shrinks and not self._has_behind(), False
         self._writer.put(Job(batch.rows, batch.changes, shrinks=shrinks))
 
-    def _take_changes(self) -> Changes:
+    def _take_changes(self) -> Changes | None:
         if self._failed is not None:
-            changes, self._failed = self._failed, None
-            return changes
+            failed, self._failed = self._failed, None
+            return failed
         behind = self._behind
+        if not behind:
+            self._drains = False
+            return None
         step = max(BEHIND_STEP, 2 * len(self._current.rows))
         drops = self._drains or behind.drops >= DROPS_FROM
         changes = behind.take(step, self._memory.oldest_event, drops=drops)
@@ -215,36 +233,46 @@ class Store:
         batch = self._in_flight
         assert batch is not None
         self._in_flight = None
-        self._watch.stop()
         if error is None:
             self._troubles.over()
-            if batch.changes.events:
+            if batch.changes is not None and batch.changes.events:
                 self.position = batch.changes.events[-1].position
-            self._to_keep.append(batch)
-            if not self._is_keeping:
-                self._is_keeping = True
-                gevent.spawn(self._keep_all)
         else:
-            self._fail(batch, self._troubles.failed(error))
-            if batch.changes:
-                self._failed = batch.changes
+            self._failed = batch.changes
         if self._current.rows or (error is None and (self._is_due or self._drains)):
-            self._hand_over()
-        self._is_due = False
+            self._is_due = True
+            self._turn.start(self._hand_over)
+        else:
+            self._is_due = False
+        if error is not None:
+            self._fail(batch, self._troubles.failed(error))
+        elif not batch.rows:
+            self._settle(batch, None)
+        else:
+            self._to_keep.append(batch)
+            if self._keeper is not None:
+                self._keeper.switch(None)
 
-    def _keep_all(self) -> None:
+    def _keep_forever(self) -> None:
         """Keeps and delivers the messages that are stored; others may go on meanwhile."""
-        try:
+        while True:
             while self._to_keep:
                 batch = self._to_keep.popleft()
                 try:
                     self._keep(batch)
-                finally:
-                    if batch.rows:
-                        self._under_way.remove(batch)
-                    batch.settle(None)
-        finally:
-            self._is_keeping = False
+                except Exception:  # those behind it must not wait for ever
+                    get_hub().handle_error(self._keep, *sys.exc_info())
+                self._settle(batch, None)
+            self._keeper = Waiter()
+            self._keeper.get()
+            self._keeper = None
+
+    def _settle(self, batch: Batch, refuse: Refuse | None) -> None:
+        """Answers all sends of a batch that is done with."""
+        if batch.rows:
+            self._under_way.remove(batch)
+        batch.settle(refuse)
+        self._loop.run_callback(batch.release)
 
     def _keep(self, batch: Batch) -> None:
         memory, observer = self._memory, self._observer
@@ -262,17 +290,15 @@ class Store:
         """Refuses all sends of a batch that is not stored and will not be."""
         for pending in batch.pendings:
             self._memory.abandon(pending.message)
-        if batch.pendings:
-            self._under_way.remove(batch)
-        batch.settle(refuse)
+        self._settle(batch, refuse)
 
     def _look(self) -> None:
         """In the loop: refuses what has waited for long. What is being written may yet be stored and delivered."""
         batch = self._in_flight
         if batch is None:
-            return
-        now = time.monotonic()
-        if now - batch.since >= STUCK_AFTER:
+            self._watch.stop()
+        elif time.monotonic() - batch.since >= STUCK_AFTER:
             batch.settle(self._troubles.met(STUCK))
+            batch.release()
             current, self._current = self._current, Batch()
             self._fail(current, self._troubles.refusal)

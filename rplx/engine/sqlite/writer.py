@@ -26,7 +26,7 @@ class Job:
 
     __slots__ = ("changes", "rows", "shrinks")
 
-    def __init__(self, rows: list[Row], changes: Changes, *, shrinks: bool) -> None:
+    def __init__(self, rows: list[Row], changes: Changes | None, *, shrinks: bool) -> None:
         self.rows = rows
         self.changes = changes
         self.shrinks = shrinks
