@@ -41,7 +41,7 @@ class Dklab_Realplexor
     /**
      * Does not connect yet; the first call does.
      *
-     * @param string               $host       host of the IN line
+     * @param string               $host       host of the IN line, or unix:/PATH, for which the port does not count
      * @param int|string           $port       port of the IN line; 443 means TLS
      * @param string|null          $namespace  text that is put before each id sent, and taken off each id received
      * @param string               $identifier the server's option IDENTIFIER
@@ -222,6 +222,9 @@ class Dklab_Realplexor
     private static function translated(Rplx\Exception $error)
     {
         $text = $error instanceof Rplx\ConnectionException ? $error->detail() : $error->getMessage();
+        if ($error instanceof Rplx\IdentifierException) {
+            $text = "Identifier must be alphanumeric, \"{$error->given()}\" given";
+        }
         return new Dklab_Realplexor_Exception($text, $error->getCode(), $error);
     }
 }

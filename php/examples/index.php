@@ -26,8 +26,9 @@ if (($_SERVER['REQUEST_METHOD'] ?? '') === 'POST') {
         if (!isOwnPage($_SERVER)) {
             throw new InvalidArgumentException('This form was sent by another site');
         }
-        [$host, $port] = explode(':', getenv('RPLX_IN') ?: '127.0.0.1:10010');
-        $receipts = publish(new Rplx\Client($host, (int)$port), $_POST);
+        // HOST:PORT, or unix:/PATH
+        preg_match('/\A(.+?)(?::(\d+))?\z/', getenv('RPLX_IN') ?: '127.0.0.1:10010', $found);
+        $receipts = publish(new Rplx\Client($found[1] ?? '', (int)($found[2] ?? 10010)), $_POST);
     } catch (Rplx\Exception | InvalidArgumentException $error) {
         $problem = $error->getMessage();
         http_response_code($error instanceof Rplx\ConnectionException ? 502 : 400);

@@ -23,7 +23,8 @@ final class Client
     /**
      * Does not connect yet; the first call does.
      *
-     * @param string               $host    name or address; an IPv6 address with or without brackets
+     * @param string               $host    name or address; an IPv6 address with or without brackets; or unix:/PATH,
+     *     the path of a socket, for which the port does not count
      * @param int                  $port    port of the IN line; 443 means TLS, unless the option tls says otherwise
      * @param array<string, mixed> $options as in Rplx\Options
      * @throws InputException if the host, the port or an option is wrong

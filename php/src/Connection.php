@@ -14,8 +14,21 @@ final class Connection
     /** The errno ETIMEDOUT of Linux. */
     private const TIMED_OUT = 110;
 
-    private string $host;
-    private int $port;
+    /** What a host begins with that is the path of a socket, and the most bytes of such a path (unix(7)). */
+    private const UNIX = 'unix:';
+    private const UNIX_PATH_MAX = 107;
+
+    /** @var string HOST:PORT or unix:/PATH, as errors name it */
+    private string $address;
+
+    /** @var string the same as PHP's streams take it */
+    private string $target;
+
+    /** @var string value of the header Host */
+    private string $hostHeader;
+
+    /** @var string name that the certificate must have */
+    private string $peerName;
     private Options $options;
     private bool $secure;
 
@@ -33,17 +46,44 @@ final class Connection
      */
     public function __construct(string $host, int $port, Options $options)
     {
+        $this->options = $options;
+        $this->secure = $options->tls === null ? $port === 443 : $options->tls !== false;
+        if (strncmp($host, self::UNIX, strlen(self::UNIX)) === 0) {
+            $this->toPath($host);
+        } else {
+            $this->toHost($host, $port);
+        }
+    }
+
+    private function toPath(string $address): void
+    {
+        $path = (string)substr($address, strlen(self::UNIX));
+        if ($path === '' || $path[0] !== '/' || strlen($path) > self::UNIX_PATH_MAX || strpos($path, "\0") !== false) {
+            $wanted = 'unix:/PATH must be an absolute path of ' . self::UNIX_PATH_MAX . ' bytes at most';
+            throw new InputException($wanted . ', "' . Marker::shown($address) . '" given');
+        }
+        if ($this->options->tls !== null && $this->options->tls !== false) {
+            throw new InputException(Marker::shown($address) . ': there is no TLS on such sockets');
+        }
+        $this->secure = false;
+        $this->address = $address;
+        $this->target = "unix://$path";
+        $this->hostHeader = $this->peerName = 'localhost';
+    }
+
+    private function toHost(string $host, int $port): void
+    {
         // The host is written into the request's head, so it must not contain anything that could end a line there.
         if (!preg_match('/\A(\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\s\x00-\x1f\x7f\/?#@\[\]]+)\z/', $host)) {
-            throw new InputException("Host must be a name or an IP address, \"$host\" given");
+            throw new InputException('Host must be a name or an IP address, "' . Marker::shown($host) . '" given');
         }
         if ($port < 1 || $port > 65535) {
             throw new InputException("Port must be 1 to 65535, \"$port\" given");
         }
-        $this->host = strpos($host, ':') !== false && $host[0] !== '[' ? "[$host]" : $host;
-        $this->port = $port;
-        $this->options = $options;
-        $this->secure = $options->tls === null ? $port === 443 : $options->tls !== false;
+        $host = strpos($host, ':') !== false && $host[0] !== '[' ? "[$host]" : $host;
+        $this->address = $this->hostHeader = "$host:$port";
+        $this->target = "tcp://$this->address";
+        $this->peerName = trim($host, '[]');
     }
 
     public function __destruct()
@@ -94,7 +134,7 @@ final class Connection
     {
         // A plain connection is ended by half-close. Servers do not agree on a half-close of TLS.
         $ending = !$this->options->keepAlive && $this->secure ? "Connection: close\r\n" : '';
-        return "POST / HTTP/1.1\r\nHost: $this->host:$this->port\r\nContent-Length: $length\r\n"
+        return "POST / HTTP/1.1\r\nHost: $this->hostHeader\r\nContent-Length: $length\r\n"
             . "X-Realplexor: $marker\r\n$ending\r\n";
     }
 
@@ -245,7 +285,7 @@ final class Connection
         $error = '';
         [$socket, $warning] = self::quietly(function () use (&$errno, &$error) {
             return stream_socket_client(
-                "tcp://$this->host:$this->port",
+                $this->target,
                 $errno,
                 $error,
                 $this->options->connectTimeout,
@@ -271,7 +311,7 @@ final class Connection
     private function tlsOptions(): array
     {
         $given = is_array($this->options->tls) ? $this->options->tls : [];
-        return $given + ['verify_peer' => true, 'verify_peer_name' => true, 'peer_name' => trim($this->host, '[]')];
+        return $given + ['verify_peer' => true, 'verify_peer_name' => true, 'peer_name' => $this->peerName];
     }
 
     private function startTls(): void
@@ -289,7 +329,7 @@ final class Connection
 
     private function broken(string $detail, int $errno = 0): ConnectionException
     {
-        return new ConnectionException("$this->host:$this->port", $detail, $errno);
+        return new ConnectionException($this->address, $detail, $errno);
     }
 
     private static function now(): float

@@ -8,6 +8,6 @@ namespace Rplx;
  * An argument or option is wrong: an id, a cursor, a position, a login, or data that cannot be written as JSON.
  * Nothing was sent.
  */
-final class InputException extends Exception
+class InputException extends Exception
 {
 }

@@ -96,6 +96,14 @@ final class Marker
     }
 
     /**
+     * Returns text for a message, on one line: control characters are escaped as in C.
+     */
+    public static function shown(string $text): string
+    {
+        return addcslashes($text, "\0..\37\177");
+    }
+
+    /**
      * @param mixed $id
      */
     private function full($id): string
@@ -104,7 +112,7 @@ final class Marker
         // 7.0 is the id 7, but 1.5 is nobody's name.
         $form = is_float($id) ? '/\A\d+\z/' : '/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/';
         if (is_bool($id) || is_array($id) || !preg_match($form, $text)) {
-            throw new InputException("Identifier must be alphanumeric, \"$text\" given");
+            throw new IdentifierException($text);
         }
         return $this->prefix . $text;
     }
@@ -129,7 +137,7 @@ final class Marker
         }
         $text = self::cursorText($cursor);
         if (!self::isCursor($cursor)) {
-            throw new InputException("Cursor must be numeric, \"$text\" given");
+            throw new InputException('Cursor must be numeric, "' . self::shown($text) . '" given');
         }
         return "$text:";
     }

@@ -112,6 +112,9 @@ final class DklabTest extends TestCase
         yield ['Identifier must be alphanumeric, "a b" given', static function (): void {
             self::realplexor()->cmdOnline('a b');
         }];
+        yield ["Identifier must be alphanumeric, \"a\nb\" given", static function (): void {
+            self::realplexor()->send("a\nb", 1);
+        }];
         yield ['Identifier must be alphanumeric, "a-" given', static function (): void {
             self::realplexor('a-');
         }];

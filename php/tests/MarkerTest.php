@@ -103,31 +103,31 @@ final class MarkerTest extends TestCase
     public function wrongLists(): iterable
     {
         yield ['No identifier to limit the message to given; null means everybody', 'a', []];
-        yield ['Identifier must be alphanumeric, "-a" given', '-a'];
-        yield ['Identifier must be alphanumeric, ".a" given', '.a'];
-        yield ['Identifier must be alphanumeric, "-1" given', -1];
-        yield ['Identifier must be alphanumeric, "a/b" given', 'a/b'];
-        yield ['Identifier must be alphanumeric, "" given', ''];
-        yield ['Identifier must be alphanumeric, "" given', null];
-        yield ['Identifier must be alphanumeric, "array" given', ['a', ['b']]];
-        yield ['Identifier must be alphanumeric, "1.5" given', 1.5];
-        yield ['Identifier must be alphanumeric, "1" given', true];
-        yield ["Identifier must be alphanumeric, \"a\n\" given", "a\n"];
-        yield ["Identifier must be alphanumeric, \"a\r\nX: y\" given", ["a\r\nX: y" => '5']];
-        yield ['Identifier must be alphanumeric, "привет" given', 'привет'];
-        yield ['Identifier must be alphanumeric, "a,b" given', 'a', 'a,b'];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "-a" given', '-a'];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, ".a" given', '.a'];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "-1" given', -1];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "a/b" given', 'a/b'];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "" given', ''];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "" given', null];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "array" given', ['a', ['b']]];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "1.5" given', 1.5];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "1" given', true];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "a\n" given', "a\n"];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "a\r\nX: y" given', ["a\r\nX: y" => '5']];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "привет" given', 'привет'];
+        yield ['Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "a,b" given', 'a', 'a,b'];
         yield ['Cursor must be numeric, "x" given', ['a' => 'x']];
         yield ['Cursor must be numeric, "" given', ['a' => '']];
         yield ['Cursor must be numeric, "-5" given', ['a' => -5]];
         yield ['Cursor must be numeric, "1e5" given', ['a' => '1e5']];
         yield ['Cursor must be numeric, "5." given', ['a' => '5.']];
         yield ['Cursor must be numeric, "array" given', ['a' => []]];
-        yield ["Cursor must be numeric, \"5\n\" given", ['a' => "5\n"]];
+        yield ['Cursor must be numeric, "5\n" given', ['a' => "5\n"]];
     }
 
     public function testWrongPrefix(): void
     {
-        $this->expectExceptionMessage("Identifier must be alphanumeric, \"a\nSTATS\" given");
+        $this->expectExceptionMessage('Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "a\nSTATS" given');
         (new Marker(new Options()))->prefixes("a\nSTATS");
     }
 }

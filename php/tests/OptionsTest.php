@@ -62,7 +62,8 @@ final class OptionsTest extends TestCase
     public function testNoHost(string $host): void
     {
         $this->expectException(InputException::class);
-        $this->expectExceptionMessage("Host must be a name or an IP address, \"$host\" given");
+        $shown = addcslashes($host, "\0..\37");
+        $this->expectExceptionMessage("Host must be a name or an IP address, \"$shown\" given");
         new Client($host);
     }
 
@@ -80,6 +81,37 @@ final class OptionsTest extends TestCase
     {
         foreach (['localhost', '127.0.0.1', '::1', '[::1]', 'fe80::1%eth0', '[fe80::1%eth0]', 'a_b.example'] as $host) {
             self::assertInstanceOf(Client::class, new Client($host));
+        }
+    }
+
+    /**
+     * @param array<string, mixed> $options
+     * @dataProvider paths
+     */
+    public function testNoPath(string $message, string $host, array $options = []): void
+    {
+        $this->expectException(InputException::class);
+        $this->expectExceptionMessage($message);
+        new Client($host, 10010, $options);
+    }
+
+    /**
+     * @return iterable<array<int, mixed>>
+     */
+    public function paths(): iterable
+    {
+        $wanted = 'unix:/PATH must be an absolute path of 107 bytes at most, ';
+        foreach (['unix:', 'unix:in.sock', "unix:/\0", 'unix:/' . str_repeat('x', 107)] as $host) {
+            yield [$wanted . '"' . addcslashes($host, "\0") . '" given', $host];
+        }
+        yield ['unix:/in.sock: there is no TLS on such sockets', 'unix:/in.sock', ['tls' => true]];
+        yield ['unix:/in.sock: there is no TLS on such sockets', 'unix:/in.sock', ['tls' => ['cafile' => '/ca.pem']]];
+    }
+
+    public function testPaths(): void
+    {
+        foreach (['unix:/in.sock', 'unix:///run/in.sock', 'unix:/' . str_repeat('x', 106)] as $host) {
+            self::assertInstanceOf(Client::class, new Client($host, 443, ['tls' => false]));
         }
     }
 }

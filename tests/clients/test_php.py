@@ -145,16 +145,44 @@ def test_client_live(server: LiveServer, server_with_users: LiveServer, tls_fron
     assert re.search(r"^OK \(\d+ tests", output, re.MULTILINE), output
 
 
+UNIX_SCRIPT = """
+require_once 'Dklab/Realplexor.php';
+$client = new Rplx\\Client($argv[1]);
+$receipt = $client->send('unix-a', 'new');
+$old = new Dklab_Realplexor($argv[1], 443);
+$old->send('unix_b', 'old');
+try {
+    (new Dklab_Realplexor($argv[1] . '.none', 0))->cmdOnline();
+} catch (Dklab_Realplexor_Exception $error) {
+    $text = $error->getPrevious()->getMessage();
+}
+echo json_encode([array_keys($receipt), $client->online('none'), $old->cmdOnline('none'), $text, $error->getMessage()]);
+"""
+
+
+def test_the_path_of_a_socket(tmp_path: Path) -> None:
+    place = f"unix:{tmp_path}/in.sock"
+    with LiveServer("--wait", "127.0.0.1:0", "--in", place, addresses=False) as server:
+        told = run("php", "-d", "error_reporting=-1", "-d", "display_errors=1", "-r", UNIX_SCRIPT, "--", place)
+        assert poll(server, "5:unix-a") == ["new"]
+        assert poll(server, "5:unix_b") == ["old"]
+        example = Example(place)
+        assert "Stored: 1 message(s)" in example.post(MESSAGE)[1]
+        example.stop()
+    missing = "Error #2: No such file or directory"
+    assert json.loads(told) == [["unix-a"], [], [], f"{place}.none: {missing}", missing]
+
+
 class Example:
     """`php -S` with the example; `post` sends its form and gives status and page."""
 
-    def __init__(self, in_address: tuple[str, int]) -> None:
+    def __init__(self, in_address: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
         self.process = subprocess.Popen(
             ["php", "-d", "error_reporting=-1", "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", "-t", "examples"],
             cwd=PHP,
-            env=os.environ | {"RPLX_IN": address(in_address)},
+            env=os.environ | {"RPLX_IN": in_address},
             stderr=subprocess.DEVNULL,
         )
         eventually(lambda: accepts(("127.0.0.1", port)))
@@ -174,7 +202,7 @@ class Example:
 
 @pytest.fixture
 def example(server: LiveServer) -> Iterator[Example]:
-    running = Example(server.in_)
+    running = Example(address(server.in_))
     yield running
     running.stop()
 
@@ -212,7 +240,10 @@ def test_example_sends_a_nested_object(example: Example, server: LiveServer) -> 
     ("fields", "problem"),
     [
         ({"ids": " ,", "action": "message"}, "Name at least one channel"),
-        ({"ids": "<i>", "action": "message"}, "Identifier must be alphanumeric, &quot;&lt;i&gt;&quot; given"),
+        (
+            {"ids": "<i>", "action": "message"},
+            "Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, &quot;&lt;i&gt;&quot; given",
+        ),
         ({"ids": "a", "action": "burst", "count": "1001"}, "A burst has 1 to 1000 messages"),
         ({"ids": "a", "action": "other"}, "Unknown action"),
     ],
@@ -229,7 +260,7 @@ def test_example_takes_no_form_of_another_site(example: Example) -> None:
 
 
 def test_example_without_a_server() -> None:
-    running = Example(("127.0.0.1", free_port()))
+    running = Example(f"127.0.0.1:{free_port()}")
     try:
         status, page = running.post(MESSAGE)
     finally:
