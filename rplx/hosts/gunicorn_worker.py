@@ -26,6 +26,7 @@ from rplx.net.listening import listen, show_address
 from rplx.options.environment import configuration
 from rplx.options.table import Config
 from rplx.system import standard_streams
+from rplx.system.holders import children_of, holds_any, inodes_of
 from rplx.system.limits import raise_descriptor_limit
 
 __all__ = (  # noqa: RUF022 - in the order in which gunicorn reads them: worker_class sees to the hooks behind it
@@ -200,9 +201,24 @@ def end_with(worker: Any, serving: Any) -> None:
     """Ends the polls when the worker is asked to end gently: gunicorn calls no hook then, and waits for them."""
     import gevent
 
+    master, inodes = os.getppid(), inodes_of(worker.sockets)
     while worker.alive:
         gevent.sleep(LOOK_EVERY)
-    serving.end_polls(max(0.0, min(serving.config.server.drain, worker.cfg.graceful_timeout - GRACE)))
+    seconds = max(0.0, min(serving.config.server.drain, worker.cfg.graceful_timeout - GRACE))
+    serving.end_polls(seconds, followed=_is_followed(master, inodes))
+
+
+def _is_followed(master: int, inodes: set[int]) -> bool:
+    """Returns whether others go on serving the WAIT line, whose sockets have these `inodes`, or nobody can tell.
+
+    A master that ends closes them before it tells its workers. A new master (SIGUSR2), which is a child of the old one
+    with workers of its own, holds them, too.
+    """
+    try:
+        new_masters = [process for process in children_of(master) if children_of(process)]
+        return any(holds_any(process, inodes) for process in (master, *new_masters))
+    except OSError:  # they belong to another user
+        return True
 
 
 def worker_int(worker: Any) -> None:

@@ -96,6 +96,7 @@ def _answer(path: str, environ: Environ, start_response: StartResponse) -> Itera
         found = _runtime(environ)
         application = found.application(path)
         found.name_client(environ)
+        start_response = found.last_answer(environ, start_response)
     except ConfigError as error:
         print(f"rplx: wrong options:\n{error}", file=environ["wsgi.errors"])
         return refuse(Unavailable("wrong options; the server's error log says which"), environ, start_response)
@@ -110,7 +111,7 @@ class _NoParking:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    def admit(self, environ: Environ) -> bool:
+    def admit(self, environ: Environ) -> None:
         raise Unavailable(self._why)
 
     def park(self, *_args: Any, **_named: Any) -> Iterable[bytes]:

@@ -17,7 +17,7 @@ from rplx.client.errors import Refused, Timeout
 from rplx.client.names import Ids, addressees, encode
 from rplx.engine.factory import is_shared
 from rplx.errors import Refusal
-from rplx.hosts.waiting_room import WaitingRoom
+from rplx.hosts.waiting_room import StartResponse, WaitingRoom, closing
 from rplx.in_line.server import InServer
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
@@ -30,6 +30,7 @@ from rplx.system import standard_streams
 from rplx.wait_line.application import Application
 
 PUBLISH_TIMEOUT = 5.0  # seconds that a thread waits for the loop's thread to take its message
+LAST_ANSWERS = 1.0  # seconds beyond those of `end_polls` that a process takes to end
 STDERR = 2  # the descriptor that our log goes to: standard output belongs to the server that we run in
 
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
@@ -80,6 +81,7 @@ class Runtime:
         self._trusted = Networks(config.wait.trusted_proxies)
         self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config), heartbeat=config.wait.heartbeat)
         self._applications: dict[str, Application] = {}
+        self._drains_until = 0.0  # as in Application
         self._in_server: InServer | None = None
         self._in_sockets: list[Any] = []
         self._loop: Any = get_hub().loop
@@ -96,6 +98,7 @@ class Runtime:
         found = self._applications.get(path)
         if found is None:
             found = self._assembly.application(at_path(self.config, path), self._room)
+            found.drains_until = self._drains_until
             self._applications[path] = found
         return found
 
@@ -109,6 +112,10 @@ class Runtime:
         if found.wrong:
             self._assembly.log.counted("WAIT: forwarded", f"WAIT: {peer}: {found.wrong}")
         environ["REMOTE_ADDR"] = found.host
+
+    def last_answer(self, environ: dict[str, Any], start_response: StartResponse) -> StartResponse:
+        """Returns what begins the answer to a request: the connection ends behind it once `end_polls` was called."""
+        return start_response if self._room.open else closing(environ, start_response)
 
     # -- the IN line
 
@@ -138,10 +145,18 @@ class Runtime:
 
     # -- the end
 
-    def end_polls(self, seconds: float) -> None:
-        """Answers the waiting polls with an empty body, spread over `seconds`; sends are taken until `stop`."""
+    def end_polls(self, seconds: float, *, followed: bool = False) -> None:
+        """Answers the waiting polls with an empty body, spread over `seconds`; sends are taken until `stop`.
+
+        Polls that come from now on are refused as under `rplx serve` (part 9.5), or answered within a moment where
+        another process serves already (`followed`), or the client is an old one.
+        """
         if self._in_server is not None:
             self._in_server.begin_to_drain()
+        if not followed:
+            for application in self._applications.values():
+                application.begin_to_drain(seconds + LAST_ANSWERS)
+                self._drains_until = application.drains_until
         self._room.close(seconds)
 
     def stop(self, seconds: float, *, last: bool = True) -> None:
@@ -150,8 +165,9 @@ class Runtime:
         `last`: no other process goes on serving the IN line's sockets, so back-ends that have connected are answered
         here.
         """
-        self.end_polls(0)
+        self._room.close(0)
         if self._in_server is not None:
+            self._in_server.begin_to_drain()
             self._in_server.drain(seconds)
             if last:
                 accept_last(self._in_sockets)

@@ -24,9 +24,10 @@ from rplx.hub.hub import Hub, PollTimeout
 from rplx.hub.sets import Listener
 from rplx.hub.staying import Member
 from rplx.protocol.long_poll import PREFIX
+from rplx.wait_line.draining import DRAIN_POLL
 
 Headers = list[tuple[str, str]]
-StartResponse = Callable[[str, Headers], Any]
+StartResponse = Callable[..., Any]
 
 _HANG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _EVENTS_AT_ONCE = 256  # hang-ups that are read from the kernel in one call
@@ -71,7 +72,7 @@ class WaitingRoom:
         self.heartbeat = heartbeat
         self.hub = hub
         self._shared_engine = shared_engine
-        self.open = True  # once closed, polls are answered at once
+        self.open = True  # once closed, polls wait for a moment only
         self._loop: Any = get_hub().loop
         self._thread = _thread_id()
         self._waiting: dict[Listener | Member, Any] = {}  # and the greenlet of each
@@ -82,15 +83,11 @@ class WaitingRoom:
         self._watcher.start(self._look)
         hub.named.attach(self._end_soon)
 
-    def admit(self, environ: Environ) -> bool:
-        """Returns whether a poll may wait now, which ends when the room is closed.
-
-        Raises Unavailable as `check_server` does, and in any thread but the one whose loop wakes the listeners.
-        """
+    def admit(self, environ: Environ) -> None:
+        """Raises Unavailable as `check_server` does, and in any thread but the one whose loop wakes the listeners."""
         check_server(environ, shared_engine=self._shared_engine)
         if _thread_id() != self._thread:
             raise Unavailable("this server runs loops in several threads; rplx needs all polls of a process in one")
-        return self.open
 
     def park(
         self,
@@ -103,6 +100,7 @@ class WaitingRoom:
         timeout: float,
     ) -> Poll:
         """Returns the body of a poll that waits here for `timeout` seconds at most; see Parking."""
+        timeout = timeout if self.open else min(timeout, DRAIN_POLL)
         return Poll(self, listener, environ, headers, start_response, kept=kept, timeout=timeout)
 
     def stay(
@@ -136,7 +134,7 @@ class WaitingRoom:
             self._unwatch(fd)
 
     def close(self, seconds: float) -> None:
-        """Answers the waiting polls with an empty body, spread over `seconds`. Later polls are answered at once."""
+        """Answers the waiting polls with an empty body, spread over `seconds`. Later ones wait for a moment only."""
         self.open = False
         begin = time.monotonic()
         waiting = list(self._waiting)
@@ -226,8 +224,8 @@ class Poll:
         self._connection = client_socket(environ)
         self._drains = not kept and not _has_body(environ) and not hasattr(self._connection, "cipher")
         self._timeout = timeout
-        self._pywsgi = is_pywsgi(environ)
-        if not kept and self._pywsgi:
+        self._environ = environ
+        if not kept and is_pywsgi(environ):
             headers = [*headers, ("Connection", "close")]  # else an HTTP/1.0 client would wait for the end
         self._steps = self._answer(headers, start_response, kept)
 
@@ -252,22 +250,27 @@ class Poll:
         if kept:
             body = PREFIX + body
             if not self._room.open:
-                headers = self._close_behind(headers, start_response)
+                start_response = closing(self._environ, start_response)
             start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         if body:
             yield body
 
-    def _close_behind(self, headers: Headers, start_response: StartResponse) -> Headers:
-        """Has the server close the connection after this answer, as a kept one holds up the end of its worker.
 
-        Returns the headers to answer with.
-        """
-        if self._pywsgi:
-            return [*headers, ("Connection", "close")]
-        force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)  # gunicorn's
+def closing(environ: Environ, start_response: StartResponse) -> StartResponse:
+    """Returns a `start_response` behind whose answer the server closes the connection.
+
+    A kept one would hold up the end of its worker.
+    """
+    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)  # gunicorn's
+
+    def start(status: str, headers: Headers, *more: Any) -> Any:
         if force_close is not None:
             force_close()
-        return headers
+        elif is_pywsgi(environ) and ("Connection", "close") not in headers:
+            headers = [*headers, ("Connection", "close")]
+        return start_response(status, headers, *more)
+
+    return start
 
 
 def _has_body(environ: Environ) -> bool:

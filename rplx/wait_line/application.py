@@ -58,8 +58,8 @@ _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that
 class Parking(Protocol):
     """Where polls wait under a server that is not ours."""
 
-    def admit(self, environ: Environ) -> bool:
-        """Returns whether a poll may wait now. Raises Unavailable if none can in the server that made `environ`."""
+    def admit(self, environ: Environ) -> None:
+        """Raises Unavailable if no poll can wait in the server that made `environ`."""
 
     def park(
         self,
@@ -179,7 +179,7 @@ class Application:
     ) -> Iterable[bytes]:
         _check_reader(environ)
         direct: Direct | None = environ.get(KEY)
-        wait = self._admit(environ) if direct is None else direct.may_wait
+        wait = self._may_wait(environ)
         if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(target_of(environ)):
             wait = False
         refused = wait and self._is_refused(environ)
@@ -216,8 +216,8 @@ class Application:
     ) -> Iterable[bytes]:
         _check_reader(environ)
         direct: Direct | None = environ.get(KEY)
-        wait = self._admit(environ) if direct is None else direct.may_wait
-        if self.drains_until or (direct is None and not wait):
+        wait = self._may_wait(environ)
+        if self.drains_until:
             raise Ending
         joined = self._joined(None if direct is None else direct.connection, cursors, count)
         charset = self.config.wait.charset if self._may_hold_text else None
@@ -248,11 +248,15 @@ class Application:
         """
         return bool(self.drains_until) and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
 
-    def _admit(self, environ: Environ) -> bool:
-        """Returns whether a poll may wait now. Raises Unavailable if none ever can."""
+    def _may_wait(self, environ: Environ) -> bool:
+        """Returns whether this listener may wait. Raises Unavailable if none can here."""
+        direct: Direct | None = environ.get(KEY)
+        if direct is not None:
+            return direct.may_wait
         if self._parking is None:
             raise Unavailable("polls wait in rplx serve alone here")
-        return self._parking.admit(environ)
+        self._parking.admit(environ)
+        return True
 
     def _joined(self, connection: Any, cursors: dict[str, str | None], count: int) -> Callable[[str], None] | None:
         """Returns what logs a listener once its position is known, None where connections are not logged."""
@@ -305,7 +309,8 @@ class Application:
     def _probe(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Says whether polls are served here (part 9.5). Nothing is touched, and nothing is logged."""
         try:
-            if self.drains_until or (KEY not in environ and not self._admit(environ)):
+            self._may_wait(environ)
+            if self.drains_until:
                 raise Ending
             if problem := self.hub.problem:
                 raise Unavailable(problem)
