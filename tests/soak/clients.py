@@ -162,8 +162,8 @@ def parsed(data: bytes) -> Answer:
 class BackEnd:
     """One back-end with a kept connection on IN."""
 
-    def __init__(self, address: Address) -> None:
-        self._sock = connect(address)
+    def __init__(self, address: Address, *, source: str = "") -> None:
+        self._sock = connect(address, source=source)
         self._data = b""
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import gevent
 from gevent import socket
@@ -41,6 +42,14 @@ class Count:
         return self.events > 0 and self.looks > 0 and not (self.differed or self.wrong_counts or self.left_over)
 
 
+class Looks(Protocol):
+    """The figures of a Count that a Watcher keeps."""
+
+    events: int
+    looks: int
+    differed: int
+
+
 def _position(event: str) -> int:
     return int(event.partition(" ")[2].partition(":")[0])
 
@@ -55,11 +64,16 @@ class Watcher:
     A server that has long been at it, on a busy machine, rests within an answer, and then things happen in between.
     """
 
-    def __init__(self, in_: Address, count: Count) -> None:
+    def __init__(self, in_: Address, count: Looks) -> None:
         self._back_end = BackEnd(in_)
         self._count = count
         self._position = self._back_end.ask("WATCH")[0].split(" ")[1].partition(":")[0]
         self._ids: set[str] = set()
+
+    def reconnect(self, in_: Address, source: str = "") -> None:
+        """Goes on from its position on another connection. Errors: OSError."""
+        self._back_end.close()
+        self._back_end = BackEnd(in_, source=source)
 
     def look(self) -> dict[str, int]:
         """Online ids and their counts."""

@@ -10,6 +10,7 @@ from tests.soak import (
     chatter,
     comeback,
     delivery,
+    disk_kills,
     draining,
     dying_publishers,
     gaps,
@@ -64,6 +65,16 @@ SCENARIOS = {
         "The server is killed (-9) under load and started again",
         partial(kills.run, kills=20, listeners=200),
         partial(kills.run, kills=2, listeners=30),
+    ),
+    "disk_kills": Scenario(
+        "History on disk: the server is killed (-9) under load at random moments, and started again",
+        partial(disk_kills.run, kills=50, listeners=16, sync="always"),
+        partial(disk_kills.run, kills=3, listeners=8, sync="always"),
+    ),
+    "disk_kills_process": Scenario(
+        'The same with engine.sync = "process"',
+        partial(disk_kills.run, kills=50, listeners=16, sync="process"),
+        partial(disk_kills.run, kills=3, listeners=8, sync="process"),
     ),
     "presence": Scenario(
         "WATCH replayed against ONLINE while listeners come, hang up and are cut off",
