@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rplx.addresses import Networks
 from rplx.errors import (
     BadRequest,
     EmptyIdentifier,
@@ -34,6 +35,7 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line import event_streams
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
+from rplx.wait_line.naming import HEADER, named_by
 from rplx.wait_line.pages import Pages
 from rplx.wait_line.wsgi import AT_ONCE, NO_SNIFF, body_of, healthy, is_text, keeps_alive, read_body, refuse, target_of
 
@@ -107,6 +109,7 @@ class Application:
         self.body_max = max(wait.body_max, wait.maxlen)
         self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
+        self._trusted = Networks(wait.trusted_proxies)
         self.cors.configure(wait)
         self._may_hold_text |= not config.in_.check_json  # what was stored without the check may be due for long
         self._position = ""  # of the last poll, and its headers in HTTP/1.1 and in older versions
@@ -316,7 +319,8 @@ class Application:
                 raise Unavailable(problem)
         except Unavailable as error:
             return refuse(error, environ, start_response, (), self.drains_until)
-        return healthy(environ, start_response)
+        told = named_by(environ, self._trusted, announced=self.config.wait.proxy_protocol)
+        return healthy(environ, start_response, [(HEADER, told)])
 
     def _page(self, id: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         kind = "IFRAME" if id == self.config.pages.iframe_id else "SCRIPT"

@@ -102,10 +102,10 @@ def refuse(
     return body_of(environ, text)
 
 
-def healthy(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Returns the body of the answer to a probe of a server that serves (part 9.5)."""
+def healthy(environ: Environ, start_response: StartResponse, added: Headers) -> Iterable[bytes]:
+    """Returns the body of the answer to a probe of a server that serves (part 9.5), with `added` headers."""
     text = b"ok\n"
-    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), NO_SNIFF, *UNTOUCHED]
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), NO_SNIFF, *UNTOUCHED, *added]
     start_response("200 OK", headers)
     return body_of(environ, text)
 

@@ -297,6 +297,7 @@ def test_health(server: Server, method: str, target: str) -> None:
         "content-length": "3",
         **UNTOUCHED,
         "x-content-type-options": "nosniff",
+        "x-realplexor-client": "peer",
     }
     assert "quiet_probe" not in online(server.in_)
 

@@ -71,7 +71,8 @@ class TestTimeout:
 
 HEALTHY = (
     b"HTTP/1.1 200 OK\r\n{}Content-Type: text/plain\r\nContent-Length: 3\r\n"
-    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n\r\n"
+    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n"
+    b"X-Realplexor-Client: peer\r\n\r\n"
 )
 UNHEALTHY = re.compile(
     rb"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: \d+\r\n"

@@ -53,6 +53,29 @@ def status(conversation: Conversation) -> bytes:
     return conversation.until(b"\r\n").split(b" ")[1]
 
 
+def told(conversation: Conversation) -> bytes:
+    """What /health says of how the client was found."""
+    head = conversation.until(b"\r\n\r\n")
+    return head.partition(b"X-Realplexor-Client: ")[2].partition(b"\r\n")[0]
+
+
+class TestHealthSaysHow:
+    @pytest.mark.parametrize("lines", [row[0] for row in NAMED])
+    def test_it_is_known(self, wire: Wire, lines: str) -> None:
+        request = http(f"GET /health HTTP/1.1\nHost: h\n{lines}")
+        assert told(wire.on_wait(request)) == b"forwarded"
+        assert told(Conversation(wire.wait, request, source=OTHER)) == b"ignored"
+
+    @pytest.mark.parametrize("lines", UNNAMED)
+    def test_it_is_not_known(self, wire: Wire, lines: str) -> None:
+        expected = b"peer" if lines.startswith("X_") or "Real-IP" in lines else b"unclear"
+        assert told(wire.on_wait(http(f"GET /health HTTP/1.1\nHost: h\n{lines}"))) == expected
+
+    def test_all_are_trusted(self, wire: Wire) -> None:
+        request = http("GET /health HTTP/1.1\nHost: h\nX-Forwarded-For: 10.0.0.9, 10.0.0.2")
+        assert told(wire.on_wait(request)) == b"forwarded"
+
+
 class TestWho:
     @pytest.mark.parametrize(("lines", "host"), NAMED)
     def test_it_is(self, wire: Wire, prefix: str, lines: str, host: str) -> None:
