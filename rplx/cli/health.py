@@ -8,6 +8,7 @@ import time
 from urllib.parse import quote
 
 from rplx.addresses import UNIX, Networks
+from rplx.cli.unix_connection import UnixConnection
 from rplx.errors import Unhealthy
 from rplx.options.checks import parse_target, unix_path
 from rplx.options.environment import REACHED_AT
@@ -104,24 +105,11 @@ def _untrusted(sock: socket.socket, wait: WaitOptions) -> str:
     return f"wait.proxy_protocol takes those of wait.trusted_proxies alone: add {own}, from where this check comes"
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection to the path of a socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def _connection(address: str, option: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
     """Returns a connection that is not open yet, and what it is called. Raises Unhealthy."""
     path = unix_path(address)
     if path is not None:
-        return _UnixConnection(path, timeout), address
+        return UnixConnection(path, timeout), address
     try:
         host, port = parse_target(address)
     except ValueError as error:

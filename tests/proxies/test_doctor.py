@@ -230,9 +230,79 @@ class TestWithoutFront:
         assert of(shown, "cut")[0]["text"].startswith("a poll waits until the server itself ends it, after ")
 
 
+NAMING = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+TRUSTING = settings("wait.trusted_proxies=127.0.0.1")
+# How the server is started, what nginx does, and what is said of it.
+CLIENTS = {
+    "nobody is named": ((), "", "client", "note", "no header names clients"),
+    "nobody is trusted": ((), NAMING, "trusted proxies", "note", "rplx does not trust who writes it"),
+    "all is well": (TRUSTING, f'{NAMING} proxy_set_header Forwarded "";', "client", "well", "trusted, and names each"),
+    "a header is handed on": (TRUSTING, "", "client", "wrong", "can pass for any address"),
+    "another header is handed on": (TRUSTING, NAMING, "client", "wrong", "sends Forwarded undoes how it is named"),
+    "nobody is meant": (TRUSTING, "proxy_set_header X-Forwarded-For unknown;", "client", "wrong", "but names nobody"),
+}
+
+
+@pytest.mark.parametrize("case", CLIENTS)
+def test_who_clients_are_taken_for(case: str, tmp_path: Path, capsys: Capture) -> None:
+    """Part 9.6."""
+    options, inside, check, state, words = CLIENTS[case]
+    with LiveServer(*options) as server, front(nginx(inside), tmp_path, server.wait) as running:
+        status, shown = doctor(capsys, running.url, *in_of(server), "--patience", "0.1")
+    found = [(each["state"], bool(each["cures"])) for each in of(shown, check) if words in each["text"]]
+    assert found == [(state, state != "well")], shown
+    assert status == (1 if state == "wrong" else 0)
+    assert of(shown, "health")[0]["state"] == "well"
+
+
+TCP = "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+TCP += "listen rplx\n  bind :80\n  server rplx 127.0.0.1:8088 {how}\n"
+
+
+class TestProxyHeader:
+    """HAProxy that hands on bytes, and names clients by the PROXY protocol (part 9.6)."""
+
+    @pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2"])
+    @pytest.mark.parametrize("expected", [True, False])
+    def test_sent(self, how: str, expected: bool, tmp_path: Path, capsys: Capture) -> None:
+        options = settings("wait.proxy_protocol=true") if expected else ()
+        block = Block("haproxy", TCP.format(how=how), tls=False)
+        with LiveServer(*options) as server, front(block, tmp_path, server.wait) as running:
+            status, shown = doctor(capsys, running.url, *in_of(server), "--patience", "0.1")
+        if expected:
+            assert (status, of(shown, "client")[0]["text"][:28]) == (0, "a PROXY header names each cl")
+        else:
+            (found,) = shown["findings"]
+            assert (status, found["check"], found["state"]) == (1, "PROXY header", "wrong")
+            assert found["cures"] == {"rplx": ["proxy_protocol = true"]}
+
+    def test_not_sent(self, tmp_path: Path, capsys: Capture) -> None:
+        with LiveServer(*settings("wait.proxy_protocol=true")) as server:
+            with front(Block("haproxy", TCP.format(how=""), tls=False), tmp_path, server.wait) as running:
+                status, shown = doctor(capsys, running.url, *in_of(server))
+            (found,) = shown["findings"]
+            assert (status, found["check"], found["state"]) == (1, "no PROXY header", "wrong")
+            assert found["cures"] == {"HAProxy": ["send-proxy-v2"]}
+            with front(nginx(""), tmp_path / "nginx", server.wait) as running:
+                assert main(["doctor", running.url]) == 2
+        assert "a PROXY header (HAProxy: send-proxy-v2) that is not sent?" in capsys.readouterr().err
+
+
+def test_the_path_of_a_socket(tmp_path: Path, capsys: Capture) -> None:
+    places = [f"unix:{tmp_path}/{name}" for name in ("wait", "in")]
+    with LiveServer("--wait", places[0], "--in", places[1], addresses=False):
+        status, shown = doctor(capsys, places[0], "--in", places[1], "--patience", "0.1")
+    assert (status, shown["url"]) == (0, places[0])
+    assert {of(shown, check)[0]["state"] for check in ("message", "hang-up", "keep-alive", "client")} == {"well"}
+    assert of(shown, "descriptors")[0]["text"].startswith("the server's process may have ")
+    assert "is of this machine alone" in of(shown, "IN from outside")[0]["text"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["unix:/none"], "unix:/none: No such file or directory"),
+        (["unix:/" + "x" * 107], "the path of a socket has 107 bytes at most"),
         (["ftp://h/"], '"ftp://h/" is not the URL of a WAIT line'),
         (["http://h/?identifier=a"], "is not the URL of a WAIT line"),
         (["http://h:x/"], '"http://h:x/" is not a URL'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rplx.cli.doctor.asking import EMPTY, Answer, NotAsked, Place, ask, new_id, offered_protocol
+from rplx.cli.doctor.asking import EMPTY, Answer, NotAsked, Place, ask, new_id, offered_protocol, once
 from rplx.cli.doctor.findings import Finding, note, untested, well, wrong
 
 CLOCK_MAX = 2.0  # seconds by which the clocks may differ
@@ -42,10 +42,18 @@ def first(place: Place) -> Answer:
         raise NotAsked(f"redirects to {answer.value('Location')}: ask there")
     text = answer.body[:200].decode("utf-8", "replace").strip()
     if answer.status != 200:
-        raise NotAsked(f"answers {answer.status}: {text}")
+        raise NotAsked(f"answers {answer.status}: {text}{_unheard(answer)}")
     if answer.body != EMPTY:
         raise NotAsked(f"is no WAIT line of rplx: it answers {text!r}")
     return answer
+
+
+def _unheard(answer: Answer) -> str:
+    """Returns what may be meant by an answer of a proxy that has none of the server behind it."""
+    if answer.status not in (502, 503, 504) or "retry-after" in {name.lower() for name, _ in answer.headers}:
+        return ""
+    hint = "; what is in between has no answer of rplx: is rplx running, and does it, by wait.proxy_protocol, expect"
+    return f"{hint} a PROXY header (HAProxy: send-proxy-v2) that is not sent?"
 
 
 def check(place: Place, answer: Answer, origin: str | None) -> Iterator[Finding]:
@@ -135,7 +143,7 @@ def _headers(answer: Answer) -> Iterator[Finding]:
 
 
 def _compression(place: Place) -> Finding:
-    answer = _once(place, {"Accept-Encoding": _COMPRESSED})
+    answer = once(place, headers={"Accept-Encoding": _COMPRESSED})
     if isinstance(answer, Answer) and (encoding := answer.value("Content-Encoding")):
         return wrong("compression", f"answers are compressed on the way ({encoding}), which holds back what has come")
     return well("compression", "an answer without messages is not compressed")
@@ -145,7 +153,7 @@ def _cache(place: Place) -> Finding:
     target = place.target(new_id(), position=True)
     found = []
     for _ in range(2):
-        answer = _once(place, target=target)
+        answer = once(place, target=target)
         if isinstance(answer, str):
             return untested("cache", answer)
         found.append(answer)
@@ -157,7 +165,7 @@ def _cache(place: Place) -> Finding:
 
 
 def _long(place: Place) -> Finding:
-    answer = _once(place, target=place.target(new_id(), position=True, fill=LONG))
+    answer = once(place, target=place.target(new_id(), position=True, fill=LONG))
     if isinstance(answer, str) or answer.status != 200:
         return wrong("long requests", f"a request of {LONG} characters does not pass: {_shown(answer)}")
     return well("long requests", f"a request of {LONG} characters passes")
@@ -165,7 +173,7 @@ def _long(place: Place) -> Finding:
 
 def _post(place: Place) -> Finding:
     body = f"identifier={new_id()}\n".encode()
-    answer = _once(place, target=place.target("", position=True), method="POST", body=body)
+    answer = once(place, target=place.target("", position=True), method="POST", body=body)
     if isinstance(answer, str) or answer.status != 200 or answer.body != EMPTY:
         return wrong("POST", f"polls by POST, as for long lists of channels, do not pass: {_shown(answer)}")
     return well("POST", "polls by POST, as for long lists of channels, pass")
@@ -175,7 +183,7 @@ def _cors(place: Place, origin: str | None) -> Iterator[Finding]:
     if origin is None:
         yield untested("CORS", "say --origin https://example.com if pages of another origin poll here")
         return
-    answer = _once(place, {"Origin": origin})
+    answer = once(place, headers={"Origin": origin})
     if isinstance(answer, str):
         yield untested("CORS", answer)
         return
@@ -187,7 +195,7 @@ def _cors(place: Place, origin: str | None) -> Iterator[Finding]:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
     }
-    preflight = _once(place, asked, method="OPTIONS")
+    preflight = once(place, method="OPTIONS", headers=asked)
     if isinstance(preflight, str) or preflight.status // 100 != 2 or _not_allowed(preflight, origin):
         yield wrong("CORS", f"the preflight of a page of {origin} is refused: {_shown(preflight)}")
     else:
@@ -227,24 +235,6 @@ def _clock(answer: Answer) -> Finding:
     return note(
         "clock", f"{text}; cursors that a back-end takes from its own clock would miss messages or see them twice"
     )
-
-
-def _once(
-    place: Place,
-    headers: dict[str, str] | None = None,
-    *,
-    target: str = "",
-    method: str = "GET",
-    body: bytes | None = None,
-) -> Answer | str:
-    """Returns the answer to a request on a connection of its own, or why there is none."""
-    connection = place.connect()
-    try:
-        return ask(connection, target or place.target(new_id(), position=True), method, body, headers)
-    except NotAsked as error:
-        return str(error)
-    finally:
-        connection.close()
 
 
 def _shown(answer: Answer | str) -> str:

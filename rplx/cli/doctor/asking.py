@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from rplx.cli.unix_connection import UnixConnection
 from rplx.errors import UsageError
+from rplx.options.checks import address, unix_path
 
 TIMEOUT = 10.0  # seconds for what has to come at once, such as a connection and the answer with a position
 EMPTY = b" \r\n"  # the body of an answer without messages (protocol page, part 2)
@@ -26,22 +28,31 @@ class NotAsked(Exception):
     """No poll could be made there: nobody answers, or somebody who is no rplx."""
 
 
+class Silent(NotAsked):
+    """Nobody answers there, or not by HTTP."""
+
+
 @dataclass(frozen=True)
 class Place:
-    """A WAIT address."""
+    """A WAIT address. `socket`: the path of a socket in place of host and port, if it is one."""
 
     tls: bool
     host: str
     port: int
     path: str
+    socket: str = ""
 
     @property
     def url(self) -> str:
+        if self.socket:
+            return f"unix:{self.socket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.path}"
 
     def connect(self, timeout: float = TIMEOUT) -> http.client.HTTPConnection:
         """Returns a connection that opens with its first request; `timeout` is in seconds."""
+        if self.socket:
+            return UnixConnection(self.socket, timeout)
         if self.tls:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
@@ -58,7 +69,11 @@ class Place:
 
 
 def parse_url(text: str) -> Place:
-    """Returns the place of `http://HOST/PATH`, `https://...` or HOST:PORT. Raises UsageError for anything else."""
+    """Returns the place of `http://HOST/PATH`, `https://...`, HOST:PORT or unix:/PATH. Raises UsageError for others."""
+    if (socket_path := unix_path(text)) is not None:
+        if problem := address(text):
+            raise UsageError(problem)
+        return Place(False, "localhost", 0, "/", socket_path)
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}/")
         port = parts.port
@@ -102,7 +117,7 @@ def ask(
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Makes a request and returns its whole answer. Raises NotAsked if none comes."""
+    """Makes a request and returns its whole answer. Raises Silent if none comes."""
     begin = time.time()
     try:
         connection.request(method, target, body, headers or {})
@@ -110,8 +125,28 @@ def ask(
         text = response.read()
     except (OSError, UnicodeError, http.client.HTTPException) as error:
         connection.close()
-        raise NotAsked(reason(error)) from error
+        raise Silent(reason(error)) from error
     return Answer(response.status, response.version, response.getheaders(), text, begin, time.time())
+
+
+def once(
+    place: Place,
+    target: str = "",
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer | str:
+    """Returns the answer to a request on a connection of its own, or why there is none.
+
+    Without a `target` a poll asks for its position.
+    """
+    connection = place.connect()
+    try:
+        return ask(connection, target or place.target(new_id(), position=True), method, body, headers)
+    except NotAsked as error:
+        return str(error)
+    finally:
+        connection.close()
 
 
 def reason(error: Exception) -> str:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from rplx.cli import client
 from rplx.cli.client import DEFAULT_IN
-from rplx.cli.doctor import answers, machine, messages, outside
-from rplx.cli.doctor.asking import Answer, NotAsked, Place, parse_url
+from rplx.cli.doctor import announcing, answers, machine, messages, naming, outside
+from rplx.cli.doctor.asking import Answer, NotAsked, Place, Silent, parse_url
 from rplx.cli.doctor.cures import recognised
 from rplx.cli.doctor.cut import Waiting
 from rplx.cli.doctor.findings import Finding, as_json, as_lines, is_well, untested
 from rplx.errors import UsageError
 from rplx.options.checks import origin as wrong_origin
-from rplx.options.checks import parse_address
+from rplx.options.checks import parse_target, unix_path
 
 WELL, SOMETHING_FOUND = 0, 1
 
@@ -31,9 +31,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         answer = answers.first(place)
     except NotAsked as error:
-        raise UsageError(f"{place.url}: {error}") from error
-    found = list(_asked(place, answer, args, in_address))
-    programs = recognised(answer.headers)
+        cause = announcing.check(place) if isinstance(error, Silent) else None
+        if cause is None:
+            raise UsageError(f"{place.url}: {error}") from error
+        programs, found = [], [cause]
+    else:
+        programs = recognised(answer.headers)
+        found = list(_asked(place, answer, args, in_address))
     if args.json:
         print(json.dumps(as_json(place.url, programs, found), indent=2))
     else:
@@ -45,12 +49,13 @@ def run(args: argparse.Namespace) -> int:
 def _asked(place: Place, answer: Answer, args: argparse.Namespace, in_address: str | None) -> Iterator[Finding]:
     waiting = Waiting(place, args.patience)
     yield from answers.check(place, answer, args.origin)
+    yield from naming.check(place, recognised(answer.headers), here=machine.is_here(place.host))
     yield from _with_in(place, args, in_address)
-    port = outside.DEFAULT_PORT
-    in_host, in_port = parse_address(in_address) if in_address else ("", port)
-    yield outside.check(place, sorted({port, in_port}))
-    if in_host and machine.is_here(in_host):
-        yield from machine.check([in_port, place.port])
+    host, port = parse_target(in_address) if in_address else ("", 0)
+    yield outside.check(place, sorted({outside.DEFAULT_PORT, port} - {0}))
+    in_path = unix_path(host)
+    if in_path is not None or (host and machine.is_here(host)):
+        yield from machine.check([in_path or port, place.socket or place.port])
     else:
         yield untested(
             "machine", "run this on the server's own machine to see its descriptors and its kernel's settings"

@@ -82,7 +82,8 @@ def as_lines(findings: list[Finding], programs: list[str]) -> Iterable[str]:
         first = f"{finding.state.value:<9}{finding.check}: "
         yield from textwrap.wrap(first + finding.text, WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False)
         cures = finding.cures
-        shown = [name for name in cures if name == "rplx" or name in programs] or list(cures)
+        known = [name for name in cures if name == "rplx" or name in programs]
+        shown = known if known and programs else list(cures)
         for name in shown:
             yield f"{'':<9}{name}:"
             yield from (f"{'':<13}{line}" for line in cures[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from rplx.cli.doctor.findings import Finding, note, untested, well, wrong
 DESCRIPTORS_MIN = 4096
 RESERVED = 500  # descriptors that are not for listeners
 _LISTENING = "0A"  # the state of a socket in /proc/net/tcp
+_ACCEPTING = 0x10000  # the flag of a socket that listens in /proc/net/unix
 
 
 class Setting(NamedTuple):
@@ -48,9 +49,9 @@ def is_here(host: str) -> bool:
     return False
 
 
-def check(ports: list[int], proc: Path = Path("/proc")) -> Iterator[Finding]:
-    """Yields all checks. `ports` are those at which a line of the server may listen."""
-    yield _descriptors(ports, proc)
+def check(places: Iterable[int | str], proc: Path = Path("/proc")) -> Iterator[Finding]:
+    """Yields all checks. `places` are ports, and paths of sockets, at which a line of the server may listen."""
+    yield _descriptors(places, proc)
     for setting in SETTINGS:
         yield from _setting(setting, proc)
     with contextlib.suppress(OSError, ValueError):
@@ -71,8 +72,8 @@ def _read(proc: Path, name: str) -> str:
     return (proc / "sys" / name.replace(".", "/")).read_text()
 
 
-def _descriptors(ports: list[int], proc: Path) -> Finding:
-    found = owner(ports, proc)
+def _descriptors(places: Iterable[int | str], proc: Path) -> Finding:
+    found = owner(places, proc)
     if found is None:
         return untested("descriptors", "the server's process is not found; as root, and with --in HOST:PORT, it may be")
     limits = (found / "limits").read_text()
@@ -84,9 +85,9 @@ def _descriptors(ports: list[int], proc: Path) -> Finding:
     return (wrong if limit < DESCRIPTORS_MIN else well)("descriptors", text)
 
 
-def owner(ports: list[int], proc: Path = Path("/proc")) -> Path | None:
-    """Returns the folder in /proc of a process that listens at one of these ports, or None."""
-    sockets = {f"socket:[{inode}]" for inode in _inodes(ports, proc)}
+def owner(places: Iterable[int | str], proc: Path = Path("/proc")) -> Path | None:
+    """Returns the folder in /proc of a process that listens at one of these ports or paths, or None."""
+    sockets = {f"socket:[{inode}]" for inode in _inodes(frozenset(places), proc)}
     for process in proc.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             for descriptor in (process / "fd").iterdir():
@@ -95,11 +96,16 @@ def owner(ports: list[int], proc: Path = Path("/proc")) -> Path | None:
     return None
 
 
-def _inodes(ports: list[int], proc: Path) -> Iterator[str]:
-    """Yields the inodes of the sockets that listen at these ports."""
+def _inodes(places: frozenset[int | str], proc: Path) -> Iterator[str]:
+    """Yields the inodes of the sockets that listen at these ports and paths."""
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in (proc / "net" / table).read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) in ports:
+                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) in places:
                     yield fields[9]
+    with contextlib.suppress(OSError):
+        for line in (proc / "net" / "unix").read_text(errors="surrogateescape").splitlines()[1:]:
+            fields = line.split(None, 7)
+            if len(fields) == 8 and int(fields[3], 16) & _ACCEPTING and fields[7] in places:
+                yield fields[6]

@@ -14,8 +14,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Gives the parser the options."""
     parser.epilog = "Exit status: 0 all is well, 1 something is wrong, 2 wrong usage, or nobody could be asked."
     add = parser.add_argument
-    add("url", metavar="URL", help="the WAIT line as browsers reach it, such as https://example.com/rpl/")
-    help_in = f"the server's IN line, to send by and to count listeners (default ${IN_VARIABLE}; here {DEFAULT_IN})"
+    add(
+        "url", metavar="URL", help="the WAIT line as browsers reach it, such as https://example.com/rpl/; or unix:/PATH"
+    )
+    help_in = "the server's IN line, or unix:/PATH, to send by and to count listeners"
+    help_in += f" (default ${IN_VARIABLE}; here {DEFAULT_IN})"
     add("--in", dest="address", default=os.environ.get(IN_VARIABLE), metavar="HOST:PORT", help=help_in)
     add("--tls", action="store_true", help="the IN line speaks TLS")
     add("--login", metavar="LOGIN[:PASSWORD]", help="for the IN line")
