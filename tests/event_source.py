@@ -43,7 +43,7 @@ def _event(block: str) -> Event:
 def unchunked(body: bytes) -> bytes:
     """A chunked body as far as it has come in whole chunks (RFC 9112, 7.1)."""
     found = b""
-    while match := re.match(rb"([0-9a-f]+)\r\n", body):
+    while match := re.match(rb"([0-9a-fA-F]+)\r\n", body):
         size = int(match[1], 16)
         if len(body) < match.end() + size + 2:
             break

@@ -20,8 +20,9 @@ from gevent.event import Event
 from rplx.engine import Engine
 from rplx.hub import log_lines
 from rplx.hub.encoding import Encoding, Written
+from rplx.hub.outgoing import Outgoing
 from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
-from rplx.hub.staying import Outgoing, StayingSet, StayingSets
+from rplx.hub.staying import StayingSet, StayingSets
 from rplx.hub.turns import Turns
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log

@@ -17,8 +17,9 @@ from gevent.event import Event
 
 from rplx.engine import Engine
 from rplx.hub import log_lines
-from rplx.hub.encoding import StreamEncoding, Written
-from rplx.hub.progress import Progress, looks_drawn
+from rplx.hub.encoding import StreamEncoding
+from rplx.hub.outgoing import Outgoing
+from rplx.hub.progress import Progress
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
 from rplx.messages import Due, Message, cursor_value
@@ -27,7 +28,6 @@ MEMBERS_MAX = 64
 """Members of a set, which share an Event: gevent searches the list of those who wait there when one leaves."""
 
 PENDING_MAX = 16  # messages that wait until a set has its turn; beyond them it is served at once
-BODIES_MAX = 256  # combinations of ids whose encoded message is kept for the next set
 STEPS = 64  # sets looked at between two looks at the time
 
 _NOTHING = Decimal(-1)  # less than any cursor
@@ -100,46 +100,6 @@ class Woken:
 
     def fell_behind(self, member: Member, taken: int) -> None:
         pass
-
-
-class Outgoing:
-    """One message on its way to sets.
-
-    `cursor` is the one that it has in all its channels, "" if they differ, `plain` says that this is one which the
-    server drew, in order.
-    """
-
-    def __init__(self, message: Message, ids: list[str], present: Decimal | None) -> None:
-        """`ids` are those of its channels that have members; `present` is as for Progress.told."""
-        self.message = message
-        self.ids = ids
-        self.present = present
-        self.values = {id: cursor_value(cursor) for id, cursor in message.cursors.items()}
-        self.lowest = min(self.values.values())
-        self.highest = max(self.values.values())
-        alike = self.lowest == self.highest
-        self.cursor = next(iter(message.cursors.values())) if alike else ""
-        self.plain = alike and present is not None and self.highest <= present and looks_drawn(self.cursor)
-        self._written: dict[StreamEncoding, Written] = {}
-        self._frames: dict[StreamEncoding, Written] = {}
-
-    def written(self, encoding: StreamEncoding, matched: tuple[str, ...]) -> bytes:
-        """Returns the message as it is due by the ids `matched`, without a mark."""
-        written = self._written.get(encoding)
-        if written is None:
-            written = self._written[encoding] = Written(encoding.writer(self.message), BODIES_MAX)
-        return written[matched]
-
-    def frame(self, encoding: StreamEncoding, matched: tuple[str, ...]) -> bytes:
-        """Returns the message with a mark that is its cursor alone."""
-        frames = self._frames.get(encoding)
-        if frames is None:
-
-            def write(ids: tuple[str, ...]) -> bytes:
-                return encoding.event(self.written(encoding, ids), self.cursor, {})
-
-            frames = self._frames[encoding] = Written(write, BODIES_MAX)
-        return frames[matched]
 
 
 class StayingSets:
