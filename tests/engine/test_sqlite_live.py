@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from pathlib import Path
 
 from tests.lines.wire import Conversation
@@ -91,7 +90,7 @@ def test_a_watcher_goes_on_from_its_position_and_who_was_online_has_its_grace_ti
         assert sorted(re.findall(rb"online \d+:(\w+)", told)) == [b"leaves", b"stays"]
         live.stop(signal.SIGKILL)
         del listeners
-    with server(path, "--set", "presence.offline_timeout=3") as live:
+    with server(path, "--set", "presence.offline_timeout=5") as live:
         back = poll(live, "identifier=stays")
         assert sorted(answer(live, b"ONLINE").split()[::2]) == [b"leaves", b"stays"]
         eventually(lambda: answer(live, b"WATCH 12"), b"offline 13:leaves\n")
@@ -133,10 +132,11 @@ def test_a_server_waits_for_the_end_of_the_one_before(tmp_path: Path) -> None:
 
 def test_what_expires_is_gone_after_a_restart_too(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    with server(path, "--set", "history.expire_after=0.5") as live:
+    with server(path, "--set", "history.expire_after=0.5", "--set", "log.connections=true") as live:
         cursor = send(live, "abc", b'"1"')
         eventually(lambda: texts(poll(live, "position&identifier=0:abc").rest()), [])
-        time.sleep(1.1)  # the sweep that writes it
+        live.wait_for(r"\[abc\] cleaned")
+        send(live, "other", b'"behind it"')  # is written when this returns, and so is what came before
         live.stop(signal.SIGKILL)
     with server(path) as live:
         found = poll(live, f"position&identifier={float(cursor) - 1:f}:abc").rest()

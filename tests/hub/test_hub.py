@@ -184,7 +184,7 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
 
     gevent.joinall([gevent.spawn(send) for _ in range(3)], raise_error=True)
     wanted = [[str(n) for n, ids in enumerate(sent) if not client.cursors.keys().isdisjoint(ids)] for client in clients]
-    with gevent.Timeout(60):
+    with gevent.Timeout(300):
         while [client.got for client in clients] != wanted:
             gevent.sleep(0.01)
             assert all(len(client.got) <= len(all_) for client, all_ in zip(clients, wanted, strict=True))
@@ -192,8 +192,8 @@ def test_work_that_is_cut_everywhere_loses_nothing(seed: int, monkeypatch: pytes
                 assert greenlet.exception is None
     for client in clients:
         client.done = True
-    gevent.joinall(running, raise_error=True, timeout=120)
-    assert hub.quiet.wait(60)
+    gevent.joinall(running, raise_error=True, timeout=300)
+    assert hub.quiet.wait(300)
     assert hub.listening == 0
     assert hub.channels == {}
 

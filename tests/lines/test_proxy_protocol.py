@@ -20,7 +20,7 @@ LIMIT = 2
 OPTIONS = settings(
     "wait.proxy_protocol=true",
     "log.connections=true",
-    "wait.head_timeout=1",
+    "wait.head_timeout=3",
     f"wait.max_connections_per_address={LIMIT}",
 )
 

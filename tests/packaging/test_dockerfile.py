@@ -127,7 +127,6 @@ def _has_networks() -> bool:
 
 
 @pytest.mark.skipif(not _has_networks(), reason="no network namespaces here")
-@pytest.mark.timeout(300)
 class TestCommands:
     def test_the_documented_line_publishes_from_the_host(self, image: Path) -> None:
         environ = documented("RPLX_IN_GUESTS_LOOPBACK_ONLY")

@@ -15,7 +15,6 @@ from tests.checkout import ROOT, Checkout
 from tests.hosts.http import ask, get, messages, send
 from tests.hosts.servers import LISTENING_AT, PYWSGI, Server
 
-pytestmark = pytest.mark.timeout(300)  # the first test of a run makes the wheels
 NO_PATH = {"PYTHONPATH": ""}  # which would lead to the checkout
 SITE = """
 from rplx import publish

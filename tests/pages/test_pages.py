@@ -32,7 +32,6 @@ NOT_PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", [name for name in blocks.names() if name in TYPED or blocks.blocks_of(name)])
-@pytest.mark.timeout(300)
 def test_page(name: str, newcomer: Newcomer) -> None:
     with Page(name) as page:
         TYPED.get(name, looked_at)(page, newcomer)
