@@ -269,11 +269,16 @@ class TestConnections:
         one.engine.reconfigure(*limits())
         two.engine.reconfigure(*limits())
         acknowledged: list[str] = []
+        refused: list[str] = []
 
         def send(tested: Tested, name: str) -> None:
             for number in range(15):
-                tested.send(f"{name}-{number}", "a")
-                acknowledged.append(f"{name}-{number}")
+                try:
+                    tested.send(f"{name}-{number}", "a")
+                except Unavailable:  # Redis was too slow: it may have stored it all the same
+                    refused.append(f"{name}-{number}")
+                else:
+                    acknowledged.append(f"{name}-{number}")
 
         with server.client() as client:
             senders = [gevent.spawn(send, tested, f"{n}") for n, tested in enumerate((one, two) * 100)]
@@ -282,8 +287,9 @@ class TestConnections:
                 gevent.sleep(0.002)
         gevent.joinall(senders, raise_error=True)
         kept = [member.rpartition(b" ")[2].decode() for member in everything(server, "a")]
-        assert sorted(kept) == sorted(acknowledged)
-        assert len(kept) == 3000
+        assert len(kept) == len(set(kept))
+        assert set(acknowledged) <= set(kept) <= {*acknowledged, *refused}
+        assert len(acknowledged) > 2000
 
 
 def everything(server: RedisServer, id: str) -> list[bytes]:
