@@ -62,6 +62,7 @@ SPECIAL = {
     "hooks.check_visibility": ("a:b", "'a:b'", "a:b"),
     "log.verbosity": ("2", "2", 2),
     "engine.url": ("redis://h/0", "'redis://h/0'", "redis://h/0"),
+    "engine.sync": ("process", "'process'", "process"),
 }
 
 
