@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import _socket
 from collections.abc import Iterable
+from functools import lru_cache
 
 UNIX = "unix"  # stands for a peer that came by a UNIX socket, which has no address
 KNOWN_MAX = 4096  # addresses of which it is remembered whether they belong to networks
 
+TEXTS_MAX = 1024  # addresses that have one text for all their connections
+
 _MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4 address in an IPv6 one begins with (RFC 4291, 2.5.5.2)
 _FAMILIES = {4: _socket.AF_INET, 16: _socket.AF_INET6}  # by the bytes of their addresses
 _NETWORK = 8  # bytes of an IPv6 address that name the network; its owner chooses the others (RFC 4291, 2.5.1)
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def one_text(host: str) -> str:
+    """Returns an equal text, the same object for all connections of an address: behind a proxy all have the same.
+
+    This holds for the last TEXTS_MAX addresses. sys.intern would keep each address of the world for ever (Python 3.12).
+    """
+    return host
 
 
 def network_of(host: str) -> str:

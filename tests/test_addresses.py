@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rplx.access.gate import Logins
 from rplx.access.users import Users
-from rplx.addresses import KNOWN_MAX, Networks, canonical, network_of
+from rplx.addresses import KNOWN_MAX, TEXTS_MAX, Networks, canonical, network_of, one_text
 from rplx.engine.grace import Grace
 from rplx.errors import AccessDenied, TooManyRequests
 from rplx.log import Log
@@ -22,6 +22,15 @@ from rplx.wait_line.connections import Connections
 from rplx.wait_line.states import CLOSED
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def test_an_address_has_one_text_and_not_all_addresses_are_kept() -> None:
+    first = one_text("".join(["192.0.2.", "1"]))
+    assert one_text("".join(["192.0.2.", "1"])) is first
+    for number in range(2 * TEXTS_MAX):
+        assert one_text(f"2001:db8::{number:x}") == f"2001:db8::{number:x}"
+    assert one_text.cache_info().currsize == TEXTS_MAX
+    assert one_text("".join(["192.0.2.", "1"])) is not first
 
 
 @pytest.mark.parametrize(

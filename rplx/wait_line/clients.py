@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from rplx.addresses import Networks, network_of
+from rplx.addresses import Networks, network_of, one_text
 from rplx.log import Log
 from rplx.options.table import WaitOptions
 from rplx.protocol.forwarded import client_of
@@ -82,7 +81,7 @@ class Clients:
             return b"", True
         del self.awaited[connection]
         if source.host:
-            connection.host, connection.port = sys.intern(source.host), source.port
+            connection.host, connection.port = one_text(source.host), source.port
         return data[source.size :], self._count(connection)
 
     def closed(self, connection: Connected) -> None:
@@ -103,7 +102,7 @@ class Clients:
             return True
         self._proxies[connection] = peer
         if not isinstance(request, bytes):
-            connection.host = sys.intern(self._client_of(peer, request))
+            connection.host = one_text(self._client_of(peer, request))
         return self._count(connection)
 
     def _client_of(self, peer: str, request: HttpRequest) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import _socket
-import sys
 from typing import Any
 
 from gevent.event import Event
 from greenlet import GreenletExit
 
+from rplx.addresses import one_text
 from rplx.hub.sets import Listener
 from rplx.hub.staying import Member
 from rplx.protocol.http_request import HttpRequest
@@ -47,7 +47,7 @@ class Connection:
     def __init__(self, sock: _socket.socket, fd: int, address: Any) -> None:
         self.sock = sock
         self.fd = fd
-        self.host: str = sys.intern(address[0])  # behind a proxy all have the same
+        self.host: str = one_text(address[0])
         self.port: int = address[1]
         self.state: State = READING
         self.inbound: Inbound = UNWATCHED
