@@ -25,3 +25,10 @@ def offline(id: str) -> str:
 def cleaned(id: str, expire_after: float) -> str:
     """Returns the log line for a channel whose history was emptied after `expire_after` seconds without a message."""
     return f"[{id}] cleaned, because no data is pushed within last {expire_after:g} seconds"
+
+
+def name_of(cursors: Mapping[str, str | None], count: int, position: str) -> str:
+    """Returns what the log calls a listener: its first id, and how many more were named, `count` with double ones."""
+    id, cursor = next(iter(cursors.items()))
+    more = f",(and {count - 1} more)" if count > 1 else ""
+    return f"[{cursor or position}:{id}{more}]"

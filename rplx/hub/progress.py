@@ -52,6 +52,13 @@ class Progress:
         }
         return Progress(at, self.common, self.named.copy())
 
+    def reached(self, id: str) -> str | None:
+        """Returns the cursor up to which a channel has been told, None for another channel."""
+        at = self.at.get(id)
+        if at is None:
+            return None
+        return max(at, self.named.get(id, self.common), key=cursor_value)
+
     def told(self, ids: Mapping[str, str], present: Decimal | None) -> None:
         """Takes note of a message that has been sent, by `ids`.
 

@@ -132,6 +132,62 @@ class Streams:
         """Takes a member out of its set that has been told all until now, with `answer` as what is to be written."""
         self._sets.let_go(member, answer)
 
+    def step_out(self, member: Member) -> None:
+        """Has a member read on by itself which is in a set. Does nothing if it does already."""
+        self._sets.serve(member.channel_set)
+        if member.answer is None:
+            self._sets.let_go(member, b"")
+            self._sets.transport.fell_behind(member, 0)
+
+    def say(self, member: Member, frame: bytes) -> bool:
+        """Writes a frame to one member of a set, between two messages. Does nothing and returns False if it is behind.
+
+        It may fall behind by that, with the frame as the first that it is behind with.
+        """
+        self._sets.serve(member.channel_set)
+        if member.answer is not None:
+            return False
+        for _, taken in self._sets.transport.write((member,), frame):
+            self._sets.let_go(member, frame)
+            self._sets.transport.fell_behind(member, taken)
+        return True
+
+    def listen_to(
+        self,
+        member: Member,
+        cursors: Mapping[str, str | None],
+        joined: Callable[[str], None] | None = None,
+        *,
+        answered: bool,
+    ) -> bytes:
+        """Has a member that is behind listen to the channels of `cursors` instead of its own, as with `enter`.
+
+        With None a channel that it listens to already goes on from where it is. Returns what is to be written: the
+        frame that says so if it is `answered`, else one of gaps if there are any. `read_on` gives what is due then.
+        Raises Unavailable.
+        """
+        engine, position, before = self._engine, self._draw(), member.progress
+        assert before is not None
+        names = tuple(sorted(cursors))
+        at = tuple([cursors[id] or before.reached(id) or position for id in names])
+        gaps = engine.gaps(names, at)
+        if gaps:
+            at, _ = _not_ahead(at, position, position)
+        was, now = set(member.names), set(names)
+        engine.join(tuple(sorted(now - was)))
+        engine.leave(tuple(sorted(was - now)), 1, member.address)
+        progress = Progress.begin(names, at, position)
+        member.names, member.progress = names, progress
+        if gaps:
+            self._told[member] = {id: progress.at[id] for id in gaps}
+        else:
+            self._told.pop(member, None)
+        if joined is not None:
+            joined(position)
+        if answered:
+            return member.encoding.opened(position, progress.named, position, gaps)
+        return member.encoding.gap(gaps) if gaps else b""
+
     def read_on(self, member: Member) -> bytes:
         """Returns what is due to a member that is behind, written, and counts it as told; b"" if nothing is.
 

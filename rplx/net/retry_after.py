@@ -19,7 +19,12 @@ def retry_after(error: Refusal, ends_at: float = 0.0) -> list[tuple[str, str]]:
     """
     if not error.passes:
         return []
-    return [("Retry-After", str(math.ceil(_left(ends_at)) + error.retry_after + random.randint(1, SPREAD)))]
+    return [("Retry-After", str(retry_seconds(error, ends_at)))]
+
+
+def retry_seconds(error: Refusal, ends_at: float = 0.0) -> int:
+    """Returns the same as a number."""
+    return math.ceil(_left(ends_at)) + error.retry_after + random.randint(1, SPREAD)
 
 
 def retry_milliseconds(error: Refusal, ends_at: float = 0.0) -> int:

@@ -149,6 +149,11 @@ class WaitOptions:
         False,
         "let pages of the same site poll: of this host at any port, of its parent domains and subdomains (SECURITY.md)",
     )
+    websocket_deflate: bool = option(
+        False,
+        "compress messages to WebSockets whose clients take that (permessage-deflate), from 256 bytes on, each once for"
+        " all; it costs the server's time, and saves bytes on the way",
+    )
     charset: str = option("utf-8", "charset in the Content-Type of answers", legacy="CHARSET", check=checks.charset)
 
 

@@ -90,10 +90,10 @@ class FrameReader:
     follows either is ignored.
     """
 
-    __slots__ = ("_buffer", "_deflate", "_is_deflated", "_message", "_needed", "closed", "error")
+    __slots__ = ("_buffer", "_is_deflated", "_message", "_needed", "closed", "deflate", "error")
 
     def __init__(self, *, deflate: bool = False) -> None:
-        self._deflate = deflate
+        self.deflate = deflate
         self._buffer = bytearray()  # a frame that is not whole yet
         self._needed = 0  # bytes that the buffer has to hold before there is anything to do
         self._message: bytearray | None = None  # the fragments of a message that goes on
@@ -166,7 +166,7 @@ class FrameReader:
     def _check(self, first: int, second: int) -> int:
         """Judges the first two bytes of a frame, and returns its opcode. Raises BadFrame."""
         opcode = first & _OPCODE
-        if first & _RSV2_OR_3 or (first & _RSV1 and not (self._deflate and opcode == Opcode.TEXT)):
+        if first & _RSV2_OR_3 or (first & _RSV1 and not (self.deflate and opcode == Opcode.TEXT)):
             raise BadFrame(Code.PROTOCOL_ERROR, "a reserved bit is set")
         if not second & _MASKED:
             raise BadFrame(Code.PROTOCOL_ERROR, "a frame is not masked")

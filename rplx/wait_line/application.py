@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +24,7 @@ from rplx.errors import (
     Refusal,
     Unavailable,
 )
+from rplx.hub import log_lines
 from rplx.hub.hub import Entered, Hub
 from rplx.hub.sets import Listener
 from rplx.hub.staying import Member
@@ -32,12 +33,24 @@ from rplx.messages import Identifiers
 from rplx.options.table import NEVER, Config
 from rplx.protocol.identifiers import IdentifierParser, listened_to
 from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
-from rplx.wait_line import event_streams
+from rplx.wait_line import event_streams, handshakes
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.naming import HEADER, named_by
 from rplx.wait_line.pages import Pages
-from rplx.wait_line.wsgi import AT_ONCE, NO_SNIFF, body_of, healthy, is_text, keeps_alive, read_body, refuse, target_of
+from rplx.wait_line.wsgi import (
+    AT_ONCE,
+    NO_SNIFF,
+    body_of,
+    client_name,
+    healthy,
+    is_text,
+    keeps_alive,
+    read_body,
+    refuse,
+    target_of,
+    values_in_target,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -53,7 +66,6 @@ _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
 _SHARED = re.compile(r"[?&]shared(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
 _TIMEOUT = re.compile(r"timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")  # a pattern that begins with a text is found faster
-_CLIENT = re.compile(r"client=([A-Za-z0-9_-]{16,64})(?:&|$)")  # nobody else can guess so long a name
 _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
 
 
@@ -94,6 +106,7 @@ class Application:
         self.hub = hub
         self.log = log
         self.cors = Cors(config.wait, log)
+        self._handshakes = handshakes.Handshakes(hub, log, self.cors, self._joined)
         self._parking = parking
         self._in_line = in_line
         self._may_hold_text = False  # messages that are no JSON
@@ -106,12 +119,14 @@ class Application:
         self.config = config
         self.parser = IdentifierParser(config.pages.identifier, wait.max_ids, wait.id_max)
         self.pages = Pages(config)
+        self._handshakes.configure(config, self.parser)
         self.body_max = max(wait.body_max, wait.maxlen)
         self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self._trusted = Networks(wait.trusted_proxies)
         self.cors.configure(wait)
         self._may_hold_text |= not config.in_.check_json  # what was stored without the check may be due for long
+        self._stream_charset = wait.charset if self._may_hold_text else None  # None: all messages are JSON
         self._position = ""  # of the last poll, and its headers in HTTP/1.1 and in older versions
         self._at_position: Headers = []
         self._old_at_position: Headers = []
@@ -134,6 +149,8 @@ class Application:
                 return self._options(environ, start_response)
             if method not in ("GET", "POST", "HEAD"):
                 raise MethodNotAllowed(f"{method} is not served here; use GET or POST")
+            if handshakes.is_asked_for(environ):
+                return self._handshakes.answer(environ, start_response, self._stream_charset, self.drains_until)
             identifiers = self._identifiers(environ)
             cursors = listened_to(identifiers)
             first = next(iter(cursors), None)
@@ -191,7 +208,7 @@ class Application:
         joined = self._joined(connection, cursors, count)
         address = environ.get("REMOTE_ADDR", "")
         encoding = self._encoding(environ) if self._may_hold_text else AS_IT_CAME
-        client = _client(environ)
+        client = client_name(environ)
         entered = self.hub.enter(
             cursors, connection, wait=wait, address=address, encoding=encoding, joined=joined, client=client
         )
@@ -223,9 +240,8 @@ class Application:
         if self.drains_until:
             raise Ending
         joined = self._joined(None if direct is None else direct.connection, cursors, count)
-        charset = self.config.wait.charset if self._may_hold_text else None
-        client = _client(environ) if wait else ""
-        member, first = event_streams.enter(self.hub, cursors, environ, charset, joined, client)
+        client = client_name(environ) if wait else ""
+        member, first = event_streams.enter(self.hub, cursors, environ, self._stream_charset, joined, client)
         headers = event_streams.headers(environ, self.cors)
         if direct is None:
             assert self._parking is not None
@@ -239,7 +255,7 @@ class Application:
 
     def _timeout(self, environ: Environ) -> float:
         """Returns the seconds that a poll waits at most which may ask for fewer than the others (part 9.1)."""
-        for asked in _values(_TIMEOUT, environ):
+        for asked in values_in_target(_TIMEOUT, environ):
             if float(asked) >= _TIMEOUT_MIN:
                 return min(float(asked), self.timeout)
         return self.timeout
@@ -268,7 +284,7 @@ class Application:
         return partial(self._registered, connection, cursors, count)
 
     def _registered(self, connection: Any, cursors: dict[str, str | None], count: int, position: str) -> None:
-        connection.name = _name(cursors, count, position)
+        connection.name = log_lines.name_of(cursors, count, position)
         self.log.connection(connection, f"{connection.name} registered")
 
     def _encoding(self, environ: Environ) -> LongPoll:
@@ -364,19 +380,6 @@ class Application:
         return refuse(error, environ, start_response, added, self.drains_until)
 
 
-def _values(pattern: re.Pattern[str], environ: Environ) -> Iterator[str]:
-    """Returns what stands in the target behind a name that `pattern` finds, wherever that begins a value."""
-    target = target_of(environ)
-    return (found[1] for found in pattern.finditer(target) if target[found.start() - 1] in "?&")
-
-
-def _client(environ: Environ) -> str:
-    """Returns the name that a poll's client gives itself, or "" (part 9.9)."""
-    if "client=" not in environ["QUERY_STRING"]:
-        return ""
-    return next(_values(_CLIENT, environ), "")
-
-
 def _check_reader(environ: Environ) -> None:
     """Raises Forbidden if a page asks that may read nothing: it is not told either when a message comes (part 7.7)."""
     if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
@@ -388,10 +391,3 @@ def _listed(gaps: list[str]) -> str:
     """Returns the channels with gaps as the header has them (part 7.4), "*" for all if it would be long (part 9.3)."""
     text = ",".join(gaps)
     return text if len(text) <= GAP_MAX else "*"
-
-
-def _name(cursors: dict[str, str | None], count: int, position: str) -> str:
-    """Returns what the log calls a listener (part 4): its first id, and how many more were named, double ones too."""
-    id, cursor = next(iter(cursors.items()))
-    more = f",(and {count - 1} more)" if count > 1 else ""
-    return f"[{cursor or position}:{id}{more}]"

@@ -18,7 +18,7 @@ from rplx.hub.turns import Turns
 from rplx.log import Log
 from rplx.protocol.long_poll import PREFIX
 from rplx.wait_line.backlog import HUNG_UP_MAX, Backlog
-from rplx.wait_line.connection import Answer, Connection, Request, Waiting
+from rplx.wait_line.connection import NOTHING_CAME, Answer, Connection, Request, Waiting
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.direct import Direct
 from rplx.wait_line.draining import Draining
@@ -146,17 +146,21 @@ class Calling:
             self._log.error(f"{type(error).__name__} in the application: {error}")
             response.start("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", "15")])
             body = [b"internal error\n"]
-        if response.headers is not self._last_headers or keep_alive is not self._last_kept:
-            self._last_headers, self._last_kept = response.headers, keep_alive
-            self._last_head = response.head(keep_alive)
+        kept = keep_alive or direct.upgraded
+        if response.headers is not self._last_headers or kept is not self._last_kept:
+            self._last_headers, self._last_kept = response.headers, kept
+            self._last_head = response.head(kept)
         head = self._last_head
         listener = direct.listener
+        if direct.upgraded:
+            connection.keep_alive = False
+            connection.inbox = NOTHING_CAME
         if listener is None:
             # Plain text has no refusals: the connection is closed.
             silent = text is not None and not response.is_success()
             self._answer(connection, head, body, silent=silent)
         else:
-            if direct.first:
+            if direct.first or direct.upgraded:
                 connection.head = b""
                 out = b"%b\r\n%b" % (head, direct.first)
             else:

@@ -13,11 +13,26 @@ from rplx.hub.sets import Listener
 from rplx.hub.staying import Member
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.request_reader import RequestReader
+from rplx.protocol.websocket import FrameReader, Received
 from rplx.wait_line.states import NEXT, READING, UNWATCHED, Inbound, State, Turn
 
 
 class ClientGone(GreenletExit):
     """Thrown into a connection's greenlet when its client has hung up or does not read."""
+
+
+class Inbox:
+    """What the client of a WebSocket has sent that is not carried out yet: whole messages, and one in part."""
+
+    __slots__ = ("reader", "received")
+
+    def __init__(self, reader: FrameReader) -> None:
+        self.reader = reader
+        self.received: list[Received] = []
+
+
+NOTHING_CAME = Inbox(FrameReader())
+"""The inbox of all WebSockets from which nothing has come that is not carried out. It stays empty."""
 
 
 class Connection:
@@ -32,6 +47,7 @@ class Connection:
         "head",
         "host",
         "inbound",
+        "inbox",
         "keep_alive",
         "listener",
         "name",
@@ -57,6 +73,7 @@ class Connection:
         self.greenlet: Any = None  # waits for a message or writes an answer; between two polls it may wait for nothing
         self.listener: Listener | Member | None = None  # while it is PARKED
         self.event: Event | None = None  # what wakes the greenlet then
+        self.inbox: Inbox | None = None  # of a WebSocket
         self.keep_alive = False  # whether it is read on behind this answer
         self.head = b""  # of a kept poll's answer up to its Content-Length; empty if the head has been sent already
         self.sent = 0  # bytes of the listener's answer that have been sent, if not all of it was

@@ -60,6 +60,18 @@ class Cors:
                 return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), _EXPOSED]
         return [("Vary", "Origin")]
 
+    def may_open_socket(self, environ: Environ) -> bool:
+        """Returns whether who asks may open a WebSocket, which CORS does not cover, and reports a page that may not.
+
+        A page of this very host may, and what is no page, as browsers alone send an Origin.
+        """
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is None or _is_own(origin, environ):
+            return True
+        headers = self.headers(environ)
+        self.report(environ, headers)
+        return _allows(headers)
+
     def preflight(self, environ: Environ) -> Headers:
         """Returns the headers of the answer to a preflight. Raises ForeignOrigin if the page may not poll."""
         headers = self.headers(environ)
@@ -79,7 +91,7 @@ class Cors:
         origin = environ["HTTP_ORIGIN"][:ORIGIN_SHOWN]
         if not origin or _allows(headers):
             return
-        if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.endswith("://" + environ.get("HTTP_HOST", "")):
+        if _is_own(origin, environ):
             return
         if origin in self._named:
             return
@@ -89,6 +101,17 @@ class Cors:
             return
         text = f"WAIT: pages of origins that are not among wait.allowed_origins ask for polls, {origin} for one"
         self._log.counted("WAIT: origins", text)
+
+
+def _is_own(origin: str, environ: Environ) -> bool:
+    """Returns whether a page of `origin` is of the host that it asks, behind whatever scheme.
+
+    A browser that says so itself is believed: no page can change that header.
+    """
+    if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin":
+        return True
+    _, colon, host = origin.lower().partition("://")
+    return bool(colon) and host == environ.get("HTTP_HOST", "").lower() != ""
 
 
 def _allows(headers: Headers) -> bool:

@@ -19,7 +19,7 @@ class Direct:
     `text` is a plain text request whole, None for HTTP. Without `may_wait` the poll is answered at once. The
     application sets `listener` where the poll has to wait, and `timeout` to the seconds for which it does at most: the
     server parks it and sends its answer, which the application does not begin. A stream has no timeout, and `first` is
-    sent behind its head.
+    sent behind its head. `upgraded`: this is a WebSocket from now on, also if it ends with its answer.
     """
 
     connection: Any
@@ -29,3 +29,4 @@ class Direct:
     listener: Listener | Member | None = None
     timeout: float = NEVER
     first: bytes = b""
+    upgraded: bool = False

@@ -39,11 +39,13 @@ class Parked:
         hub: Hub,
         connections: Connections,
         finish: Callable[[Connection], bool],
+        look_at_socket: Callable[[Connection, Member], bool],
     ) -> None:
         self._log = log
         self._hub = hub
         self._connections = connections
         self._finish = finish
+        self._look_at_socket = look_at_socket
         self._gevent_hub = get_hub()
         self._loop: Any = self._gevent_hub.loop
         self.configure(options)
@@ -122,13 +124,17 @@ class Parked:
         """Takes what the epoll reports of a parked client."""
         if events & _RESET:
             self.drop(connection)
-        elif events & select.EPOLLRDHUP:
+        elif events & select.EPOLLRDHUP and connection.inbox is None:
             self._end_half_closed(connection)
         else:
             self.look(connection)
 
     def look(self, connection: Connection) -> None:
         """Looks at what a parked client has sent. On a kept connection that is the next request, and stays there."""
+        if isinstance(connection.listener, Member) and connection.inbox is not None:
+            if not self._look_at_socket(connection, connection.listener):
+                self.drop(connection)
+            return
         connection.inbound = UNREAD
         try:
             if connection.keep_alive:

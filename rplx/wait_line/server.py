@@ -32,6 +32,7 @@ from rplx.wait_line.reading import Reading
 from rplx.wait_line.sending import Sending
 from rplx.wait_line.states import PARKED, READING, WRITING
 from rplx.wait_line.streams import Streams
+from rplx.wait_line.websockets import WebSockets
 
 
 class WaitServer:
@@ -52,8 +53,10 @@ class WaitServer:
         self.connections = Connections(options, log)
         self._reading = Reading(config, log, self.connections, self._look_soon)
         self._sending = Sending(options, log, self.connections, self._reading.answered)
-        self._streams = Streams(hub, self.connections, self._sending, self._reading.answered, self._renew)
-        self._parked = Parked(options, log, hub, self.connections, self._finish)
+        answered = self._reading.answered
+        self._sockets = WebSockets(options, log, hub, self.connections, self._sending, answered)
+        self._streams = Streams(hub, self.connections, self._sending, answered, self._renew, self._sockets.carry_out)
+        self._parked = Parked(options, log, hub, self.connections, self._finish, self._sockets.look)
         self._draining = Draining(options, self.connections, self._parked.end_soon, self._parked.send_away)
         self._answering = Answering(
             self.connections, self._reading, self._sending, self._parked, self._streams.took_part, self._draining
@@ -84,7 +87,7 @@ class WaitServer:
         """Takes new options. What is under way keeps its deadline."""
         options = self._options = config.wait
         self._reading.configure(config)
-        for part in (self.connections, self._sending, self._parked, self._draining):
+        for part in (self.connections, self._sending, self._sockets, self._parked, self._draining):
             part.configure(options)
 
     def start(self, sockets: Iterable[Any]) -> None:

@@ -28,7 +28,8 @@ _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 class Streams:
     """A Transport. `renew` gives a connection a fresh greenlet, which has run nothing but its wait.
 
-    `answered` is called with a connection whose stream has ended, and whether its client may still send.
+    `answered` is called with a connection whose stream has ended, and whether its client may still send; `carry_out`
+    does what the client of a WebSocket has asked for, and returns whether that goes on.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Streams:
         sending: Sending,
         answered: Callable[[Connection, bool], None],
         renew: Callable[[Connection], None],
+        carry_out: Callable[[Connection, Member], bool],
     ) -> None:
         self._streams = hub.streams
         self._turns = hub.turns
@@ -45,6 +47,7 @@ class Streams:
         self._sending = sending
         self._answered = answered
         self._renew = renew
+        self._carry_out = carry_out
         self._loop: Any = get_hub().loop
 
     # -- to all members of a set
@@ -103,6 +106,8 @@ class Streams:
         connection.state = WRITING
         try:
             self._finish_piece(connection, member)
+            if connection.inbox is not None and not self._carry_out(connection, member):
+                return False
             while True:
                 while piece := self._streams.read_on(member):
                     self._sending.write(connection, (piece,), 0)

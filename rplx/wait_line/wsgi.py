@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rplx.errors import BadRequest, LengthRequired, MethodNotAllowed, Refusal, TooLarge
+from rplx.errors import BadRequest, LengthRequired, MethodNotAllowed, Refusal, TooLarge, UpgradeRequired
 from rplx.net.retry_after import retry_after
+from rplx.protocol.websocket_handshake import VERSION
 from rplx.wait_line.cors import Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 AT_ONCE = ("X-Accel-Buffering", "no")  # has nginx and its like hand on what has come
+_CLIENT = re.compile(r"client=([A-Za-z0-9_-]{16,64})(?:&|$)")  # nobody else can guess so long a name
 UNTOUCHED = (("Cache-Control", "no-store, no-transform"), AT_ONCE)  # what others on the way may do with an answer
 
 
@@ -24,6 +27,19 @@ def target_of(environ: Environ) -> str:
     if raw is not None:
         return str(raw)
     return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}?{environ.get('QUERY_STRING', '')}"
+
+
+def values_in_target(pattern: re.Pattern[str], environ: Environ) -> Iterator[str]:
+    """Returns what stands in the target behind a name that `pattern` finds, wherever that begins a value."""
+    target = target_of(environ)
+    return (found[1] for found in pattern.finditer(target) if target[found.start() - 1] in "?&")
+
+
+def client_name(environ: Environ) -> str:
+    """Returns the name that a listener's client gives itself, or "" (part 9.9)."""
+    if "client=" not in environ["QUERY_STRING"]:
+        return ""
+    return next(values_in_target(_CLIENT, environ), "")
 
 
 def is_text(environ: Environ) -> bool:
@@ -98,6 +114,8 @@ def refuse(
     headers += [NO_SNIFF, *UNTOUCHED, *retry_after(error, ends_at), *added]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", "GET, POST"))
+    elif isinstance(error, UpgradeRequired):
+        headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)]
     start_response(f"{error.status} {error.reason}", headers)
     return body_of(environ, text)
 
