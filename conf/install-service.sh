@@ -67,9 +67,10 @@ engine=$("$DESTDIR$PREFIX/bin/python" -c '
 import os, sys
 from rplx.options.reading import load
 print(load(sys.argv[1], os.environ, []).engine.url.partition(":")[0])' "$config") || engine=
-if [ -n "$engine" ] && [ "$engine" != memory ]; then
-    "$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build[redis]"
-fi
+case $engine in
+    "" | memory | sqlite) ;;
+    *) "$DESTDIR$PREFIX/bin/pip" install --quiet --disable-pip-version-check --upgrade "$build[redis]" ;;
+esac
 
 if [ "$init" = systemd ]; then
     install -d -m 755 "$DESTDIR/etc/systemd/system"
@@ -86,11 +87,12 @@ if [ "$init" = systemd ]; then
     echo "installed; start it now and with the machine: systemctl enable --now $units"
 else
     install -d -m 755 "$DESTDIR/etc/init.d" "$DESTDIR/etc/logrotate.d" "$DESTDIR/var/log/rplx"
+    install -d -m 750 "$DESTDIR/var/lib/rplx"
     sed "s|/opt/rplx/|$PREFIX/|" "$SOURCE/conf/rplx.init" >"$DESTDIR/etc/init.d/rplx"
     chmod 755 "$DESTDIR/etc/init.d/rplx"
     install -m 644 "$SOURCE/conf/rplx.logrotate" "$DESTDIR/etc/logrotate.d/rplx"
     if [ -z "$DESTDIR" ]; then
-        chown rplx:rplx /var/log/rplx
+        chown rplx:rplx /var/log/rplx /var/lib/rplx
         if command -v update-rc.d >/dev/null; then update-rc.d rplx defaults; else chkconfig --add rplx; fi
     fi
     echo "installed, it starts with the machine; start it now: service rplx start"

@@ -136,9 +136,10 @@ def on_starting(server: Any) -> None:
 def check_workers(count: int, config: Config) -> None:
     """Raises ConfigError if so many workers could not share their messages."""
     if count > 1 and not is_shared(config):
+        kind = config.engine.url.partition(":")[0]
         raise ConfigError(
             [
-                f"{count} workers would each keep messages of their own, as engine.url is memory:;"
+                f"{count} workers would each keep messages of their own, as engine.url is {kind}:;"
                 " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"
             ]
         )

@@ -26,12 +26,13 @@ def option(
     at_least: float = 0,
     at_most: float | None = None,
     check: checks.Check | None = None,
+    example: Any = None,
 ) -> Any:
     """Returns a dataclass field that describes one option.
 
     `legacy` is the option's key in old Perl configuration files ("" where there is none), `reload` says whether a
     SIGHUP applies a new value to the running server. `at_least` and `at_most` bound a number; `check` judges a text,
-    or each item of a list.
+    or each item of a list. `example` is the value that conf/rplx.toml sets, None where it leaves the default.
     """
     metadata = {
         "help": help,
@@ -40,6 +41,7 @@ def option(
         "at_least": at_least,
         "at_most": at_most,
         "check": check,
+        "example": example,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -311,6 +313,7 @@ class EngineOptions:
         " processes and machines)",
         reload=False,
         check=checks.engine_url,
+        example="sqlite:////var/lib/rplx/history.db",
     )
     sync: str = option(
         "always",
@@ -359,6 +362,7 @@ class Option:
     at_least: float
     at_most: float | None
     check: checks.Check | None
+    example: Any
 
     @property
     def full_name(self) -> str:

@@ -15,6 +15,7 @@ from rplx.options.table import SECTIONS, Config, Option, options_of, section_hel
 
 _EXAMPLE_HEAD = """\
 # Configuration of rplx: every option with its default. To set an option, take the # before its line away.
+# Set here is where history is kept (engine.url).
 # Environment variables (RPLX_WAIT_TIMEOUT=60) and flags (--set wait.timeout=60) win over this file.
 # Relative paths count from the server's working directory.
 """
@@ -67,13 +68,15 @@ def toml_value(value: Any) -> str:
 
 
 def render_example() -> str:
-    """Returns the text of conf/rplx.toml: every option, its default and its help; as it stands it changes nothing."""
+    """Returns the text of conf/rplx.toml: every option, its default and its help, and what the table sets there."""
     blocks = [_EXAMPLE_HEAD]
     for section in SECTIONS:
         lines = [f"# {section_help(section)}", f"[{section}]"]
         for row in options_of(section):
             lines += [*textwrap.wrap(row.help, 118, initial_indent="# ", subsequent_indent="# ")]
             lines.append(f"#{row.name} = {toml_value(row.default)}")
+            if row.example is not None:
+                lines.append(f"{row.name} = {toml_value(row.example)}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from rplx.engine.factory import check_engine
+from rplx.engine.factory import MEMORY_URL, check_engine
 from rplx.errors import ConfigError
 from rplx.log import Log
 from rplx.net.listening import Sockets, listen, show_address, split
@@ -25,6 +25,8 @@ from rplx.system.limits import starting
 from rplx.system.privileges import check_user, drop_capabilities, drop_privileges
 from rplx.system.service import notify, set_title
 from rplx.system.signals import hold_signals
+
+FORGETS = "History is in memory and ends with the process; --set engine.url=sqlite:///FILE keeps it"
 
 # Most of what rplx.serving.server loads, without the modules that make gevent's loop.
 BEFORE_FORKS = ("rplx.assembly", "rplx.legacy.perl.config", "rplx.wait_line.server")
@@ -74,6 +76,8 @@ def _run(load: Loader, path: str | None, *, supervised: bool) -> int:
     log.message(starting())
     for line in lines:
         log.message(line)
+    if not supervised and config.engine.url == MEMORY_URL and not config.demo.enabled:
+        log.message(FORGETS)
     try:
         check_engine(config)
         if os.getuid() == 0:

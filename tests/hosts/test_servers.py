@@ -152,6 +152,9 @@ REFUSED_AT_START = [
     (["-k", "sync"], {}, "rplx needs gunicorn -k gevent: a sync worker cannot hold many polls"),
     (["-w", "4"], {}, "4 workers would each keep messages of their own, as engine.url is memory:;"
      " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"),
+    (["-w", "2"], {"RPLX_ENGINE_URL": "sqlite:////nowhere/h.db"},
+     "2 workers would each keep messages of their own, as engine.url is sqlite:;"
+     " set RPLX_ENGINE_URL=redis://HOST:PORT/0, or use one worker (-w 1)"),
     ([], {"RPLX_WAIT_TIMEOUT": "soon", "RPLX_WAIT_TIMEOUTS": "1"},
      'RPLX_WAIT_TIMEOUTS: no option is set by this variable, did you mean "RPLX_WAIT_TIMEOUT"?'),
     ([], {"RPLX_IN_LISTEN": "192.0.2.1:1"}, "cannot listen on 192.0.2.1:1: Cannot assign requested address"),

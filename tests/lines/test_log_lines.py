@@ -209,8 +209,15 @@ class TestVerbosity:
     def test_1_prints_the_message(self) -> None:
         with LiveServer("--set", "log.verbosity=1") as server:
             assert re.fullmatch(r"Starting\. Opened files limit \(ulimit -n\): \d+\.", server.log[0])
-            assert re.fullmatch(r"WAIT: listening 127\.0\.0\.1:\d+", server.log[1])
-            assert re.fullmatch(r"IN: listening 127\.0\.0\.1:\d+", server.log[2])
+            told = "History is in memory and ends with the process; --set engine.url=sqlite:///FILE keeps it"
+            assert server.log[1] == told
+            assert re.fullmatch(r"WAIT: listening 127\.0\.0\.1:\d+", server.log[2])
+            assert re.fullmatch(r"IN: listening 127\.0\.0\.1:\d+", server.log[3])
+
+    def test_of_history_in_memory_nothing_is_told_where_it_is_on_disk_or_a_sandbox(self, tmp_path: Path) -> None:
+        for more in (("--set", f"engine.url=sqlite:///{tmp_path}/history.db"), ("--demo",)):
+            with LiveServer(*more) as server:
+                assert not any("History is in memory" in line for line in server.log)
 
     def test_2_prints_the_time_before_it(self) -> None:
         with LiveServer("--set", "log.verbosity=2", "--set", "log.connections=true") as server:

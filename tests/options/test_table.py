@@ -49,10 +49,13 @@ def test_the_command_rewrites_both_files(tmp_path: Path) -> None:
         assert (tmp_path / file).read_bytes() == (ROOT / file).read_bytes()
 
 
-def test_the_example_as_shipped_changes_nothing_and_has_every_option_with_its_default() -> None:
+def test_the_example_as_shipped_keeps_history_on_disk_and_has_every_option_with_its_default() -> None:
     example = (ROOT / "conf/rplx.toml").read_text()
-    assert load(str(ROOT / "conf/rplx.toml"), {}, []) == Config()
-    uncommented = re.sub(r"^#(?=[a-z_]+ = )", "", example, flags=re.MULTILINE)
+    kept = {"engine.url": "sqlite:////var/lib/rplx/history.db"}
+    assert load(str(ROOT / "conf/rplx.toml"), {}, []) == replace(Config(), kept)
+    assert {row.full_name: row.example for row in OPTIONS.values() if row.example is not None} == kept
+    commented = re.sub(r"^[a-z_]+ = .*\n", "", example, flags=re.MULTILINE)
+    uncommented = re.sub(r"^#(?=[a-z_]+ = )", "", commented, flags=re.MULTILINE)
     values = tomllib.loads(uncommented)
     assert {f"{section}.{name}" for section in values for name in values[section]} == set(OPTIONS)
     for name, row in OPTIONS.items():

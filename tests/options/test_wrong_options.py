@@ -80,6 +80,12 @@ def test_all_wrong_options_of_all_sources_are_named_at_once(toml) -> None:
             "1: server.workers: more than one process needs an engine.url that they share, not memory:;"
             " set it to redis://HOST:PORT/0",
         ),
+        (
+            "engine.url = 'sqlite:///h.db'\nserver.workers = 2",
+            "2: server.workers: more than one process needs an engine.url that they share, not sqlite:;"
+            " set it to redis://HOST:PORT/0",
+        ),
+        ("engine.sync = 'never'", '1: engine.sync: "never" is not always or process'),
         ("pages.script_id = 'IFRAME'", "1: pages.script_id: pages.iframe_id and pages.script_id must differ"),
         ("pages.iframe_id = 'a-b'", '1: pages.iframe_id: "a-b" is not a channel id: letters, digits and _'),
         ("hooks.check_visibility = 'os.system'", '1: hooks.check_visibility: "os.system" is not module:function'),

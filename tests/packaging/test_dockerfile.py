@@ -83,7 +83,11 @@ def image(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(f"{root}{copied.pop()}")
     folder.mkdir(parents=True)
     for name in copied:
-        shutil.copy(ROOT / name, folder)
+        text = (ROOT / name).read_text().replace("/var/lib/", f"/{root}/var/lib/".replace("//", "/"))
+        (folder / Path(name).name).write_text(text)
+    (volume,) = [line.partition(" ")[2] for line in LINES if line.startswith("VOLUME ")]
+    assert any(line.startswith("RUN ") and line.endswith(f" -o 10088 -g 10088 {volume}") for line in LINES)
+    Path(f"{root}{volume}").mkdir(parents=True)
     return root
 
 

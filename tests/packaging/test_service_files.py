@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
 import os
 import re
@@ -17,7 +16,7 @@ import pytest
 
 from rplx.errors import ConfigError
 from rplx.options.reading import load
-from rplx.options.table import Config
+from rplx.options.table import Config, replace
 from tests.checkout import Checkout
 from tests.live import LiveServer
 from tests.waiting import eventually
@@ -57,7 +56,8 @@ def test_the_unit_is_hardened(unit: Path) -> None:
 
 def test_the_unit_has_what_it_promises() -> None:
     lines = (CONF / "rplx.service").read_text().splitlines()
-    for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "User=rplx", "LimitNOFILE=262144"):
+    promised = ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "User=rplx", "LimitNOFILE=262144")
+    for line in (*promised, "StateDirectory=rplx"):  # /var/lib/rplx, where conf/rplx.toml keeps history
         assert line in lines
 
 
@@ -160,7 +160,7 @@ def test_the_installed_configuration_bounds_the_host_on_in(tmp_path: Path) -> No
     (tmp_path / "rplx.toml").write_text(text)
     config = load(str(tmp_path / "rplx.toml"), {}, [])
     assert config.in_.hosts == ("localhost", "127.0.0.1", "[::1]")
-    assert dataclasses.replace(config, in_=dataclasses.replace(config.in_, hosts=())) == Config()
+    assert replace(config, {"in.hosts": ()}) == load(str(CONF / "rplx.toml"), {}, [])
 
 
 @pytest.mark.skipif(not shutil.which("start-stop-daemon"), reason="start-stop-daemon is not installed")

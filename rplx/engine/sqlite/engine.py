@@ -88,7 +88,7 @@ class SqliteEngine:
         except Exception as error:  # the file holds what no server has written
             raise opening.damaged(self._path, f"{type(error).__name__}: {error}") from None
         self._store = Store(
-            lambda done: Writer(self._db, done),
+            lambda done: Writer(self._db, self._path, done),
             self._memory,
             self._behind,
             self._observer,

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import gevent
 
+from rplx.engine.sqlite.disk import is_full
 from rplx.engine.sqlite.schema import APPLICATION_ID, BEGINNING, TABLES, VERSION
 from rplx.errors import ConfigError
 
@@ -189,7 +190,7 @@ def _prepare(db: sqlite3.Connection, sync: str) -> None:
 
 def _of_sqlite(path: str, error: sqlite3.Error) -> str:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_FULL"):
+    if is_full(path, error):
         return f"the disk of {path} is full: make room there"
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN")):
         return f"{path} cannot be written by {_user()} ({error}): give it the file and its folder"

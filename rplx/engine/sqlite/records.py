@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rplx.messages import Event, Message
+
+
+class Failure(NamedTuple):
+    """Why a transaction was not written: the error's text, and whether it is for want of room."""
+
+    text: str
+    is_full: bool
+
 
 Row = tuple[int, int, str, bytes, str | None]
 """A row of messages: seq, drawn, channels, data, limiters."""

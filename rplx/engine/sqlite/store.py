@@ -18,7 +18,7 @@ from gevent.hub import Waiter
 
 from rplx.engine.observing import Observed
 from rplx.engine.sqlite.behind import Behind
-from rplx.engine.sqlite.records import Changes, Kept, Row
+from rplx.engine.sqlite.records import Changes, Failure, Kept, Row
 from rplx.engine.sqlite.schema import channels_text
 from rplx.engine.sqlite.staging import StagedMemory
 from rplx.engine.sqlite.trouble import STUCK, Refuse, Troubles
@@ -100,7 +100,7 @@ class Store:
 
     def __init__(
         self,
-        writer: Callable[[Callable[[Exception | None], None]], Writer],
+        writer: Callable[[Callable[[Failure | None], None]], Writer],
         memory: StagedMemory,
         behind: Behind,
         observer: Observed,
@@ -228,24 +228,24 @@ class Store:
             self._drains = False
         return changes
 
-    def _written(self, error: Exception | None) -> None:
+    def _written(self, failure: Failure | None) -> None:
         """In the loop: the transaction of the batch in flight has ended."""
         batch = self._in_flight
         assert batch is not None
         self._in_flight = None
-        if error is None:
+        if failure is None:
             self._troubles.over()
             if batch.changes is not None and batch.changes.events:
                 self.position = batch.changes.events[-1].position
         else:
             self._failed = batch.changes
-        if self._current.rows or (error is None and (self._is_due or self._drains)):
+        if self._current.rows or (failure is None and (self._is_due or self._drains)):
             self._is_due = True
             self._turn.start(self._hand_over)
         else:
             self._is_due = False
-        if error is not None:
-            self._fail(batch, self._troubles.failed(error))
+        if failure is not None:
+            self._fail(batch, self._troubles.failed(failure))
         elif not batch.rows:
             self._settle(batch, None)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from rplx.engine.sqlite.records import Failure
 from rplx.errors import InsufficientStorage, Refusal, Unavailable
 
 STUCK = "disk stuck"  # a write does not end
@@ -55,19 +56,18 @@ class Troubles:
         """Whether a write is known not to end."""
         return self._kind == STUCK
 
-    def met(self, kind: str, why: object = "") -> Refuse:
+    def met(self, kind: str, why: str = "") -> Refuse:
         """Notes that a trouble is there, or still there. Returns what makes the refusals for it."""
         if self._kind != kind:
             self.over()
             self._kind = kind
             text = _BEGIN[kind].format(self._path)
-            self._log.trouble(kind, f"{text} ({str(why)[:_TEXT_MAX]})" if why else text)
+            self._log.trouble(kind, f"{text} ({why[:_TEXT_MAX]})" if why else text)
         return self.refusal
 
-    def failed(self, error: Exception) -> Refuse:
+    def failed(self, failure: Failure) -> Refuse:
         """Notes that a write has ended with an error; returns as `met` does."""
-        is_full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
-        return self.met(FULL) if is_full else self.met(FAILING, str(error) or type(error).__name__)
+        return self.met(FULL) if failure.is_full else self.met(FAILING, failure.text)
 
     def over(self) -> None:
         """Notes that a write has ended as it should."""

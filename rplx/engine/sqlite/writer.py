@@ -11,14 +11,15 @@ from typing import Any
 from gevent import get_hub, monkey
 from gevent.event import Event as Flag
 
-from rplx.engine.sqlite.records import Changes, Row
+from rplx.engine.sqlite.disk import is_full
+from rplx.engine.sqlite.records import Changes, Failure, Row
 from rplx.engine.sqlite.statements import shrink, write
 
 # The thread and its queue are real ones, also where gevent has replaced the standard library's.
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 _SimpleQueue: Any = monkey.get_original("queue", "SimpleQueue")
 
-Done = Callable[[Exception | None], None]
+Done = Callable[[Failure | None], None]
 
 
 class Job:
@@ -35,14 +36,15 @@ class Job:
 class Writer:
     """Writes to `db`, which belongs to the thread from now on. One to an engine, made in the thread of its loop.
 
-    `done` is called in the loop for each job, with the error that kept it from being written, if any.
+    `done` is called in the loop for each job, with what kept it from being written, if anything.
     """
 
-    def __init__(self, db: sqlite3.Connection, done: Done) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str, done: Done) -> None:
         self._db = db
+        self._path = path
         self._done = done
         self._jobs: Any = _SimpleQueue()
-        self._results: deque[Exception | None] = deque()
+        self._results: deque[Failure | None] = deque()
         self._closed = Flag()
         self._is_closed = False
         self._woken: Any = get_hub().loop.async_()  # the only thing of the loop that another thread may touch
@@ -80,11 +82,11 @@ class Writer:
             self._is_closed = True
             self._woken.send()
 
-    def _attempt(self, job: Job) -> Exception | None:
+    def _attempt(self, job: Job) -> Failure | None:
         try:
             write(self._db, job.rows, job.changes)
         except Exception as error:
-            return error
+            return Failure(str(error) or type(error).__name__, is_full(self._path, error))
         if job.shrinks:
             with contextlib.suppress(sqlite3.Error):  # it is tried again, and nothing is lost
                 shrink(self._db)
