@@ -7,8 +7,10 @@ from collections.abc import Generator, Iterator
 from decimal import Decimal
 from typing import Any
 
+from rplx.engine.archive.records import NO_POSITION, check_cursor, check_event, check_id
 from rplx.engine.cursors import drawn_text
 from rplx.engine.sqlite.records import Kept
+from rplx.engine.sqlite.rows import check_dropped, check_floor, check_message, clock_of
 from rplx.engine.sqlite.schema import BEGINNING, CLOCK, cursors_of
 from rplx.engine.sqlite.staging import StagedMemory
 from rplx.messages import Event
@@ -21,26 +23,32 @@ NOBODY: frozenset[str] = frozenset()
 def read(db: sqlite3.Connection, memory: StagedMemory, now: float) -> Generator[None, None, int]:
     """Reads all into `memory`, yields now and then, and returns the greatest `seq`. `now`: the wall clock's seconds.
 
-    Raises sqlite3.Error, and any other error where the file holds what no server has written.
+    Raises sqlite3.Error, WrongRecord, and any other error where the file holds what no server has written.
     """
     facts: dict[str, Any] = dict(db.execute("SELECT name, value FROM facts"))
+    check_cursor(facts.get(BEGINNING))
     memory.restore_beginning(Decimal(facts[BEGINNING]))
-    for floors in _pieces(db, "SELECT channel, floor FROM floors ORDER BY emptied"):
-        memory.restore_floors([(channel, Decimal(floor)) for channel, floor in floors])
+    for floors in _pieces(db, "SELECT channel, floor, emptied FROM floors ORDER BY emptied"):
+        for floor in floors:
+            check_floor(*floor)
+        memory.restore_floors([(channel, Decimal(floor)) for channel, floor, _ in floors])
         yield
     dropped: dict[int, set[str]] = {}
     for pairs in _pieces(db, "SELECT seq, channel FROM dropped"):
         for seq, channel in pairs:
+            check_dropped(seq, channel)
             dropped.setdefault(seq, set()).add(channel)
         yield
-    greatest, drawn = 0, int(facts.get(CLOCK, 0))
+    greatest = before = 0
     for rows in _pieces(db, "SELECT seq, drawn, channels, data, limiters FROM messages ORDER BY seq"):
         for row in rows:
+            check_message(row, before)
+            before = row[1]
             _restore(memory, row, dropped, now)
-            drawn = max(drawn, row[1])
         greatest = rows[-1][0]
         yield
     yield from _read_presence(db, memory)
+    drawn = max(before, clock_of(facts.get(CLOCK)))
     # Listeners may have got positions behind the last that was written; a clock that was set back draws behind them.
     is_behind = int(now * 1_000_000) < drawn + CLOCK_MARGIN
     memory.restore_clock(drawn + CLOCK_MARGIN if is_behind else drawn)
@@ -66,8 +74,15 @@ def _restore(memory: StagedMemory, row: tuple[Any, ...], dropped: dict[int, set[
 
 def _read_presence(db: sqlite3.Connection, memory: StagedMemory) -> Iterator[None]:
     for rows in _pieces(db, "SELECT id FROM online"):
+        for (id,) in rows:
+            check_id(id)
         memory.restore_presence([id for (id,) in rows], ())
         yield
+    before = NO_POSITION
     for rows in _pieces(db, "SELECT position, kind, id FROM events ORDER BY position"):
-        memory.restore_presence((), [Event(*row) for row in rows])
+        events = [Event(*row) for row in rows]
+        for event in events:
+            check_event(event, before)
+            before = event.position
+        memory.restore_presence((), events)
         yield
