@@ -27,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="close: each answer ends its connection (default); keepalive: connections are kept and poll again;"
         " in: a connection a send; in-pipelined: all sends on one connection",
     )
-    add("--target", metavar="HOST:PORT", help="the WAIT line of a server that runs already; needs --in")
-    add("--in", dest="in_", metavar="HOST:PORT", help="that server's IN line")
+    add("--target", metavar="HOST:PORT", help="the WAIT line of a server that runs already, or unix:/PATH; needs --in")
+    add("--in", dest="in_", metavar="HOST:PORT", help="that server's IN line, or unix:/PATH")
     add("--json", action="store_true", help="print JSON with every round instead of the table")
 
 
@@ -68,7 +68,7 @@ def _check(args: argparse.Namespace, listens: bool) -> None:
 
 def _most_listeners(args: argparse.Namespace) -> int:
     """Returns how many listeners there may be, as ports or descriptors allow."""
-    if args.target:
+    if args.target and not args.target.startswith("unix:"):
         with open("/proc/sys/net/ipv4/ip_local_port_range") as ports:
             low, high = map(int, ports.read().split())
         return high - low - SPARE_DESCRIPTORS
@@ -81,6 +81,6 @@ def _most_listeners(args: argparse.Namespace) -> int:
 def _reason(args: argparse.Namespace, name: str) -> str:
     if name != "listeners":
         return ""
-    if args.target:
+    if args.target and not args.target.startswith("unix:"):
         return " (one address has no more ports: net.ipv4.ip_local_port_range)"
     return " (the server has no more file descriptors: ulimit -Hn)"

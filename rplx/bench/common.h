@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +26,10 @@
 #define RECEIVE_TIMEOUT 10 // seconds that a blocking read of an answer may take
 #define NAP 200            // microseconds between two looks at what other processes do
 
-typedef struct sockaddr_in Address;
+typedef struct {
+  union { struct sockaddr any; struct sockaddr_in ip; struct sockaddr_un path; } to;
+  socklen_t length;
+} Address;
 
 static double seconds(clockid_t clock) {
   struct timespec t;
@@ -56,37 +61,56 @@ static void *shared(size_t bytes) {
   return memory;
 }
 
+// IPv4 HOST:PORT, or unix:/PATH
 static Address address_of(const char *text) {
   char host[64];
   int port;
-  Address address = {.sin_family = AF_INET};
-  if (sscanf(text, "%63[^:]:%d", host, &port) != 2 || inet_pton(AF_INET, host, &address.sin_addr) != 1)
+  Address address = {.length = sizeof address.to.ip, .to.ip.sin_family = AF_INET};
+  if (!strncmp(text, "unix:", 5)) {
+    address = (Address){.length = sizeof address.to.path, .to.path.sun_family = AF_UNIX};
+    size_t size = sizeof address.to.path.sun_path;
+    if ((size_t)snprintf(address.to.path.sun_path, size, "%s", text + 5) >= size) fail("too long a path: %s", text);
+    return address;
+  }
+  if (sscanf(text, "%63[^:]:%d", host, &port) != 2 || inet_pton(AF_INET, host, &address.to.ip.sin_addr) != 1)
     fail("not an IPv4 address and port: %s", text);
-  address.sin_port = htons(port);
+  address.to.ip.sin_port = htons(port);
   return address;
 }
 
-// A TCP socket. `subnet` 0: the kernel chooses where from. Else it comes from 127.0.subnet.host, because one source
-// address has only the 28,000 ports of ip_local_port_range, and a port in TIME_WAIT is not to be met again.
-static int open_socket(int flags, int subnet, int host) {
+static int is_path(Address address) { return address.to.any.sa_family == AF_UNIX; }
+
+// A socket that can be connected to an address. `subnet` 0: the kernel chooses where from. Else it comes from
+// 127.0.subnet.host, because one source address has only the 28,000 ports of ip_local_port_range, and a port in TIME_WAIT
+// is not to be met again.
+static int open_socket(Address to, int flags, int subnet, int host) {
+  // For a path connect() fails at once where the server's queue is full, unless the socket blocks: see connect_to.
+  if (is_path(to)) return socket(AF_UNIX, SOCK_STREAM, 0);
   int fd = socket(AF_INET, SOCK_STREAM | flags, 0), one = 1;
   if (fd < 0) return -1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (!subnet) return fd;
   setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one); // the port is chosen by connect, for the pair
-  Address from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000 | subnet << 8 | host)};
+  struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000 | subnet << 8 | host)};
   if (bind(fd, (void *)&from, sizeof from) == 0) return fd;
   close(fd);
   return -1;
 }
 
+// Returns 0 if the socket is connected, or will be: then it is one that does not block.
+static int connect_to(int fd, Address to, int flags) {
+  if (connect(fd, &to.to.any, to.length)) return errno == EINPROGRESS ? 0 : -1;
+  if (is_path(to) && flags & SOCK_NONBLOCK) return fcntl(fd, F_SETFL, O_NONBLOCK);
+  return 0;
+}
+
 // a blocking connection, or -1
 static int connected(Address to, int subnet, int host) {
   struct timeval limit = {.tv_sec = RECEIVE_TIMEOUT};
-  int fd = open_socket(0, subnet, host);
+  int fd = open_socket(to, 0, subnet, host);
   if (fd < 0) return -1;
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  if (connect(fd, (void *)&to, sizeof to) == 0) return fd;
+  if (connect_to(fd, to, 0) == 0) return fd;
   close(fd);
   return -1;
 }

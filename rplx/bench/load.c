@@ -86,9 +86,9 @@ static void open_listener(Listener *listener) {
   listener->state = CONNECTING;
   listener->tail_length = 0;
   memcpy(listener->cursor, common->cursor, sizeof listener->cursor);
-  listener->fd = open_socket(SOCK_NONBLOCK, options.subnet, 2 + listener->number / PER_SOURCE);
+  listener->fd = open_socket(wait_address, SOCK_NONBLOCK, options.subnet, 2 + listener->number / PER_SOURCE);
   if (listener->fd < 0) lose(listener);
-  else if (connect(listener->fd, (void *)&wait_address, sizeof wait_address) && errno != EINPROGRESS) lose(listener);
+  else if (connect_to(listener->fd, wait_address, SOCK_NONBLOCK)) lose(listener);
   else epoll_ctl(poller, EPOLL_CTL_ADD, listener->fd, &event);
 }
 

@@ -6,8 +6,9 @@ import contextlib
 import socket
 
 from rplx.errors import RplxError, UsageError
-from rplx.options.checks import parse_address
+from rplx.options.checks import address, parse_address, unix_path
 
+UNIX = "unix:"  # what an address begins with that is the path of a socket
 TIMEOUT = 5.0  # seconds for one answer
 
 
@@ -16,7 +17,11 @@ class NotRealplexor(RplxError):
 
 
 def resolved(option: str, text: str) -> str:
-    """Returns HOST:PORT with the host's IPv4 address, which the C client needs. Raises UsageError if it has none."""
+    """Returns HOST:PORT with the host's IPv4 address, which the C client needs, or unix:/PATH. Raises UsageError."""
+    if text.startswith(UNIX):
+        if problem := address(text):
+            raise UsageError(f"{option} {problem}")
+        return text
     try:
         host, port = parse_address(text)
         found = socket.getaddrinfo(host or "127.0.0.1", port, socket.AF_INET, socket.SOCK_STREAM)
@@ -41,11 +46,11 @@ def check(wait: str, in_: str, channel: str) -> None:
         )
 
 
-def _ask(option: str, address: str, request: str) -> bytes:
+def _ask(option: str, place: str, request: str) -> bytes:
     """Returns all that comes back. Raises NotRealplexor."""
     answer = b""
     try:
-        with socket.create_connection(parse_address(address), TIMEOUT) as connection:
+        with _connected(place) as connection:
             connection.sendall(request.encode())
             if option == "--in":
                 connection.shutdown(socket.SHUT_WR)
@@ -53,8 +58,23 @@ def _ask(option: str, address: str, request: str) -> bytes:
                 while data := connection.recv(65536):
                     answer += data
     except OSError as error:
-        raise NotRealplexor(f"{option} {address}: {error.strerror or error}") from error
+        raise NotRealplexor(f"{option} {place}: {error.strerror or error}") from error
     return answer
+
+
+def _connected(place: str) -> socket.socket:
+    """Returns a connection to HOST:PORT or unix:/PATH. Raises OSError."""
+    path = unix_path(place)
+    if path is None:
+        return socket.create_connection(parse_address(place), TIMEOUT)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(TIMEOUT)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _first_line(answer: bytes) -> str:

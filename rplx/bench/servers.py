@@ -26,7 +26,7 @@ class ServerFailed(RplxError):
 
 @dataclass(frozen=True)
 class Target:
-    """A server under measurement. Addresses are IPv4 HOST:PORT; templates as in common.h, None: Realplexor's."""
+    """A server under measurement, at IPv4 HOST:PORT or unix:/PATH. Templates: see common.h, None: Realplexor's."""
 
     name: str
     wait: str

@@ -119,6 +119,19 @@ def test_target_elsewhere() -> None:
     assert kept["results"]["target"]["delivered"] == LISTENERS * rounds.KEPT_MESSAGES
 
 
+def test_target_at_the_path_of_a_socket(tmp_path: Path) -> None:
+    places = [f"unix:{tmp_path}/{name}" for name in ("wait", "in")]
+    with LiveServer("--wait", places[0], "--in", places[1], addresses=False):
+        for mode in ("close", "keepalive", "in", "in-pipelined"):
+            listeners = ["--listeners", str(LISTENERS)] if mode in ("close", "keepalive") else []
+            out = measured("--target", places[0], "--in", places[1], "--rounds", "1", "--mode", mode, *listeners)
+            assert out["results"]["target"]["delivered"] == out["results"]["target"]["expected"] > 0
+    done = bench("--target", places[0], "--in", places[1])
+    assert (done.returncode, done.stderr) == (1, f"rplx bench: --in {places[1]}: No such file or directory\n")
+    done = bench("--target", "unix:wait", "--in", places[1])
+    assert (done.returncode, "the path of a socket is absolute" in done.stderr) == (2, True), done.stderr
+
+
 def test_lost_messages_are_seen() -> None:
     with LiveServer("--set", "wait.max_connections_per_address=4") as server:
         lines = ["--target", f"127.0.0.1:{server.wait[1]}", "--in", f"127.0.0.1:{server.in_[1]}"]
