@@ -62,6 +62,18 @@ def test_a_closed_tab_is_noticed(block: Block, started: Front, server: LiveServe
         assert noticed_after(started, path(block), server.in_, NOTICE) is not None
 
 
+def test_behind_apache_a_closed_tab_is_noticed_when_its_poll_ends(
+    server: LiveServer, certificates: Path, tmp_path: Path
+) -> None:
+    block, id = BLOCKS["Apache"], new_id()
+    with front(block, tmp_path, server.wait, certificates) as running:
+        connection = connect(running)
+        connection.request("GET", f"{path(block)}?identifier={id}&timeout=3")
+        assert becomes(server.in_, id, 1, 60) is not None
+        connection.close()
+        assert becomes(server.in_, id, 0, NOTICE) is not None
+
+
 def test_the_server_ends_a_poll(hasty: LiveServer, certificates: Path, tmp_path: Path) -> None:
     def ended(name: str) -> tuple[str, int, bytes, bool]:
         block = BLOCKS[name]

@@ -36,7 +36,7 @@ CURES: dict[str, dict[str, tuple[str, ...]]] = {
     "hang-up": {
         NGINX: ("proxy_ignore_client_abort off;",),
         HAPROXY: ("option abortonclose", "in `defaults` or in the frontend: in a backend alone it has no effect"),
-        APACHE: ("rplx serve --set wait.timeout=30",),
+        APACHE: ("rplx serve --set wait.timeout=10",),
         CADDY: ("no `flush_interval -1`",),
         VARNISH: ("return (pipe);",),
     },
