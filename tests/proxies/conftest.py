@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rplx.cli.doctor import announcing, answers, asking, messages
+from rplx.cli.doctor import announcing, answers, asking, cut, messages
 from tests.live import LiveServer
 from tests.proxies.fronts import certificate
 
@@ -23,6 +23,7 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in given.items():
         monkeypatch.setattr(messages, name, seconds)
     monkeypatch.setattr(asking, "TIMEOUT", 60.0)
+    monkeypatch.setattr(cut, "ENDED", 60.0)
     monkeypatch.setattr(announcing, "PATIENCE", 60.0)
     monkeypatch.setattr(answers, "CLOCK_MAX", 60.0)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rplx.cli.command import main
-from rplx.cli.doctor import machine, messages, outside
+from rplx.cli.doctor import cut, machine, messages, outside
 from rplx.cli.doctor.findings import State
 from tests.lines.wire import settings
 from tests.live import LiveServer
@@ -80,7 +80,7 @@ FAULTS = {
         nginx("proxy_read_timeout 2s;"),
         "cut",
         "wrong",
-        r"is cut after \d+ s, before the server ends it: answered 504",
+        r"is cut after \d+ s, before the server ends it: answered 504; rplx's own clients, .*, are cut, too",
     ),
     "cut in HAProxy": (
         Block("haproxy", HAPROXY.format(inside="option abortonclose\n  timeout server 2s"), tls=False),
@@ -228,6 +228,18 @@ class TestWithoutFront:
             status, shown = doctor(capsys, "%s:%d" % server.wait, *in_of(server), "--patience", "30")
         assert status == 0
         assert of(shown, "cut")[0]["text"].startswith("a poll waits until the server itself ends it, after ")
+        assert of(shown, "timeout")[0]["state"] == "well"
+
+    def test_a_query_that_is_changed_on_the_way(
+        self, server: LiveServer, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cut, "ENDED", 4.0)
+        block = nginx("if ($args ~ ^(.*)&timeout=1$) { set $args $1; }")
+        with front(block, tmp_path, server.wait) as running:
+            status, shown = doctor(capsys, running.url, *in_of(server), "--patience", "0.1")
+        (found,) = of(shown, "timeout")
+        assert (status, found["state"]) == (0, "note")
+        assert "a poll that asked to be ended after 1 s waits on" in found["text"]
 
 
 NAMING = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"

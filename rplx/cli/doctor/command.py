@@ -12,7 +12,7 @@ from rplx.cli.client import DEFAULT_IN
 from rplx.cli.doctor import announcing, answers, machine, messages, naming, outside
 from rplx.cli.doctor.asking import Answer, NotAsked, Place, Silent, parse_url
 from rplx.cli.doctor.cures import recognised
-from rplx.cli.doctor.cut import Waiting
+from rplx.cli.doctor.cut import Asking, Waiting
 from rplx.cli.doctor.findings import Finding, as_json, as_lines, is_well, untested
 from rplx.errors import UsageError
 from rplx.options.checks import origin as wrong_origin
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _asked(place: Place, answer: Answer, args: argparse.Namespace, in_address: str | None) -> Iterator[Finding]:
-    waiting = Waiting(place, args.patience)
+    waiting, asking = Waiting(place, args.patience), Asking(place)
     yield from answers.check(place, answer, args.origin)
     yield from naming.check(place, recognised(answer.headers), here=machine.is_here(place.host))
     yield from _with_in(place, args, in_address)
@@ -60,6 +60,7 @@ def _asked(place: Place, answer: Answer, args: argparse.Namespace, in_address: s
         yield untested(
             "machine", "run this on the server's own machine to see its descriptors and its kernel's settings"
         )
+    yield asking.finding()
     if waiting.left > 1 and sys.stderr.isatty():
         print(f"waiting {waiting.left:.0f} s to see whether a poll is cut", file=sys.stderr)
     yield waiting.finding()

@@ -1,4 +1,4 @@
-"""How long a poll may wait: who ends it first, the server or something in between."""
+"""How long a poll may wait: who ends it first, the server or something in between; and whether it may ask for less."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from rplx.cli.doctor.asking import EMPTY, NotAsked, Place, Poll, new_id, reason
 from rplx.cli.doctor.findings import Finding, note, untested, well, wrong
 
 DEFAULT_TIMEOUT = 55  # seconds of wait.timeout if nobody has set it
+ASKED_BY_CLIENTS = 25  # seconds after which the polls of rplx's own clients ask to be ended (part 9.1)
+ASKED = 1  # seconds, of the poll that tries that
+ENDED = 10.0  # seconds within which it has to be ended: the server looks at the time once a second
 
 
 class Waiting:
@@ -44,13 +47,46 @@ class Waiting:
         return f" (to see the {DEFAULT_TIMEOUT} s that wait.timeout is by default: --patience {DEFAULT_TIMEOUT + 10})"
 
 
+class Asking:
+    """A poll that asks to be ended soon (part 9.1), and waits while the other checks are made."""
+
+    def __init__(self, place: Place) -> None:
+        self._poll: Poll | None = None
+        self._failure = ""
+        try:
+            self._poll = Poll(place, f"{place.target(new_id())}&timeout={ASKED}")
+        except NotAsked as error:
+            self._failure = str(error)
+
+    def finding(self) -> Finding:
+        """Waits until the poll ends or should have, and returns which it was."""
+        if self._poll is None:
+            return untested("timeout", self._failure)
+        poll = self._poll
+        ended = poll.wait(lambda: poll.ended is not None, max(0.0, poll.begin + ENDED - time.monotonic()))
+        poll.hang_up()
+        if ended and (poll.error is not None or poll.status != 200):
+            return untested("timeout", "the poll that asked to be ended was cut")
+        if ended:
+            return well("timeout", "polls are ended as soon as they ask for it, so that they fit through any path")
+        text = f"a poll that asked to be ended after {ASKED} s waits on"
+        return note("timeout", f"{text}: the server is older, or what is in between changes the address")
+
+
+def _clients(seconds: float) -> str:
+    """Returns what a cut after so many seconds means for rplx's own clients."""
+    if seconds > ASKED_BY_CLIENTS + 1:
+        return f"; rplx's own clients ask for {ASKED_BY_CLIENTS} s and are not cut, old pages are"
+    return f"; rplx's own clients, which ask for {ASKED_BY_CLIENTS} s, are cut, too, until they learn to ask for less"
+
+
 def _judged(poll: Poll) -> Finding:
     """Returns what the end of a poll means."""
-    after = f"after {(poll.ended or poll.begin) - poll.begin:.0f} s"
-    if poll.error is not None:
-        return wrong("cut", f"a poll is cut {after}, before the server ends it: {reason(poll.error)}")
-    if poll.status != 200:
-        return wrong("cut", f"a poll is cut {after}, before the server ends it: answered {poll.status}")
+    seconds = (poll.ended or poll.begin) - poll.begin
+    after = f"after {seconds:.0f} s"
+    if poll.error is not None or poll.status != 200:
+        how = reason(poll.error) if poll.error is not None else f"answered {poll.status}"
+        return wrong("cut", f"a poll is cut {after}, before the server ends it: {how}{_clients(seconds)}")
     if poll.body != EMPTY:
         return wrong("cut", f"a poll ends {after} with {poll.body[:80]!r}, which is nothing that rplx sends")
     if poll.has("content-length") or poll.has("transfer-encoding"):
