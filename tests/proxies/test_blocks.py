@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,6 +162,33 @@ def test_what_cuts_a_poll_is_what_the_block_says(server: LiveServer, certificate
 
 def test_caddy_cuts_nothing_by_itself() -> None:
     assert not LIMIT.search(str(BLOCKS["Caddy"]))
+
+
+# What the page's lines for the path of a socket replace.
+TCP = {
+    "nginx": r"server 127\.0\.0\.1:8088;",
+    "HAProxy": r"server rplx 127\.0\.0\.1:8088",
+    "Apache": r"ProxyPass [^\n]*",
+    "Caddy": r"reverse_proxy 127\.0\.0\.1:8088",
+    "Varnish": r"\.host = [^}]*",
+}
+
+
+@pytest.mark.parametrize("name", TCP)
+def test_the_path_of_a_socket(name: str, certificates: Path, tmp_path: Path) -> None:
+    (line,) = re.findall(rf"(?m)^- {name}: `([^`]*/run/rplx/wait\.sock[^`]*)`$", PAGE.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # Apache serves as another user
+        line = line.replace("/run/rplx", folder)
+        text, count = re.subn(TCP[name], lambda _: line + "\n", BLOCKS[name].text)
+        assert count == 1
+        places = ("--wait", f"unix:{folder}/wait.sock", "--in", "127.0.0.1:0")
+        with LiveServer(*places, *settings("server.socket_mode=0666"), addresses=False) as server:
+            block = BLOCKS[name]._replace(text=text)
+            with front(block, tmp_path, ("127.0.0.1", 0), certificates) as running:
+                message_after(running, path(block), server.in_)
+                if name != "Apache":
+                    assert noticed_after(running, path(block), server.in_, NOTICE) is not None
 
 
 def test_what_the_doctor_advises_stands_on_the_page() -> None:
