@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rplx.errors import Ending, Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
 from rplx.hub.hub import Hub
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
 
 Headers = list[tuple[str, str]]

@@ -21,8 +21,8 @@ from rplx.errors import Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
 from rplx.hosts.streaming import Stream
 from rplx.hub.hub import Hub, PollTimeout
+from rplx.hub.members import Member
 from rplx.hub.sets import Listener
-from rplx.hub.staying import Member
 from rplx.protocol.long_poll import PREFIX
 from rplx.wait_line.draining import DRAIN_POLL
 

@@ -20,9 +20,9 @@ from gevent.event import Event
 from rplx.engine import Engine
 from rplx.hub import log_lines
 from rplx.hub.encoding import Encoding, Written
-from rplx.hub.outgoing import Outgoing
+from rplx.hub.members import Outgoing, StayingSet
 from rplx.hub.sets import SET_MAX, ChannelSet, ChannelSets, Listener
-from rplx.hub.staying import StayingSet, StayingSets
+from rplx.hub.staying import StayingSets
 from rplx.hub.turns import Turns
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
@@ -97,12 +97,8 @@ class Delivery:
             serve(*sets.popleft())
             if time.monotonic() >= end:
                 return not self.is_unsent
-        staying, serve_staying = self.staying, self._owner.staying.serve
-        while staying:
-            serve_staying(staying.popleft())
-            if time.monotonic() >= end:
-                break
-        return not staying
+        self._owner.staying.serve_some(self.staying, end)
+        return not self.staying
 
     def wake(self) -> bool:
         """Wakes greenlets that have something left to do for one SLICE; returns whether all are awake.

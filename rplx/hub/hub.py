@@ -19,9 +19,9 @@ from rplx.errors import BadRequest
 from rplx.hub import log_lines, stats
 from rplx.hub.delivery import Deliveries
 from rplx.hub.encoding import Encoding
+from rplx.hub.members import Member
 from rplx.hub.sets import ChannelSet, Listener
 from rplx.hub.shared_bodies import SharedBodies
-from rplx.hub.staying import Member
 from rplx.hub.streams import Streams
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log

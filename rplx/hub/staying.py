@@ -8,107 +8,46 @@ behind, reads on from history (`streams`), and comes back into a set when it has
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
-
-from gevent.event import Event
+from typing import Protocol
 
 from rplx.engine import Engine
 from rplx.hub import log_lines
 from rplx.hub.encoding import StreamEncoding
-from rplx.hub.outgoing import Outgoing
+from rplx.hub.members import MEMBERS_MAX, NOWHERE, Member, Note, Outgoing, StayingSet, Take, taken_by
 from rplx.hub.progress import Progress
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
 from rplx.messages import Due, Message, cursor_value
 
-MEMBERS_MAX = 64
-"""Members of a set, which share an Event: gevent searches the list of those who wait there when one leaves."""
-
 PENDING_MAX = 16  # messages that wait until a set has its turn; beyond them it is served at once
 STEPS = 64  # sets looked at between two looks at the time
-
-_NOTHING = Decimal(-1)  # less than any cursor
-
-
-class Member:
-    """One stream. `names` are its ids, sorted.
-
-    In a set, `cursors` say where it came in, one for each of `names`, and `answer` is None. Behind, its set is NOWHERE,
-    `progress` says what it has been told, and `answer` is what its socket has taken in part, b"" if nothing.
-    `address`, `connection` and `client` are as for a Listener.
-    """
-
-    __slots__ = (
-        "address", "answer", "channel_set", "client", "connection", "cursors", "encoding", "listens", "names",
-        "progress", "seen",
-    )  # fmt: skip
-
-    def __init__(
-        self, names: tuple[str, ...], progress: Progress, connection: Any, address: str, encoding: StreamEncoding
-    ) -> None:
-        self.names = names
-        self.progress: Progress | None = progress
-        self.connection = connection
-        self.address = address
-        self.encoding = encoding
-        self.channel_set = NOWHERE
-        self.cursors: tuple[str, ...] = ()
-        self.answer: bytes | None = b""
-        self.client = ""
-        self.listens = True  # until it ends
-        self.seen = -1  # how many messages there had been when nothing was due to it
-
-
-class StayingSet:
-    """Up to MEMBERS_MAX members, the Event on which their greenlets are parked, and what they have been told."""
-
-    __slots__ = (
-        "encoding", "entered", "event", "furthest", "members", "names", "pending", "place", "progress", "since",
-    )  # fmt: skip
-
-    def __init__(self, names: tuple[str, ...], encoding: StreamEncoding, progress: Progress) -> None:
-        self.names = names
-        self.encoding = encoding
-        self.progress = progress
-        self.event = Event()
-        self.members: dict[Member, None] = {}
-        self.entered = _NOTHING  # greatest cursor at which a member came that is not in the progress
-        self.furthest = progress.furthest()  # greatest of all, pending ones too: a message beyond it is due to all
-        self.pending: list[tuple[Outgoing, tuple[str, ...], bool]] = []  # whether it came behind others
-        self.place = 0  # where it has its heartbeat
-        self.since = 0  # how many messages there had been when it was made
+CHECK_EVERY = 4  # sets served between two looks at the time
 
 
 class Transport(Protocol):
-    """Writes to the sockets of members. Neither method switches greenlets."""
-
-    def write(self, members: Collection[Member], piece: bytes) -> Sequence[tuple[Member, int]]:
-        """Writes `piece` to all; returns those whose sockets did not take it whole, and how many bytes they took."""
+    """Who reads on for members that are behind."""
 
     def fell_behind(self, member: Member, taken: int) -> None:
-        """Has a member go on by itself, which has left its set. `taken`: bytes of its `answer` that are sent."""
+        """Has a member go on by itself, which has left its set. `taken`: bytes of its `answer` that are sent.
 
-
-class Woken:
-    """The transport of servers that are not ours: each member's greenlet is woken, and reads on from history."""
-
-    def write(self, members: Collection[Member], piece: bytes) -> Sequence[tuple[Member, int]]:
-        return [(member, 0) for member in members]
-
-    def fell_behind(self, member: Member, taken: int) -> None:
-        pass
+        Does not switch greenlets.
+        """
 
 
 class StayingSets:
-    """All such sets of a process. `changes` counts what may have made something due to somebody."""
+    """All such sets of a process. `changes` counts what may have made something due to somebody.
+
+    Without a `transport`, as in servers that are not ours, the greenlets of members are woken by the set's Event.
+    """
 
     def __init__(self, engine: Engine, log: Log) -> None:
         self._engine = engine
         self._log = log
-        self.transport: Transport = Woken()
+        self.transport: Transport | None = None
         self.channels: dict[str, dict[StayingSet, None]] = {}
         self.changes = 0
         self._filling: dict[StreamEncoding, dict[tuple[str, ...], StayingSet]] = {}
@@ -137,7 +76,7 @@ class StayingSets:
             found = filling[member.names] = self._make(member, progress)
         elif progress is not found.progress:
             _join(found, progress, cursors)
-        found.members[member] = None
+        found.members[member] = member.take
         member.names = found.names  # one object for all
         member.cursors = cursors
         member.channel_set = found
@@ -146,9 +85,15 @@ class StayingSets:
 
     def _may_join(self, found: StayingSet, cursors: tuple[str, ...], *, quiet: bool) -> bool:
         """Returns whether a set's members and one who is at `cursors` have been told the same."""
-        if len(found.members) >= MEMBERS_MAX or found.pending:
+        if len(found.members) >= MEMBERS_MAX or found.pending is not None:
             return False
         return quiet or (found.since == self.changes and cursors == tuple(found.progress.at.values()))
+
+    def ready(self, member: Member, take: Take) -> None:
+        """Has a member's socket written to from now on."""
+        member.take = take
+        if member.channel_set is not NOWHERE:
+            member.channel_set.members[member] = take
 
     def _make(self, member: Member, progress: Progress) -> StayingSet:
         made = StayingSet(member.names, member.encoding, progress)
@@ -162,7 +107,7 @@ class StayingSets:
     def remove(self, member: Member) -> None:
         """Takes a member that is gone out of its set."""
         channel_set = member.channel_set
-        if channel_set.members.pop(member, True) is None:
+        if channel_set.members.pop(member, None) is not None:
             member.channel_set = NOWHERE
             if not channel_set.members:
                 self._forget(channel_set)
@@ -214,19 +159,26 @@ class StayingSets:
         Yields now and then, with the steps that it took.
         """
         passed: set[StayingSet] | None = set() if len(outgoing.values) > 1 else None
+        is_for_all = visibility is None and passed is None and not outgoing.message.limiters
+        note = (outgoing, tuple(outgoing.values), False)  # for all sets of a channel, if it is in one alone
+        value = outgoing.highest
         for id in outgoing.ids:
             sets = list(self.channels.get(id, ()))
             for at in range(0, len(sets), STEPS):
                 for channel_set in sets[at : at + STEPS]:
-                    if passed is not None:
-                        if channel_set in passed:
-                            continue
+                    if is_for_all and value > channel_set.furthest and channel_set.pending is None:
+                        channel_set.pending = note  # nearly every one; the rest is the general way
+                        channel_set.furthest = value
+                        queue.append(channel_set)
+                    elif passed is None:
+                        self._look(channel_set, outgoing, queue, visibility)
+                    elif channel_set not in passed:
                         passed.add(channel_set)
-                    self._note(channel_set, outgoing, queue, visibility)
+                        self._look(channel_set, outgoing, queue, visibility)
                 yield STEPS
             yield 1
 
-    def _note(
+    def _look(
         self, channel_set: StayingSet, outgoing: Outgoing, queue: deque[StayingSet], visibility: Visibility | None
     ) -> None:
         """Notes a message that is pending for a set, if it is due there."""
@@ -242,22 +194,22 @@ class StayingSets:
             if visible is None:
                 return
             matched = tuple(visible.ids)
-        pending = channel_set.pending
         late = outgoing.lowest <= channel_set.furthest
         if late:
             matched = self._exactly(channel_set, matched, values)
             if not matched:
                 return
-            pending = channel_set.pending
-        if not pending:
+        channel_set.furthest = max(channel_set.furthest, *[values[id] for id in matched])
+        note = (outgoing, matched, late)
+        if channel_set.pending is None:
+            channel_set.pending = note
             queue.append(channel_set)
-        pending.append((outgoing, matched, late))
-        if not late:
-            channel_set.furthest = outgoing.highest
+        elif channel_set.more is None:
+            channel_set.more = [note]
         else:
-            channel_set.furthest = max(channel_set.furthest, *[values[id] for id in matched])
-        if len(pending) >= PENDING_MAX:
-            self.serve(channel_set)
+            channel_set.more.append(note)
+            if len(channel_set.more) >= PENDING_MAX:
+                self.serve(channel_set)
 
     def _exactly(
         self, channel_set: StayingSet, matched: tuple[str, ...], values: dict[str, Decimal]
@@ -275,34 +227,70 @@ class StayingSets:
             ids.append(id)
         return tuple(ids)
 
+    def serve_some(self, queue: deque[StayingSet], end: float) -> None:
+        """Serves sets until `end` (monotonic seconds), or until none is left."""
+        now = time.monotonic
+        note: Note | None = None
+        encoding: StreamEncoding | None = None
+        logs = self._log.connections
+        served = 0
+        while queue:
+            channel_set = queue.popleft()
+            progress = channel_set.progress
+            if channel_set.more is not None or progress.named or logs or channel_set.pending is None:
+                self.serve(channel_set)
+            else:
+                if channel_set.pending is not note or channel_set.encoding is not encoding:
+                    note, encoding = channel_set.pending, channel_set.encoding
+                    outgoing, matched, late = note
+                    is_plain = outgoing.plain and not late
+                    cursor, value = outgoing.cursor, outgoing.highest
+                    if is_plain:
+                        piece = outgoing.frame(encoding, matched)
+                        length = len(piece)
+                if not is_plain:
+                    self.serve(channel_set)
+                else:
+                    channel_set.pending = None
+                    short = None
+                    for member, take in channel_set.members.items():
+                        try:
+                            taken = take(piece)
+                        except OSError:  # full, or gone: its greenlet finds out which
+                            taken = 0
+                        if taken != length:
+                            short = [(member, taken)] if short is None else [*short, (member, taken)]
+                    before = progress if short is None else progress.copy()
+                    progress.common, progress.common_value = cursor, value
+                    for id in matched:
+                        progress.at[id] = cursor
+                    if short is not None:
+                        self._drop(channel_set, short, piece, before)
+            served += 1
+            if not served % CHECK_EVERY and now() >= end:
+                return
+
     def serve(self, channel_set: StayingSet) -> None:
         """Writes what is pending to all members."""
-        pending = channel_set.pending
-        if not pending:
+        if channel_set.pending is None:
             return
-        channel_set.pending = []
-        before = progress = channel_set.progress
-        outgoing, matched, late = pending[0]
-        is_plain = outgoing.plain or (outgoing.cursor and len(channel_set.names) == 1)
-        if is_plain and not late and not progress.named and len(pending) == 1:
-            piece = outgoing.frame(channel_set.encoding, matched)
-            short = self.transport.write(channel_set.members, piece)
-            if short:
-                before = progress.copy()
-            progress.common, progress.common_value = outgoing.cursor, outgoing.highest
-            for id in matched:
-                progress.at[id] = outgoing.cursor
-        else:
-            progress = channel_set.progress = before.copy()
-            piece = b"".join([_advance(channel_set, progress, *one) for one in pending])
-            short = self.transport.write(channel_set.members, piece)
+        pending = [channel_set.pending, *(channel_set.more or ())]
+        channel_set.pending = channel_set.more = None
+        before = channel_set.progress
+        progress = channel_set.progress = before.copy()
+        piece = b"".join([_advance(channel_set, progress, *note) for note in pending])
+        self._write(channel_set, piece, before)
         if self._log.connections:
             for outgoing, matched, _ in pending:
-                line = log_lines.sending(
-                    1, len(outgoing.written(channel_set.encoding, matched)), outgoing.message.cursors
-                )
+                size = len(outgoing.written(channel_set.encoding, matched))
+                line = log_lines.sending(1, size, outgoing.message.cursors)
                 for _ in channel_set.members:
                     self._log.message(line)
+
+    def _write(self, channel_set: StayingSet, piece: bytes, before: Progress) -> None:
+        """Writes a piece to all members. `before`: what they had been told before it."""
+        took = [(member, taken_by(take, piece)) for member, take in channel_set.members.items()]
+        short = [(member, taken) for member, taken in took if taken < len(piece)]
         if short:
             self._drop(channel_set, short, piece, before)
 
@@ -314,10 +302,15 @@ class StayingSets:
             del channel_set.members[member]
             told = channel_set.progress if taken else before
             _leave(member, told.behind(member.cursors), piece if taken else b"")
-            self.transport.fell_behind(member, taken)
+            self.fell_behind(member, taken)
         if not channel_set.members:
             self._forget(channel_set)
             channel_set.event.set()
+
+    def fell_behind(self, member: Member, taken: int) -> None:
+        """Has a member go on that has left its set, as Transport.fell_behind."""
+        if self.transport is not None:
+            self.transport.fell_behind(member, taken)
 
     # -- what is known, and what time brings
 
@@ -332,7 +325,7 @@ class StayingSets:
         """
         sets = self._heartbeats[self._hand % len(self._heartbeats)]
         self._hand += 1
-        if isinstance(self.transport, Woken):
+        if self.transport is None:
             return
         for channel_set in list(sets):
             self.serve(channel_set)
@@ -341,9 +334,7 @@ class StayingSets:
                 progress.up_to(position)
                 channel_set.furthest = max(channel_set.furthest, progress.common_value)
             piece = channel_set.encoding.heartbeat(progress.common, progress.named)
-            short = self.transport.write(channel_set.members, piece)
-            if short:
-                self._drop(channel_set, short, piece, progress)
+            self._write(channel_set, piece, progress)
             yield
 
 
@@ -374,7 +365,3 @@ def _leave(member: Member, progress: Progress, answer: bytes) -> None:
     member.progress = progress
     member.channel_set = NOWHERE
     member.answer = answer
-
-
-NOWHERE: StayingSet = StayingSet((), None, Progress({}, "0", {}))  # type: ignore[arg-type]
-"""The set of those who are in none."""

@@ -12,9 +12,10 @@ from rplx.engine import Engine
 from rplx.engine.selection import first
 from rplx.hub import log_lines
 from rplx.hub.encoding import StreamEncoding
+from rplx.hub.members import Member, Take, taken_by
 from rplx.hub.named import NamedListeners
 from rplx.hub.progress import Progress, looks_drawn
-from rplx.hub.staying import Member, StayingSets, Transport, Woken
+from rplx.hub.staying import StayingSets, Transport
 from rplx.hub.turns import Turns
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
@@ -58,10 +59,14 @@ class Streams:
         self._visibility = visibility
 
     def attach(self, transport: Transport) -> None:
-        """Has `transport` write to sockets. Raises ValueError if there is one already."""
-        if not isinstance(self._sets.transport, Woken):
+        """Has `transport` read on for members that are behind. Raises ValueError if there is one already."""
+        if self._sets.transport is not None:
             raise ValueError("a transport is attached already")
         self._sets.transport = transport
+
+    def ready(self, member: Member, take: Take) -> None:
+        """Has what is told to a member written by `take` from now on. Until then it is behind as soon as it is told."""
+        self._sets.ready(member, take)
 
     # -- from the beginning to the end
 
@@ -137,7 +142,7 @@ class Streams:
         self._sets.serve(member.channel_set)
         if member.answer is None:
             self._sets.let_go(member, b"")
-            self._sets.transport.fell_behind(member, 0)
+            self._sets.fell_behind(member, 0)
 
     def say(self, member: Member, frame: bytes) -> bool:
         """Writes a frame to one member of a set, between two messages. Does nothing and returns False if it is behind.
@@ -147,9 +152,10 @@ class Streams:
         self._sets.serve(member.channel_set)
         if member.answer is not None:
             return False
-        for _, taken in self._sets.transport.write((member,), frame):
+        taken = taken_by(member.take, frame)
+        if taken < len(frame):
             self._sets.let_go(member, frame)
-            self._sets.transport.fell_behind(member, taken)
+            self._sets.fell_behind(member, taken)
         return True
 
     def listen_to(

@@ -6,7 +6,7 @@ import _socket
 import time
 from collections.abc import Callable
 
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.wait_line.connection import Answer, Connection
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.draining import DRAIN_POLL, Draining
@@ -22,8 +22,8 @@ _GONE = -1
 class Answering:
     """Sends answers that have come together, in phases.
 
-    `took_part` is called with a stream whose socket has not taken all that it begins with: its connection and member,
-    what that is, and how many bytes of it are sent.
+    `began` is called with a stream before it is parked: its connection and member, what it begins with, and how many
+    bytes of that are sent.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Answering:
         reading: Reading,
         sending: Sending,
         parked: Parked,
-        took_part: Callable[[Connection, Member, bytes, int], None],
+        began: Callable[[Connection, Member, bytes, int], None],
         draining: Draining,
     ) -> None:
         self._connections = connections
         self._reading = reading
         self._sending = sending
         self._parked = parked
-        self._took_part = took_part
+        self._began = began
         self._draining = draining
 
     def send(self, answers: list[Answer]) -> None:
@@ -53,8 +53,8 @@ class Answering:
         park, answered = self._parked.park, self._reading.answered
         for connection, out, tail, listener, timeout, linger in answers:
             if listener is not None:
-                if connection in short and isinstance(listener, Member) and short[connection] != _GONE:
-                    self._took_part(connection, listener, out, short.pop(connection))
+                if isinstance(listener, Member) and short.get(connection) != _GONE:
+                    self._began(connection, listener, out, short.pop(connection, len(out)))
                 park(connection, listener, now + (DRAIN_POLL if draining else timeout))
                 if draining:
                     self._draining.came_late(connection)

@@ -26,8 +26,8 @@ from rplx.errors import (
 )
 from rplx.hub import log_lines
 from rplx.hub.hub import Entered, Hub
+from rplx.hub.members import Member
 from rplx.hub.sets import Listener
-from rplx.hub.staying import Member
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options.table import NEVER, Config

@@ -9,8 +9,8 @@ from gevent.event import Event
 from greenlet import GreenletExit
 
 from rplx.addresses import one_text
+from rplx.hub.members import Member
 from rplx.hub.sets import Listener
-from rplx.hub.staying import Member
 from rplx.protocol.http_request import HttpRequest
 from rplx.protocol.request_reader import RequestReader
 from rplx.protocol.websocket import FrameReader, Received

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rplx.hub.members import Member
 from rplx.hub.sets import Listener
-from rplx.hub.staying import Member
 from rplx.options.table import NEVER
 
 KEY = "rplx.direct"

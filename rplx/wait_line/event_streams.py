@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from rplx.errors import Refusal
 from rplx.hub.hub import Hub
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
 from rplx.protocol.event_stream import RETRY, EventStream, Mark, event_stream, parse_mark, refused
 from rplx.wait_line.cors import Cors, Environ, Headers

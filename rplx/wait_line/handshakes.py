@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rplx.errors import BadRequest, Ending, Forbidden, Refusal, UpgradeRequired
 from rplx.hub.hub import Hub
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.log import Log
 from rplx.net.retry_after import retry_seconds
 from rplx.options.table import Config

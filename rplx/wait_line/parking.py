@@ -11,8 +11,8 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit
 
 from rplx.hub.hub import Hub, PollTimeout
+from rplx.hub.members import Member
 from rplx.hub.sets import Listener
-from rplx.hub.staying import Member
 from rplx.log import Log
 from rplx.options.table import WaitOptions
 from rplx.wait_line.connection import ClientGone, Connection

@@ -16,7 +16,7 @@ from typing import Any
 from gevent import get_hub
 
 from rplx.hub.hub import Hub
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.log import Log
 from rplx.net.accepting import BATCH, Acceptor
 from rplx.options.table import Config
@@ -59,7 +59,7 @@ class WaitServer:
         self._parked = Parked(options, log, hub, self.connections, self._finish, self._sockets.look)
         self._draining = Draining(options, self.connections, self._parked.end_soon, self._parked.send_away)
         self._answering = Answering(
-            self.connections, self._reading, self._sending, self._parked, self._streams.took_part, self._draining
+            self.connections, self._reading, self._sending, self._parked, self._streams.began, self._draining
         )
         self._calling = Calling(
             application,

@@ -6,8 +6,8 @@ on from history, or to end.
 
 from __future__ import annotations
 
-import _socket
-from collections.abc import Callable, Collection, Sequence
+import os
+from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub
@@ -15,14 +15,12 @@ from greenlet import GreenletExit
 
 from rplx.errors import Ending, Unavailable
 from rplx.hub.hub import Hub
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
 from rplx.wait_line.connection import Connection
 from rplx.wait_line.connections import Connections
 from rplx.wait_line.sending import Sending
 from rplx.wait_line.states import ENDED, PARKED, WRITING
-
-_SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 
 
 class Streams:
@@ -50,24 +48,15 @@ class Streams:
         self._carry_out = carry_out
         self._loop: Any = get_hub().loop
 
-    # -- to all members of a set
+    # -- to members of sets
 
-    def write(self, members: Collection[Member], piece: bytes) -> Sequence[tuple[Member, int]]:
-        """Writes `piece` to all; returns those whose sockets did not take it whole, and how many bytes they took."""
-        short = []
-        length = len(piece)
-        for member in members:
-            connection = member.connection
-            if connection.state is not PARKED or connection.listener is not member:  # its head is not sent yet
-                short.append((member, 0))
-                continue
-            try:
-                sent = connection.sock.send(piece, _SEND)
-            except OSError:  # full, or gone: its greenlet finds out which
-                sent = 0
-            if sent != length:
-                short.append((member, sent))
-        return short
+    def began(self, connection: Connection, member: Member, first: bytes, sent: int) -> None:
+        """Has a stream's socket written to, which has taken the first `sent` bytes of its head and first frames."""
+        os.set_blocking(connection.fd, False)
+        self._streams.ready(member, connection.sock.send)
+        if sent < len(first):
+            self._streams.fall_behind(member, first)
+            connection.sent = sent
 
     def fell_behind(self, member: Member, taken: int) -> None:
         """Wakes the greenlet of a stream that has left its set. `taken`: bytes of its `answer` that are sent."""
@@ -82,11 +71,6 @@ class Streams:
     def _wake(self, connection: Connection, member: Member) -> None:
         if connection.state is PARKED and connection.listener is member:
             connection.greenlet.switch()
-
-    def took_part(self, connection: Connection, member: Member, first: bytes, sent: int) -> None:
-        """Takes note that a stream's socket has taken only `sent` bytes of its head and first frames."""
-        self._streams.fall_behind(member, first)
-        connection.sent = sent
 
     # -- in a connection's own greenlet
 

@@ -13,7 +13,7 @@ from functools import partial
 from rplx.errors import Forbidden, Refusal, TooLarge
 from rplx.hub import log_lines
 from rplx.hub.hub import Hub
-from rplx.hub.staying import Member
+from rplx.hub.members import Member
 from rplx.log import Log
 from rplx.net.retry_after import retry_seconds
 from rplx.options.table import WaitOptions

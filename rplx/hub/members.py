@@ -1,0 +1,134 @@
+"""Streams that listen, the sets that they are in, and a message on its way to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from gevent.event import Event
+
+from rplx.hub.encoding import StreamEncoding, Written
+from rplx.hub.progress import Progress, looks_drawn
+from rplx.messages import Message, cursor_value
+
+MEMBERS_MAX = 64
+"""Members of a set, which share an Event: gevent searches the list of those who wait there when one leaves."""
+
+_NOTHING = Decimal(-1)  # less than any cursor
+BODIES_MAX = 256  # combinations of ids whose encoded message is kept for the next set
+
+
+class Outgoing:
+    """One message on its way to sets.
+
+    `cursor` is the one that it has in all its channels, "" if they differ, `plain` says that this is one which the
+    server drew, in order.
+    """
+
+    def __init__(self, message: Message, ids: list[str], present: Decimal | None) -> None:
+        """`ids` are those of its channels that have members; `present` is as for Progress.told."""
+        self.message = message
+        self.ids = ids
+        self.present = present
+        self.values = {id: cursor_value(cursor) for id, cursor in message.cursors.items()}
+        self.lowest = min(self.values.values())
+        self.highest = max(self.values.values())
+        alike = self.lowest == self.highest
+        self.cursor = next(iter(message.cursors.values())) if alike else ""
+        self.plain = alike and present is not None and self.highest <= present and looks_drawn(self.cursor)
+        self._written: dict[StreamEncoding, Written] = {}
+        self._frames: dict[StreamEncoding, Written] = {}
+
+    def written(self, encoding: StreamEncoding, matched: tuple[str, ...]) -> bytes:
+        """Returns the message as it is due by the ids `matched`, without a mark."""
+        written = self._written.get(encoding)
+        if written is None:
+            written = self._written[encoding] = Written(encoding.writer(self.message), BODIES_MAX)
+        return written[matched]
+
+    def frame(self, encoding: StreamEncoding, matched: tuple[str, ...]) -> bytes:
+        """Returns the message with a mark that is its cursor alone."""
+        frames = self._frames.get(encoding)
+        if frames is None:
+
+            def write(ids: tuple[str, ...]) -> bytes:
+                return encoding.event(self.written(encoding, ids), self.cursor, {})
+
+            frames = self._frames[encoding] = Written(write, BODIES_MAX)
+        return frames[matched]
+
+
+Take = Callable[[bytes], int]
+"""Writes to a member's socket; returns how many bytes it took. Raises OSError if it took none. It never waits."""
+
+Note = tuple[Outgoing, tuple[str, ...], bool]
+"""A message that is pending for a set, the ids by which it is due, and whether it comes behind others."""
+
+
+def takes_nothing(piece: bytes) -> int:
+    """The Take of those whose sockets cannot be written to: not yet, or only by the server in front."""
+    return 0
+
+
+def taken_by(take: Take, piece: bytes) -> int:
+    """Returns how many bytes of `piece` a socket took that `take` writes to."""
+    try:
+        return take(piece)
+    except OSError:  # full, or gone: its greenlet finds out which
+        return 0
+
+
+class Member:
+    """One stream. `names` are its ids, sorted.
+
+    In a set, `cursors` say where it came in, one for each of `names`, and `answer` is None. Behind, its set is NOWHERE,
+    `progress` says what it has been told, and `answer` is what its socket has taken in part, b"" if nothing.
+    `address`, `connection` and `client` are as for a Listener.
+    """
+
+    __slots__ = (
+        "address", "answer", "channel_set", "client", "connection", "cursors", "encoding", "listens", "names",
+        "progress", "seen", "take",
+    )  # fmt: skip
+
+    def __init__(
+        self, names: tuple[str, ...], progress: Progress, connection: Any, address: str, encoding: StreamEncoding
+    ) -> None:
+        self.names = names
+        self.progress: Progress | None = progress
+        self.connection = connection
+        self.address = address
+        self.encoding = encoding
+        self.take: Take = takes_nothing
+        self.channel_set = NOWHERE
+        self.cursors: tuple[str, ...] = ()
+        self.answer: bytes | None = b""
+        self.client = ""
+        self.listens = True  # until it ends
+        self.seen = -1  # how many messages there had been when nothing was due to it
+
+
+class StayingSet:
+    """Up to MEMBERS_MAX members, the Event on which their greenlets are parked, and what they have been told."""
+
+    __slots__ = (
+        "encoding", "entered", "event", "furthest", "members", "more", "names", "pending", "place", "progress", "since",
+    )  # fmt: skip
+
+    def __init__(self, names: tuple[str, ...], encoding: StreamEncoding, progress: Progress) -> None:
+        self.names = names
+        self.encoding = encoding
+        self.progress = progress
+        self.event = Event()
+        self.members: dict[Member, Take] = {}
+        self.entered = _NOTHING  # greatest cursor at which a member came that is not in the progress
+        self.furthest = progress.furthest()  # greatest of all, pending ones too: a message beyond it is due to all
+        self.pending: Note | None = None
+        self.more: list[Note] | None = None  # pending behind that
+        self.place = 0  # where it has its heartbeat
+        self.since = 0  # how many messages there had been when it was made
+
+
+NOWHERE: StayingSet = StayingSet((), None, Progress({}, "0", {}))  # type: ignore[arg-type]
+"""The set of those who are in none."""
