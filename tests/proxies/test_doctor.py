@@ -317,6 +317,7 @@ def test_the_path_of_a_socket(tmp_path: Path, capsys: Capture) -> None:
         (["unix:/" + "x" * 107], "the path of a socket has 107 bytes at most"),
         (["ftp://h/"], '"ftp://h/" is not the URL of a WAIT line'),
         (["http://h/?identifier=a"], "is not the URL of a WAIT line"),
+        (["http://user:secret@h/"], "the URL must have no USER:PASSWORD@"),
         (["http://h:x/"], '"http://h:x/" is not a URL'),
         (["127.0.0.1:1"], "http://127.0.0.1:1/: Connection refused"),
         (["127.0.0.1:1", "--origin", "https://example.com/"], "--origin: "),
@@ -331,6 +332,7 @@ def test_nobody_can_be_asked(arguments: list[str], text: str, server: LiveServer
     assert main(["doctor", *(argument.format(**lines) for argument in arguments)]) == 2
     shown = capsys.readouterr()
     assert text in shown.err
+    assert "secret" not in shown.err
     assert shown.out == ""
 
 

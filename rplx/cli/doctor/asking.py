@@ -79,7 +79,9 @@ def parse_url(text: str) -> Place:
         port = parts.port
     except ValueError as error:
         raise UsageError(f'"{text}" is not a URL: {error}') from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if "@" in parts.netloc:
+        raise UsageError("the URL must have no USER:PASSWORD@: browsers poll no such address")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(f'"{text}" is not the URL of a WAIT line, such as https://example.com/rpl/')
     tls = parts.scheme == "https"
     return Place(tls, parts.hostname, port or (443 if tls else 80), parts.path or "/")
