@@ -32,6 +32,10 @@ class Collector:
         set_aside()
         gc.disable()
 
+    def pass_over(self) -> None:
+        """Keeps what lives now out of collections until the next full one, without looking through it."""
+        gc.freeze()
+
     def look(self, now: float, connections: int, *, busy: bool) -> None:
         """Collects if it is time, and gives memory back once half of the connections have closed.
 

@@ -55,6 +55,7 @@ class Server:
         self._end_at = 0.0  # monotonic seconds at which the process has ended, once it has been told to
         self._followed = False  # another process serves in our place already
         self._ended = Event()
+        self._failure: ConfigError | None = None  # for which it has ended
         self._status = EXIT_OK
         self._assembly = Assembly(config, log)
         # Ports alone: whoever polls on IN is told, and need not know how the machine's other addresses are called.
@@ -83,21 +84,35 @@ class Server:
         ):
             gevent.signal_handler(number, gevent.spawn, handler)
         release_signals()
+        collector = Collector(time.monotonic())  # first, so that nothing walks through a history that is read
         self._assembly.engine.open()
         self._warn_of_guests()
         admit_attempts(self._all_sockets())
         self._wait_server.start(self._sockets.wait)
         self._in_server.start(self._sockets.in_)
-        self._assembly.engine.load()
-        collector = Collector(time.monotonic())
-        ready()
-        self._tell_of_the_sandbox()
-        sweeper = gevent.spawn(self._sweep_forever, collector)
+        greenlets: list[Any] = [
+            gevent.spawn(self._load_engine, collector, ready),
+            gevent.spawn(self._sweep_forever, collector),
+        ]
         self._ended.wait()
-        sweeper.kill()
+        gevent.killall(greenlets)
         self._close_engine()
         self._log.flush()
+        if self._failure is not None:
+            raise self._failure
         return self._status
+
+    def _load_engine(self, collector: Collector, ready: Callable[[], None]) -> None:
+        """Calls `ready` once all that was kept is there. Ends the process if it cannot be read."""
+        try:
+            self._assembly.engine.load()
+        except ConfigError as failure:
+            self._failure = failure
+            self._ended.set()
+            return
+        collector.pass_over()
+        ready()
+        self._tell_of_the_sandbox()
 
     def _tell_of_the_sandbox(self) -> None:
         if self._config.demo.enabled:

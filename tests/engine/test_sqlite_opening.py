@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from rplx.engine.sqlite import engine
+from rplx.engine.sqlite.engine import SqliteEngine
 from rplx.engine.sqlite.schema import APPLICATION_ID, VERSION
-from rplx.errors import ConfigError
+from rplx.errors import ConfigError, Unavailable
+from rplx.log import Log
+from rplx.messages import Identifiers, Send
+from rplx.options.table import Config, replace
 from tests.engine.harness import Tested
 
 
@@ -22,11 +27,11 @@ def opened(path: Path, **options: object) -> Tested:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Path:
-    """A file with a few messages."""
+    """A file with more messages than are read at once."""
     path = tmp_path / "history.db"
-    made = opened(path)
-    for number in range(50):
-        made.send(str(number), f"c{number % 7}")
+    made = opened(path, history__max_messages=100)
+    sends = [Send(Identifiers({f"c{number % 7}": None}), b"%d" % number) for number in range(500)]
+    assert all(begun.receipt() for begun in [made.engine.append(send) for send in sends])
     made.close()
     return path
 
@@ -174,3 +179,48 @@ def test_a_read_only_file_system(read_only: Path) -> None:
     assert problem(read_only) == (
         "engine.url: FILE cannot be written by user 0 (Read-only file system): give it the file and its folder"
     )
+
+
+class TestReading:
+    @pytest.fixture(autouse=True)
+    def slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Opening reads a piece alone."""
+        monkeypatch.setattr(engine, "START_TIMEOUT", -1.0)
+
+    @pytest.fixture
+    def reading(self, history: Path) -> Iterator[SqliteEngine]:
+        """An engine that is opened, and has not read all."""
+        made = SqliteEngine(replace(Config(), {"engine.url": f"sqlite:///{history}"}), log=Log(0))
+        made.open()
+        yield made
+        made.close()
+
+    def test_until_all_is_read_nobody_is_served(self, reading: SqliteEngine) -> None:
+        send = Send(Identifiers({"a": None}), b"1")
+        asks = (reading.draw, reading.online, reading.position, reading.history, lambda: reading.append(send))
+        assert reading.problem() == "history is being read from disk"
+        for ask in asks:
+            with pytest.raises(Unavailable) as refused:
+                ask()
+            assert refused.value.text == "history is being read from disk; try again"
+        assert reading.sweep() == ([], [])
+        reading.load()
+        assert reading.problem() == ""
+        assert len(reading.history()) == 7
+        for ask in asks:
+            ask()
+
+    def test_a_damage_that_is_found_late(self, history: Path) -> None:
+        changed(history, "UPDATE messages SET channels = 'a=b' WHERE seq = 490")
+        made = SqliteEngine(replace(Config(), {"engine.url": f"sqlite:///{history}"}), log=Log(0))
+        made.open()
+        with pytest.raises(ConfigError) as found:
+            made.load()
+        assert "is damaged" in str(found.value)
+        made.close()
+
+    def test_it_may_end_before_all_is_read(self, history: Path, reading: SqliteEngine) -> None:
+        reading.close()
+        again = opened(history)
+        assert len(again.engine.history()) == 7
+        again.close()

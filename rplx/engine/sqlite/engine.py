@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -49,6 +50,7 @@ class SqliteEngine:
         )
         self._troubles = Troubles(self._path, log)
         self._lock: opening.Lock | None = None
+        self._db: sqlite3.Connection | None = None  # the writer's, once there is a store
         self._reading: Iterator[None] = iter(())
         self._store: Store | None = None
         self._clock_written = 0
@@ -65,30 +67,33 @@ class SqliteEngine:
         self._lock = opening.lock(self._path, wait, self._log.message)
         try:
             self._db = opening.connect(self._path, self._config.engine.sync, self._memory.draw())
-            self._reading = self._read()
+            self._reading = self._read(self._db)
             deadline = time.monotonic() + START_TIMEOUT
             for _ in self._reading:
                 if time.monotonic() >= deadline:
                     return
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
     def load(self) -> None:
-        for _ in self._reading:
-            self._observer.rest()
+        if self._store is None:
+            self._log.message(f"Reading history from {self._path}")
+            for _ in self._reading:
+                self._observer.rest()
+            self._log.message("History is read")
 
-    def _read(self) -> Iterator[None]:
+    def _read(self, db: sqlite3.Connection) -> Iterator[None]:
         """Reads the file, a piece at a time, and begins to store behind it. Raises ConfigError."""
         try:
             with opening.explained(self._path):
-                seq = yield from loading.read(self._db, self._memory, time.time())
+                seq = yield from loading.read(db, self._memory, time.time())
         except ConfigError:
             raise
         except Exception as error:  # the file holds what no server has written
             raise opening.damaged(self._path, f"{type(error).__name__}: {error}") from None
         self._store = Store(
-            lambda done: Writer(self._db, self._path, done),
+            lambda done: Writer(db, self._path, done),
             self._memory,
             self._behind,
             self._observer,
@@ -103,6 +108,8 @@ class SqliteEngine:
             self._note_clock()
             if not self._store.close():
                 return  # the thread may still write, so nobody else must have the file before the process has ended
+        elif self._db is not None:
+            self._db.close()
         if self._lock is not None:
             self._lock.release()
 

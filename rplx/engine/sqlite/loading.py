@@ -64,12 +64,11 @@ def _pieces(db: sqlite3.Connection, query: str) -> Iterator[list[tuple[Any, ...]
 def _restore(memory: StagedMemory, row: tuple[Any, ...], dropped: dict[int, set[str]], now: float) -> None:
     seq, drawn, channels, data, limiters = row
     cursors = cursors_of(channels, drawn_text(drawn))
-    message = Kept(data, cursors, frozenset(limiters.split(",")) if limiters else NOBODY, seq=seq)
-    ids = list(cursors)
+    message = Kept(data, cursors, frozenset(limiters.split(",")) if limiters else NOBODY, seq)
     if seq in dropped:
         message.is_partial = True
-        ids = [id for id in cursors if id not in dropped[seq]]
-    memory.restore(message, ids, now - drawn / 1_000_000)
+        cursors = {id: cursor for id, cursor in cursors.items() if id not in dropped[seq]}
+    memory.restore(message, cursors, now - drawn / 1_000_000)
 
 
 def _read_presence(db: sqlite3.Connection, memory: StagedMemory) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from rplx.engine.history import weight
@@ -98,12 +98,15 @@ class StagedMemory(MemoryEngine):
         """Takes the floors of channels, those emptied longest ago first, before any message is restored."""
         self._floors.update(floors)
 
-    def restore(self, message: Kept, ids: Iterable[str], age: float) -> None:
-        """Takes a message of the channels `ids`, which was sent `age` seconds ago, in the order of their sending."""
-        sent = self._monotonic() - max(age, 0.0)
-        for id in ids:
-            message.left += 1
-            self._put(id, Decimal(message.cursors[id]), message, sent)
+    def restore(self, message: Kept, cursors: Mapping[str, str], age: float) -> None:
+        """Takes a message that has these cursors in the channels that still have it, and was sent `age` seconds ago.
+
+        They come in the order in which they were sent.
+        """
+        message.left = len(cursors)
+        sent = self._monotonic() - (age if age > 0 else 0.0)
+        for id, cursor in cursors.items():
+            self._put(id, Decimal(cursor), message, sent)
 
     def restore_presence(self, ids: Sequence[str], events: Iterable[Event]) -> None:
         """Takes who was online, whose grace time begins, and the newest events, oldest first."""
