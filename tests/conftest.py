@@ -6,6 +6,7 @@ import signal
 import pytest
 from hypothesis import settings
 
+from rplx.hub import delivery, turns
 from tests.checkout import Checkout
 
 # No deadline for one example: the machine may be busy with the servers of other tests. print_blob: a failure on another
@@ -21,6 +22,13 @@ LONG = ("tests/pages/", "tests/packaging/", "tests/reliability/")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the files that take longest, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.fixture
+def in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has work of the hub end in the turn in which it begins, for tests that look at once, on whatever machine."""
+    monkeypatch.setattr(delivery, "SLICE", 3600.0)
+    monkeypatch.setattr(turns, "TURN", 3600.0)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from rplx.protocol.long_poll import AS_IT_CAME
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(in_one_turn: None) -> Iterator[Hub]:
     engine = MemoryEngine(HistoryOptions(), PresenceOptions(), wall=time.time, monotonic=time.monotonic)
     gc.collect()
     gc.disable()

@@ -111,7 +111,7 @@ class Sockets:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(in_one_turn: None) -> Iterator[Hub]:
     engine = MemoryEngine(HistoryOptions(max_messages=50), PresenceOptions(), wall=time.time, monotonic=time.monotonic)
     gc.collect()
     gc.disable()

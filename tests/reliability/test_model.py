@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -297,4 +298,4 @@ def found_in(body: bytes) -> list[Block]:
 
 
 Conversation.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
-TestConversation = Conversation.TestCase
+TestConversation = pytest.mark.usefixtures("in_one_turn")(Conversation.TestCase)
