@@ -197,19 +197,20 @@ def drop_attempts(sockets: Iterable[socket.socket]) -> bool:
     The path of a UNIX socket is removed. Inherited sockets stay as they are: the next process serves who connects.
 
     A client that was dropped tries again after a second, and is then refused or comes to the next server. Returns False
-    if the system does not allow it.
+    if the system does not allow it, and if all sockets stay as they are.
     """
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _NO_SYN))
     filter_ = struct.pack("@HP", len(_NO_SYN), ctypes.addressof(program))
+    ending = [sock for sock in sockets if not is_inherited(sock)]
     try:
-        for sock in sockets:
+        for sock in ending:
             if isinstance(sock, UnixSocket):
                 sock.withdraw()
-            elif not is_inherited(sock):
+            else:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
     except OSError:
         return False
-    return True
+    return bool(ending)
 
 
 def admit_attempts(sockets: Iterable[socket.socket]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from rplx.net import inherited
+from rplx.net.listening import drop_attempts
 from tests.lines.wire import Wire, http
 from tests.redis_server import AVAILABLE, RedisServer
 from tests.serving.handing_over import PATIENCE, Systemd, restarted
@@ -30,10 +33,11 @@ def systemd() -> Iterator[Systemd]:
 @pytest.mark.parametrize("supervised", [False, True])
 def test_a_restart_with_memory_refuses_nobody(systemd: Systemd, supervised: bool) -> None:
     options = ("--set", "server.max_mem_mb=4000") if supervised else ()
-    traffic, _ = restarted(systemd, *NAMES, *options)
+    traffic, _ = restarted(systemd, *NAMES, *options, *KEEPS)
     assert not traffic.failed
     assert len(traffic.acknowledged) > 40
-    assert all(len(got) > 40 and set(got.values()) == {1} for got in traffic.got)
+    # All that the last server has acknowledged, however late a busy machine has a listener come back.
+    assert all(len(got) >= 40 and set(got.values()) == {1} for got in traffic.got)
 
 
 @needs_redis
@@ -41,9 +45,20 @@ def test_a_restart_with_memory_refuses_nobody(systemd: Systemd, supervised: bool
 def test_a_restart_with_redis_loses_nothing(systemd: Systemd, workers: int) -> None:
     with RedisServer() as redis:
         options = ("--set", f"engine.url={redis.url}", "--set", f"server.workers={workers}", *KEEPS)
-        traffic, _ = restarted(systemd, *NAMES, *options, listeners=30, rate=20.0)
+        traffic, _ = restarted(systemd, *NAMES, *options)
     assert not traffic.failed
     assert all(set(got) == traffic.acknowledged and set(got.values()) == {1} for got in traffic.got)
+
+
+def test_sockets_that_outlive_the_process_are_not_waited_for(systemd: Systemd) -> None:
+    """At the end a server waits for who has begun to connect to a socket that is closed for good."""
+    kept = [sock for held in systemd.sockets for sock in inherited.take(str(held.fileno()))]
+    assert drop_attempts(kept) is False
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        assert drop_attempts([*kept, own]) is True
+    for sock in kept:
+        assert socket.create_connection(sock.getsockname(), PATIENCE)
+        sock.close()
 
 
 @pytest.mark.parametrize("names", [NAMES, ("--wait", "fd:3", "--in", "fd:4")])
