@@ -81,3 +81,21 @@ def redis(page: Page, newcomer: Newcomer) -> None:
             newcomer.start(command, 8088)
             polls(newcomer, 8088)
             newcomer.stop()
+
+
+def sqlite(page: Page, newcomer: Newcomer) -> None:
+    newcomer.install(page.next("sh", "python3 -m venv"))
+    newcomer.start(page.next("sh", "rplx serve"), 8088)
+    newcomer.run("rplx send news 1")
+    assert "1 messages in 1 channels" in newcomer.run(page.next("sh", "rplx history check"))
+    newcomer.run(page.next("sh", "rplx history backup"))
+    newcomer.stop()
+    assert "loaded 1 messages" in newcomer.run(page.next("sh", "rplx history dump"))
+    newcomer.install_more(page.next("sh", "pip install"))
+    to_redis = page.next("sh", "rplx history load redis:")
+    if AVAILABLE or os.environ.get("CI"):
+        with RedisServer() as server:
+            newcomer.place(6379, server.port)
+            assert "loaded 1 messages" in newcomer.run(to_redis)
+    (newcomer.folder / "shown.jsonl").write_text(page.next("json"))
+    assert "loaded 1 messages" in newcomer.run("rplx history load shown.db --input shown.jsonl")

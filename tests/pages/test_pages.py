@@ -21,6 +21,7 @@ TYPED: dict[str, Callable[[Page, Newcomer], None]] = {
     "docs/quickstart-django.md": inside.django,
     "docs/quickstart-flask.md": inside.flask,
     "docs/redis.md": server.redis,
+    "docs/sqlite.md": server.sqlite,
     "docs/wsgi.md": inside.wsgi,
     "js/README.md": clients.npm,
 }

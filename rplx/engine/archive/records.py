@@ -15,6 +15,7 @@ from rplx.messages import Event
 
 ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 CURSOR = r"[0-9]+(?:\.[0-9]+)?"
+CURSOR_MAX = 128  # characters; those that come in are shorter, and a drawn one may be longer than the one before it
 DRAWN_MAX = 1 << 53  # microseconds since the epoch: in the year 2255, and JSON's numbers are exact until then
 FIRST_POSITION = 11  # of an event (protocol page, part 3, WATCH)
 NO_POSITION = FIRST_POSITION - 1
@@ -100,12 +101,14 @@ class Checker:
         self._rank = -1
         self._drawn = 0
         self._position = NO_POSITION
+        self._floors: set[str] = set()  # channels that have had one
+        self._online: set[str] = set()
         self._kinds: dict[type, tuple[int, Callable[[Any], None]]] = {
             Head: (0, self._head),
             Floor: (1, self._floor),
             ArchivedMessage: (2, self._message),
             Event: (3, self._event),
-            OnlineId: (4, self._online),
+            OnlineId: (4, self._online_id),
         }
 
     def check(self, record: Record) -> None:
@@ -125,6 +128,7 @@ class Checker:
         check_cursor(floor.floor)
         if floor.emptied is not None and not _is_whole(floor.emptied, 0, DRAWN_MAX):
             raise WrongRecord("the time at which the channel was emptied is none")
+        _add(self._floors, floor.channel)
 
     def _message(self, message: ArchivedMessage) -> None:
         check_drawn(message.drawn)
@@ -145,8 +149,15 @@ class Checker:
         check_event(event, self._position)
         self._position = event.position
 
-    def _online(self, online: OnlineId) -> None:
+    def _online_id(self, online: OnlineId) -> None:
         check_id(online.id)
+        _add(self._online, online.id)
+
+
+def _add(known: set[str], id: str) -> None:
+    if id in known:
+        raise WrongRecord(f"{id} is there twice")
+    known.add(id)
 
 
 def check_id(id: object) -> None:
@@ -157,7 +168,7 @@ def check_id(id: object) -> None:
 
 def check_cursor(cursor: object) -> None:
     """Raises WrongRecord unless `cursor` is one."""
-    if not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
+    if not (isinstance(cursor, str) and len(cursor) <= CURSOR_MAX and _CURSOR.fullmatch(cursor)):
         raise WrongRecord(f"{_shown(cursor)} is no cursor")
 
 

@@ -52,15 +52,15 @@ class Lock:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "?"
+            who = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "?"
             if time.monotonic() >= deadline:
                 raise _error(
-                    f"{path} is held by process {holder}: end that one, or name another file here; processes that are"
+                    f"{path} is held by process {who}: end that one, or name another file here; processes that are"
                     " to share history need redis://HOST:PORT/0"
                 )
             if not told:
                 told = True
-                waits(f"{path} is held by process {holder}, waiting for its end")
+                waits(f"{path} is held by process {who}, waiting for its end")
             gevent.sleep(LOCK_STEP)
 
     def release(self) -> None:
@@ -68,6 +68,21 @@ class Lock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def holder(path: str) -> str:
+    """Returns the process that has the file, as it has written its number, "" if none has it."""
+    try:
+        fd = os.open(path + LOCK_SUFFIX, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "?"
+    finally:
+        os.close(fd)
+    return ""
 
 
 def lock(path: str, seconds: float, waits: Callable[[str], None]) -> Lock:
@@ -92,14 +107,14 @@ def connect(path: str, sync: str, beginning: str) -> sqlite3.Connection:
     """
     with explained(path):
         if not os.path.lexists(path):
-            _create(path, beginning)
+            create(path, lambda db: db.execute("INSERT INTO facts VALUES (?, ?)", (BEGINNING, beginning)))
         elif not os.path.isfile(path):
             raise _error(f"{path} is no file")
         elif os.path.getsize(path) == 0:
             raise _error(f"{path} is empty, so a history that was there is lost: remove the file to begin a new one")
         db = _connect(path)
         try:
-            _check(db, path)
+            check_format(db, path)
             _prepare(db, sync)
         except BaseException:
             db.close()
@@ -137,25 +152,42 @@ def _connect(path: str) -> sqlite3.Connection:
     )
 
 
-def _create(path: str, beginning: str) -> None:
-    """Makes the file under another name first, so that it is whole as soon as it is there."""
+def create(path: str, fill: Callable[[sqlite3.Connection], object]) -> None:
+    """Makes the file, with what `fill` writes into its tables.
+
+    It is made under another name first, so that it is whole as soon as it is there. Raises ConfigError, sqlite3.Error,
+    OSError, and what `fill` raises.
+    """
+    with new_file(path) as new:
+        db = _connect(new)
+        try:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.executescript(f"BEGIN; {TABLES}")
+            fill(db)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
+        finally:
+            db.close()
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """Yields the name of an empty file, which is the one at `path` when the block has ended without an error.
+
+    Raises ConfigError, OSError.
+    """
     for suffix in SIDE_FILES:
         if os.path.exists(path + suffix):
             raise _error(f"{path} is missing, while {path}{suffix} is there: put it back, or remove that one, too")
     new = path + NEW_SUFFIX
-    for suffix in ("", *SIDE_FILES, "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new + suffix)
+    _remove(new)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    db = _connect(new)
     try:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.executescript(f"BEGIN; {TABLES} COMMIT")
-        db.execute("INSERT INTO facts VALUES (?, ?)", (BEGINNING, beginning))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    finally:
-        db.close()
+        yield new
+    except BaseException:
+        _remove(new)
+        raise
     os.rename(new, path)
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
@@ -164,7 +196,13 @@ def _create(path: str, beginning: str) -> None:
         os.close(folder)
 
 
-def _check(db: sqlite3.Connection, path: str) -> None:
+def _remove(path: str) -> None:
+    for suffix in ("", *SIDE_FILES, "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+def check_format(db: sqlite3.Connection, path: str) -> None:
     """Raises ConfigError, sqlite3.Error."""
     (application_id,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
