@@ -20,6 +20,7 @@ REASON_MAX = CONTROL_MAX - 2  # bytes of a close frame's reason
 _FIN, _RSV1, _RSV2_OR_3, _OPCODE = 0x80, 0x40, 0x30, 0x0F
 _MASKED, _LENGTH = 0x80, 0x7F
 _TWO_BYTES, _EIGHT_BYTES = 126, 127  # lengths that say how long the length is
+_MESSAGES = (0x1, 0x2)  # opcodes that begin a message
 _CONTROL = 0x8  # the bit of an opcode that makes it a control frame's
 
 
@@ -166,7 +167,7 @@ class FrameReader:
     def _check(self, first: int, second: int) -> int:
         """Judges the first two bytes of a frame, and returns its opcode. Raises BadFrame."""
         opcode = first & _OPCODE
-        if first & _RSV2_OR_3 or (first & _RSV1 and not (self.deflate and opcode == Opcode.TEXT)):
+        if first & _RSV2_OR_3 or (first & _RSV1 and not (self.deflate and opcode in _MESSAGES)):
             raise BadFrame(Code.PROTOCOL_ERROR, "a reserved bit is set")
         if not second & _MASKED:
             raise BadFrame(Code.PROTOCOL_ERROR, "a frame is not masked")

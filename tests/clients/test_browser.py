@@ -42,4 +42,5 @@ def test_there_are_tests() -> None:
         "service_worker.test.mjs",
         "shared.test.mjs",
         "shared_lead.test.mjs",
+        "websocket.test.mjs",
     ]

@@ -233,6 +233,7 @@ DEFLATED: list[tuple[str, bytes, list[Received], int | None]] = [
     ("no UTF-8 inside", packed(b"\xff"), [], 1007),
     ("the bit on a continuation", frame(TEXT, b"", bits=RSV1, fin=False) + frame(CONTINUATION, bits=RSV1), [], 1002),
     ("the bit on a ping", frame(PING, bits=RSV1), [], 1002),
+    ("a binary message", frame(BINARY, deflated(b"x"), bits=RSV1), [], 1003),
     ("another bit", frame(TEXT, bits=RSV2), [], 1002),
 ]
 
