@@ -16,7 +16,8 @@ from rplx.in_line.commands import Executor
 from rplx.in_line.server import InServer
 from rplx.log import WARNING, Log
 from rplx.options.table import Config
-from rplx.wait_line.application import Application, Parking
+from rplx.wait_line.application import Application
+from rplx.wait_line.hosting import Parking
 
 SWEEP_EVERY = 1.0  # seconds between two sweeps: presence, expiry, counters of the log
 

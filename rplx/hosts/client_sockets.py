@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from typing import Any
 
 Environ = dict[str, Any]
@@ -11,7 +12,8 @@ def client_socket(environ: Environ) -> Any:
     """Returns the client's socket: gunicorn hands it on, gevent.pywsgi has it behind `wsgi.input`; None elsewhere."""
     found = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
     if found is None and is_pywsgi(environ):
-        raw = getattr(environ["wsgi.input"].rfile, "raw", None)
+        given = environ["wsgi.input"]
+        raw = getattr(getattr(given, "rfile", given), "raw", None)
         found = getattr(raw, "_sock", None)
     return found
 
@@ -19,4 +21,6 @@ def client_socket(environ: Environ) -> Any:
 def is_pywsgi(environ: Environ) -> bool:
     """Returns whether gevent.pywsgi made `environ`."""
     kind = type(environ.get("wsgi.input"))
+    if kind is BufferedReader:  # what it hands on where a request asks for an upgrade
+        return str(environ.get("SERVER_SOFTWARE", "")).startswith("gevent/")
     return kind.__module__ == "gevent.pywsgi" and kind.__name__ == "Input"

@@ -120,6 +120,12 @@ class _NoParking:
     def stay(self, *_args: Any) -> Iterable[bytes]:
         raise Unavailable(self._why)
 
+    def can_talk(self, environ: Environ) -> bool:
+        return False
+
+    def talk(self, *_args: Any) -> Iterable[bytes]:
+        raise Unavailable(self._why)
+
 
 @functools.lru_cache(maxsize=PATHS_MAX)
 def _pages_alone(path: str, why: str) -> Application:

@@ -28,6 +28,7 @@ from rplx.options.table import Config
 from rplx.protocol.forwarded import client_of
 from rplx.system import standard_streams
 from rplx.wait_line.application import Application
+from rplx.wait_line.socket_commands import SocketCommands
 
 PUBLISH_TIMEOUT = 5.0  # seconds that a thread waits for the loop's thread to take its message
 LAST_ANSWERS = 1.0  # seconds beyond those of `end_polls` that a process takes to end
@@ -79,7 +80,9 @@ class Runtime:
         self._assembly.engine.open()
         self._assembly.engine.load()
         self._trusted = Networks(config.wait.trusted_proxies)
-        self._room = WaitingRoom(self._assembly.hub, shared_engine=is_shared(config), heartbeat=config.wait.heartbeat)
+        hub = self._assembly.hub
+        commands = SocketCommands(config.wait, self._assembly.log, hub)
+        self._room = WaitingRoom(hub, commands, shared_engine=is_shared(config), heartbeat=config.wait.heartbeat)
         self._applications: dict[str, Application] = {}
         self._drains_until = 0.0  # as in Application
         self._in_server: InServer | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from rplx.errors import Ending, Unavailable
+from rplx.errors import Ending, Refusal, Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
@@ -60,6 +60,7 @@ class Stream:
 
     def _events(self, first: bytes, headers: Headers, start_response: StartResponse) -> Any:
         streams, member = self._room.hub.streams, self._member
+        error: Refusal = Ending()
         try:
             start_response("200 OK", headers)
             yield first
@@ -75,8 +76,8 @@ class Stream:
                     yield piece
                 if not streams.settle(member):
                     self._room.hub.turns.pause()
-        except Unavailable:
-            pass  # its client comes back, and reads on then
+        except Unavailable as found:
+            error = found  # its client comes back, and reads on then
         finally:
             streams.leave(member)
-        yield member.encoding.bye(retry_milliseconds(Ending()))
+        yield member.encoding.bye(error, retry_milliseconds(error))

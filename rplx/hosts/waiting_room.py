@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gevent
@@ -20,11 +20,13 @@ from gevent.monkey import get_original
 from rplx.errors import Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
 from rplx.hosts.streaming import Stream
+from rplx.hosts.talking import can_talk, talk
 from rplx.hub.hub import Hub, PollTimeout
 from rplx.hub.members import Member
 from rplx.hub.sets import Listener
 from rplx.protocol.long_poll import PREFIX
 from rplx.wait_line.draining import DRAIN_POLL
+from rplx.wait_line.socket_commands import SocketCommands
 
 Headers = list[tuple[str, str]]
 StartResponse = Callable[..., Any]
@@ -67,9 +69,10 @@ def _in_gevent() -> bool:
 class WaitingRoom:
     """The polls that wait under another server, a `Parking`. One to a Hub; it belongs to the thread that made it."""
 
-    def __init__(self, hub: Hub, *, shared_engine: bool, heartbeat: int) -> None:
+    def __init__(self, hub: Hub, commands: SocketCommands, *, shared_engine: bool, heartbeat: int) -> None:
         """`shared_engine`: as `check_server`. `heartbeat`: seconds that a stream may be quiet."""
         self.heartbeat = heartbeat
+        self.commands = commands
         self.hub = hub
         self._shared_engine = shared_engine
         self.open = True  # once closed, polls wait for a moment only
@@ -109,16 +112,37 @@ class WaitingRoom:
         """Returns the body of a stream; see Parking."""
         return Stream(self, member, first, environ, headers, start_response)
 
-    def wait(self, listener: Listener | Member, seconds: float, connection: Any, drains: bool) -> bool:
+    def can_talk(self, environ: Environ) -> bool:
+        """Returns whether there can be WebSockets; see Parking."""
+        return can_talk(environ)
+
+    def talk(
+        self,
+        member: Member | None,
+        first: bytes,
+        environ: Environ,
+        headers: Iterable[tuple[str, str]],
+        start_response: StartResponse,
+    ) -> Any:
+        """Talks over a WebSocket until it ends; see Parking."""
+        return talk(self, member, first, environ, headers, start_response)
+
+    def is_superseded(self, listener: Listener | Member) -> bool:
+        """Returns whether a newer one of the same client waits (part 9.9)."""
+        return bool(listener.client) and self.hub.named.has_newer(listener)
+
+    def wait(
+        self, listener: Listener | Member, seconds: float, connection: Any, drains: bool, reads: bool = False
+    ) -> bool:
         """Returns when the listener has its answer, `seconds` are over, the client hangs up or the room is closed.
 
         False for the last two. `connection`: the client's socket, or None. `drains`: whether bytes that it still sends
-        are thrown away.
+        are thrown away; `reads`: whether it returns, with False, when there are some.
         """
-        if listener.client and self.hub.named.has_newer(listener):
+        if self.is_superseded(listener):
             return False
         deadline = time.monotonic() + seconds
-        fd = self._watch(connection, listener, drains)
+        fd = self._watch(connection, listener, drains or reads, reads)
         self._waiting[listener] = getcurrent()
         try:
             while listener.answer is None:
@@ -156,14 +180,14 @@ class WaitingRoom:
 
     # -- hang-ups
 
-    def _watch(self, connection: Any, listener: Listener | Member, drains: bool) -> int:
+    def _watch(self, connection: Any, listener: Listener | Member, drains: bool, reads: bool) -> int:
         """Begins to watch a socket for hang-ups; returns its descriptor, or -1 if it cannot be watched."""
         try:
             fd: int = connection.fileno()
             self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLET | (select.EPOLLIN if drains else 0))
         except (AttributeError, OSError, ValueError):
             return -1
-        self._watched[fd] = _Watched(listener, drains)
+        self._watched[fd] = _Watched(listener, reads)
         return fd
 
     def _unwatch(self, fd: int) -> None:
@@ -177,18 +201,18 @@ class WaitingRoom:
         """Ends the polls whose clients have hung up."""
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
             watched = self._watched.get(fd)
-            if watched is not None and (events & _HANG_UP or _ended(fd)):
+            if watched is not None and (events & _HANG_UP or watched.reads or _ended(fd)):
                 self._end(watched.listener)
 
 
 class _Watched:
-    """A waiting poll, and whether its client's bytes are thrown away."""
+    """A waiting poll or stream, and whether it reads its client's bytes itself."""
 
-    __slots__ = ("drains", "listener")
+    __slots__ = ("listener", "reads")
 
-    def __init__(self, listener: Listener | Member, drains: bool) -> None:
+    def __init__(self, listener: Listener | Member, reads: bool) -> None:
         self.listener = listener
-        self.drains = drains
+        self.reads = reads
 
 
 def _ended(fd: int) -> bool:

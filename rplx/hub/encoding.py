@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from rplx.errors import Refusal
 from rplx.messages import Due, Message
 
 Write = Callable[[tuple[str, ...]], bytes]
@@ -60,8 +61,8 @@ class StreamEncoding(Protocol):
     def heartbeat(self, common: str, named: Mapping[str, str]) -> bytes:
         """Returns the frame that keeps a quiet stream from being cut."""
 
-    def bye(self, retry: int) -> bytes:
-        """Returns the last frame, and the end. `retry`: milliseconds after which the client may come back."""
+    def bye(self, error: Refusal, retry: int) -> bytes:
+        """Returns the last frame, and the end. `error`: why; `retry`: milliseconds until its client may come back."""
 
 
 class Written(dict[tuple[str, ...], bytes]):

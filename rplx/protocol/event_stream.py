@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
+from rplx.errors import Refusal
 from rplx.messages import Message, cursor_value
 from rplx.protocol.identifiers import CURSOR_MAX, ID
 from rplx.protocol.json_texts import as_json
@@ -110,7 +111,7 @@ class EventStream:
         """Returns what keeps a quiet stream from being cut, and calls nobody."""
         return self._framed(b"id: %b\n\n" % mark_text(common, named).encode("ascii"))
 
-    def bye(self, retry: int) -> bytes:
+    def bye(self, error: Refusal, retry: int) -> bytes:
         """Returns the last event and the stream's end. `retry`: milliseconds after which the client may come back."""
         event = b"retry: %d\nevent: bye\ndata: %b\n\n" % (retry, _json({"retry": retry}))
         return self._framed(event) + self._end

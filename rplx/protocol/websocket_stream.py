@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from rplx.errors import Ending
+from rplx.errors import Refusal
 from rplx.messages import Message
 from rplx.protocol.deflate import DEFLATE_MIN, deflated
 from rplx.protocol.event_stream import event_data, mark_text
@@ -55,9 +55,9 @@ class WebSocketStream:
         """Returns the frame that says where the client stands, and keeps a quiet connection from being cut."""
         return self._frame(at(mark_text(common, named)))
 
-    def bye(self, retry: int) -> bytes:
-        """Returns the close of a server that ends. `retry`: milliseconds after which the client may come back."""
-        return close_frame(*close_of(Ending(), -(-retry // 1000)))
+    def bye(self, error: Refusal, retry: int) -> bytes:
+        """Returns the close for `error`. `retry`: milliseconds after which the client may come back."""
+        return close_frame(*close_of(error, -(-retry // 1000)))
 
 
 def takes_deflate(encoding: object) -> bool:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rplx.addresses import Networks
 from rplx.errors import (
@@ -26,8 +26,6 @@ from rplx.errors import (
 )
 from rplx.hub import log_lines
 from rplx.hub.hub import Entered, Hub
-from rplx.hub.members import Member
-from rplx.hub.sets import Listener
 from rplx.log import Log
 from rplx.messages import Identifiers
 from rplx.options.table import NEVER, Config
@@ -36,6 +34,7 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line import event_streams, handshakes
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
+from rplx.wait_line.hosting import Parking
 from rplx.wait_line.naming import HEADER, named_by
 from rplx.wait_line.pages import Pages
 from rplx.wait_line.wsgi import (
@@ -69,33 +68,6 @@ _TIMEOUT = re.compile(r"timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")  # a pattern th
 _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
 
 
-class Parking(Protocol):
-    """Where polls wait under a server that is not ours."""
-
-    def admit(self, environ: Environ) -> None:
-        """Raises Unavailable if no poll can wait in the server that made `environ`."""
-
-    def park(
-        self,
-        listener: Listener,
-        environ: Environ,
-        headers: Headers,
-        start_response: StartResponse,
-        *,
-        kept: bool,
-        timeout: float,
-    ) -> Iterable[bytes]:
-        """Returns the body of a poll, which waits for its listener's answer for `timeout` seconds at most.
-
-        `kept`: the answer comes in one piece with its length, else the head at once (part 7.2).
-        """
-
-    def stay(
-        self, member: Member, first: bytes, environ: Environ, headers: Headers, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        """Returns the body of a stream, which begins with `first` (part 10)."""
-
-
 class Application:
     """The WSGI callable."""
 
@@ -106,7 +78,7 @@ class Application:
         self.hub = hub
         self.log = log
         self.cors = Cors(config.wait, log)
-        self._handshakes = handshakes.Handshakes(hub, log, self.cors, self._joined)
+        self._handshakes = handshakes.Handshakes(hub, log, self.cors, parking, self._joined)
         self._parking = parking
         self._in_line = in_line
         self._may_hold_text = False  # messages that are no JSON

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from rplx.errors import Refusal
+from rplx.errors import Ending, Refusal
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
@@ -124,4 +124,4 @@ def ended(member: Member, first: bytes, hub: Hub) -> list[bytes]:
             pieces.append(piece)
     finally:
         hub.streams.leave(member)
-    return [*pieces, member.encoding.bye(RETRY)]
+    return [*pieces, member.encoding.bye(Ending(), RETRY)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from rplx.errors import BadRequest, Ending, Forbidden, Refusal, UpgradeRequired
+from rplx.errors import BadRequest, Ending, Forbidden, Refusal, Unavailable, UpgradeRequired
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
 from rplx.log import Log
@@ -18,6 +18,7 @@ from rplx.protocol.websocket_commands import close_of
 from rplx.protocol.websocket_stream import WebSocketStream, websocket_stream
 from rplx.wait_line.cors import Cors, Environ
 from rplx.wait_line.direct import KEY, Direct
+from rplx.wait_line.hosting import Parking
 from rplx.wait_line.wsgi import client_name, target_of
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ def is_asked_for(environ: Environ) -> bool:
 class Handshakes:
     """Opens WebSockets. `joined` returns what logs a listener, as for Hub.enter."""
 
-    def __init__(self, hub: Hub, log: Log, cors: Cors, joined: Joined) -> None:
+    def __init__(self, hub: Hub, log: Log, cors: Cors, parking: Parking | None, joined: Joined) -> None:
         self._hub = hub
         self._log = log
         self._cors = cors
+        self._parking = parking
         self._joined = joined
 
     def configure(self, config: Config, parser: IdentifierParser) -> None:
@@ -56,7 +58,7 @@ class Handshakes:
     def answer(
         self, environ: Environ, start_response: StartResponse, charset: str | None, ends_at: float
     ) -> Iterable[bytes]:
-        """Answers a handshake. Raises Forbidden, BadRequest, UpgradeRequired.
+        """Answers a handshake. Raises Forbidden, BadRequest, UpgradeRequired, Unavailable.
 
         What is wrong with the channels of its target is told by a close frame, which a page can read. `charset`: as for
         `websocket_stream`. `ends_at`: as for `retry_after`.
@@ -64,31 +66,45 @@ class Handshakes:
         if not self._cors.may_open_socket(environ):
             raise Forbidden("a page of another site may open no WebSocket, as it is not among wait.allowed_origins")
         direct: Direct | None = environ.get(KEY)
-        if direct is None:
-            raise UpgradeRequired("this server hands on no WebSocket; listen by polls or event streams")
-        if direct.connection.reader is not None:
-            raise BadRequest("nothing may come behind the handshake of a WebSocket before its answer")
+        self._check_server(environ, direct)
         accepted = websocket_handshake.accept(_offer_of(environ), deflate=self._deflate)
         encoding = websocket_stream(deflate=accepted.deflate, charset=charset)
-        direct.upgraded = True
-        first = b""
+        member = None
         try:
-            direct.listener, direct.first = self._enter(environ, direct, encoding, ends_at)
+            member, first = self._enter(environ, None if direct is None else direct.connection, encoding, ends_at)
         except Refusal as error:
-            self._log.refused(direct.connection, error.text, error.trouble)
+            if direct is not None:
+                self._log.refused(direct.connection, error.text, error.trouble)
             first = close_frame(*close_of(error, retry_seconds(error, ends_at)))
+        if direct is None:
+            assert self._parking is not None
+            return self._parking.talk(member, first, environ, accepted.headers, start_response)
         start_response(SWITCHING, list(accepted.headers))
+        direct.upgraded = True
+        direct.listener = member
+        direct.first = first
         return [first]
 
+    def _check_server(self, environ: Environ, direct: Direct | None) -> None:
+        """Raises BadRequest, UpgradeRequired, Unavailable where no WebSocket can be opened."""
+        if direct is not None:
+            if direct.connection.reader is not None:
+                raise BadRequest("nothing may come behind the handshake of a WebSocket before its answer")
+            return
+        if self._parking is None:
+            raise Unavailable("polls wait in rplx serve alone here")
+        self._parking.admit(environ)
+        if not self._parking.can_talk(environ):
+            raise UpgradeRequired("this server hands on no WebSocket; listen by event streams or polls")
+
     def _enter(
-        self, environ: Environ, direct: Direct, encoding: WebSocketStream, ends_at: float
+        self, environ: Environ, connection: Any, encoding: WebSocketStream, ends_at: float
     ) -> tuple[Member, bytes]:
         """Raises BadRequest, TooLarge, Unavailable."""
         if ends_at:
             raise Ending
         identifiers = self._parser.in_target(target_of(environ).encode("latin-1", "replace"))
         cursors = {} if identifiers is None else listened_to(identifiers)
-        connection = direct.connection
         joined = None if identifiers is None else self._joined(connection, cursors, identifiers.count)
         member, first = self._hub.streams.enter(
             cursors,

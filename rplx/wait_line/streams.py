@@ -13,7 +13,7 @@ from typing import Any
 from gevent import get_hub
 from greenlet import GreenletExit
 
-from rplx.errors import Ending, Unavailable
+from rplx.errors import Ending, Refusal, Unavailable
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
@@ -79,7 +79,7 @@ class Streams:
         try:
             if member.listens:
                 return self._catch_up(connection, member)
-            self._end(connection, member)
+            self._end(connection, member, Ending())
         except (GreenletExit, OSError):
             self._streams.leave(member)
             self._connections.close(connection)
@@ -98,9 +98,9 @@ class Streams:
                 if self._streams.settle(member):
                     break
                 self._turns.pause()
-        except Unavailable:  # its client comes back, and reads on then
+        except Unavailable as error:  # its client comes back, and reads on then
             self._streams.leave(member)
-            self._end(connection, member)
+            self._end(connection, member, error)
             return False
         connection.state = PARKED
         connection.event = None
@@ -116,10 +116,10 @@ class Streams:
         else:
             self._sending.await_room(connection)
 
-    def _end(self, connection: Connection, member: Member) -> None:
+    def _end(self, connection: Connection, member: Member, error: Refusal) -> None:
         """Says goodbye. Raises OSError, GreenletExit."""
-        retry = retry_milliseconds(Ending(), self._connections.ends_at)
-        pieces = (member.answer or b"", member.encoding.bye(retry))
+        retry = retry_milliseconds(error, self._connections.ends_at)
+        pieces = (member.answer or b"", member.encoding.bye(error, retry))
         self._sending.write(connection, pieces, connection.sent)
         connection.keep_alive = False
         connection.greenlet = None

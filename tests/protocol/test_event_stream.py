@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rplx.errors import Ending
 from rplx.messages import Message
 from rplx.protocol.event_stream import MARK_MAX, Mark, event_stream, mark_text, parse_mark, refused
 from tests.event_source import events
@@ -98,7 +99,10 @@ def test_no_message_forges_an_event(data: bytes, chunked: bool) -> None:
 def test_other_events() -> None:
     stream = event_stream(chunked=False, charset=None)
     opened, gap, beat, bye = events(
-        stream.opened("5", {}, "6", ["a"]) + stream.gap(["a", "b"]) + stream.heartbeat("7", {}) + stream.bye(2500)
+        stream.opened("5", {}, "6", ["a"])
+        + stream.gap(["a", "b"])
+        + stream.heartbeat("7", {})
+        + stream.bye(Ending(), 2500)
     )
     assert (opened.name, opened.id, opened.retry, opened.data) == ("open", "5:*", 1000, '{"cursor":"6","gaps":["a"]}')
     assert (gap.name, gap.id, gap.data) == ("gap", None, '{"ids":["a","b"]}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
+from rplx.errors import Ending, Unavailable
 from rplx.messages import Message
 from rplx.protocol.deflate import DEFLATE_MIN
 from rplx.protocol.websocket_stream import WebSocketStream, websocket_stream
@@ -63,7 +64,11 @@ def test_what_is_said_between_messages() -> None:
 
 
 def test_the_goodbye_of_a_server_that_ends() -> None:
-    frame = PLAIN.bye(1500)
-    assert frame[0] == 0x88
-    assert int.from_bytes(frame[2:4], "big") == 4200
-    assert json.loads(frame[4:]) == {"retry": 2, "code": "ending"}
+    for error, code, said in (
+        (Ending(), 4200, {"retry": 2, "code": "ending"}),
+        (Unavailable("no Redis"), 4103, {"retry": 2, "code": "unavailable", "text": "no Redis"}),
+    ):
+        frame = PLAIN.bye(error, 1500)
+        assert frame[0] == 0x88
+        assert int.from_bytes(frame[2:4], "big") == code
+        assert json.loads(frame[4:]) == said

@@ -1,0 +1,88 @@
+"""What clients say over their WebSockets is carried out here (part 11), whoever reads and writes the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from rplx.errors import Forbidden, Refusal, TooLarge
+from rplx.hub import log_lines
+from rplx.hub.hub import Hub
+from rplx.hub.members import Member
+from rplx.log import Log
+from rplx.net.retry_after import retry_seconds
+from rplx.options.table import WaitOptions
+from rplx.protocol.websocket import Ping, Text, close_frame, pong_frame
+from rplx.protocol.websocket_commands import Command, CommandParser, close_of
+from rplx.wait_line.connection import Inbox
+
+Cursors = dict[str, str | None]
+
+
+class SocketCommands:
+    """Adds and drops the channels of WebSockets, answers pings, and says why one is closed."""
+
+    def __init__(self, options: WaitOptions, log: Log, hub: Hub) -> None:
+        self._log = log
+        self._streams = hub.streams
+        self.configure(options)
+
+    def configure(self, options: WaitOptions) -> None:
+        """Takes new options."""
+        self._max_ids = options.max_ids
+        self._parser = CommandParser(options.max_ids, options.id_max)
+
+    def carry_out(self, member: Member, inbox: Inbox, ends_at: float) -> tuple[list[bytes], bool]:
+        """Carries out what a client has sent, whose member is behind.
+
+        Returns the frames that are to be written, and whether the stream goes on; else the last closes it. `ends_at`:
+        as for `retry_after`. Raises Unavailable.
+        """
+        received, inbox.received = inbox.received, []
+        cursors: Cursors = dict.fromkeys(member.names)
+        frames: list[bytes] = []
+        listens = False
+        try:
+            for one in received:
+                if isinstance(one, Text):
+                    command = self._parser.parse(one.text)
+                    self._change(cursors, command)
+                    listens = listens or bool(command.listen)
+                elif isinstance(one, Ping):
+                    frames = [pong_frame(one.data)]  # the last answers all (RFC 6455, 5.5.3)
+                else:
+                    return [close_frame(one.code)], False
+        except Refusal as error:
+            if member.connection is not None:
+                self._log.refused(member.connection, error.text, error.trouble)
+            return [close_frame(*close_of(error, retry_seconds(error, ends_at)))], False
+        wrong = inbox.reader.error
+        if wrong is not None:
+            return [close_frame(wrong.code, wrong.text)], False
+        if listens or len(cursors) != len(member.names):
+            joined = self._joined(member, cursors)
+            frames.append(self._streams.listen_to(member, cursors, joined, answered=listens))
+        return frames, True
+
+    def _change(self, cursors: Cursors, command: Command) -> None:
+        """Adds and drops channels. One that is there already goes on where it is, if no cursor is named."""
+        if command.grant is not None:
+            raise Forbidden("no grants are taken here")
+        for id, cursor in command.listen.items():
+            if cursor is not None or id not in cursors:
+                cursors[id] = cursor
+        for id in command.stop:
+            cursors.pop(id, None)
+        if len(cursors) > self._max_ids:
+            raise TooLarge(f"more than {self._max_ids} channels on one connection (wait.max_ids)")
+
+    def _joined(self, member: Member, cursors: Cursors) -> Callable[[str], None] | None:
+        """Returns what logs a listener by its new name, None where that is not logged."""
+        if not self._log.connections or not cursors or member.connection is None:
+            return None
+        return partial(self._registered, member, cursors)
+
+    def _registered(self, member: Member, cursors: Cursors, position: str) -> None:
+        connection = member.connection
+        connection.name = log_lines.name_of(cursors, len(cursors), position)
+        self._log.connection(connection, f"{connection.name} registered")

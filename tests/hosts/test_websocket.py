@@ -1,0 +1,128 @@
+"""WebSockets are the same in every server (protocol page, part 11), but for what the server in front writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rplx.protocol.websocket import Opcode
+from tests.hosts.http import ask, eventually, online, send
+from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi
+from tests.lines.sockets import Socket, request
+from tests.lines.wire import Conversation
+from tests.protocol.frames import close, frame, text
+
+
+def opened(server: Server, target: str = "/", *lines: str) -> Socket:
+    """A WebSocket behind its handshake."""
+    socket = Socket.__new__(Socket)
+    socket.conversation = Conversation(server.wait, request(target, *lines))
+    socket.head = socket.conversation.until(b"\r\n\r\n")
+    assert socket.head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in socket.head
+    assert b"chunked" not in socket.head
+    return socket
+
+
+def is_online(server: Server, id: str, count: int) -> None:
+    eventually(lambda: online(server.in_).get(id, 0) == count)
+
+
+def test_messages_and_channels(server: Server, prefix: str) -> None:
+    a, b = f"{prefix}a", f"{prefix}b"
+    socket = opened(server, f"/?identifier={a}", "Sec-WebSocket-Protocol: rplx.1")
+    assert b"\r\nSec-WebSocket-Protocol: rplx.1\r\n" in socket.head
+    socket.open()
+    for number in range(3):
+        send(server.in_, a, b"%d" % number)
+    assert [socket.message() for _ in range(3)] == [0, 1, 2]
+    socket.say({"listen": {b: None}})
+    socket.open()
+    send(server.in_, f"{a},{b}", json.dumps("x" * 100_000).encode())
+    heard = socket.heard()
+    assert sorted(heard["ids"]) == [a, b]
+    assert heard["data"] == "x" * 100_000
+    socket.say({"stop": [a]})
+    is_online(server, a, 0)
+    is_online(server, b, 1)
+    send(server.in_, a, b"4")
+    send(server.in_, b, b"5")
+    assert socket.message() == 5
+    socket.conversation.close()
+    is_online(server, b, 0)
+
+
+def test_the_channels_come_later(server: Server, prefix: str) -> None:
+    a = f"{prefix}a"
+    socket = opened(server)
+    for byte in text(json.dumps({"listen": {a: None}})):
+        socket.send(bytes([byte]))
+    socket.open()
+    send(server.in_, a, b"1")
+    assert socket.message() == 1
+
+
+def test_history(server: Server, prefix: str) -> None:
+    a = f"{prefix}a"
+    for number in range(5, 9):
+        send(server.in_, f"{number}:{a}", b"%d" % number)
+    socket = opened(server, f"/?identifier=6:{a}")
+    assert socket.heard()["gaps"] == [a]
+    assert [socket.message(), socket.message()] == [7, 8]
+
+
+def test_pings_and_closes(server: Server, prefix: str) -> None:
+    socket = opened(server, f"/?identifier={prefix}a")
+    socket.open()
+    socket.send(frame(Opcode.PING, b"x") + frame(Opcode.PING, b"y"))
+    while (found := socket.frame()) == (0x8A, b"x"):
+        pass
+    assert found == (0x8A, b"y")
+    socket.send(close(4321, b"bye"))
+    assert socket.frame() == (0x88, (4321).to_bytes(2, "big"))
+    assert socket.conversation.rest() == b""
+    is_online(server, f"{prefix}a", 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(Opcode.TEXT, b"{}", mask=None), 1002),
+        (frame(Opcode.BINARY), 1003),
+        (text(b"\xff"), 1007),
+        (text(b"x" * 65537), 1009),
+        (text('{"listen":{"a b":null}}'), 4000),
+    ],
+)
+def test_what_is_wrong(server: Server, prefix: str, data: bytes, code: int) -> None:
+    socket = opened(server, f"/?identifier={prefix}a")
+    socket.send(data)
+    assert socket.closed()[0] == code
+    is_online(server, f"{prefix}a", 0)
+
+
+def test_a_hang_up_is_noticed(server: Server, prefix: str) -> None:
+    for how in ("close", "reset", "end"):
+        socket = opened(server, f"/?identifier={prefix}{how}")
+        socket.open()
+        getattr(socket.conversation, how)()
+        is_online(server, f"{prefix}{how}", 0)
+
+
+def test_refusals(server: Server, prefix: str) -> None:
+    foreign = request(f"/?identifier={prefix}a", "Origin: https://foreign.example")
+    assert ask(server.wait, foreign).status == "403 Forbidden"
+    assert ask(server.wait, request("/").replace(b": 13", b": 8")).status == "426 Upgrade Required"
+    opened(server, f"/?identifier={prefix}a", "Origin: https://example.com")
+    assert opened(server, f"/?identifier={prefix}a/b").closed()[0] == 4000
+
+
+@pytest.mark.parametrize("start", [lambda: gunicorn(*HOOKS), pywsgi], ids=["gunicorn", "pywsgi"])
+def test_the_end_of_the_server(start: object) -> None:
+    with start() as server:  # type: ignore[operator]
+        sockets = [opened(server, "/?identifier=a"), opened(server)]
+        sockets[0].open()
+        server.process.terminate()
+        if start is not pywsgi:  # which tells nobody that it ends
+            assert [socket.closed()[0] for socket in sockets] == [4200, 4200]
