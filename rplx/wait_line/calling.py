@@ -133,7 +133,7 @@ class Calling:
     def _call(self, connection: Connection, request: Request, response: Response) -> None:
         """Calls the application for one request."""
         if self._connections.clients.active and not self._connections.clients.begin(connection, request):
-            self._connections.refuse_one_more(connection)
+            self._connections.refuse_one_more(connection, request)
             return
         text = request if isinstance(request, bytes) else None
         keep_alive = not isinstance(request, bytes) and request.keep_alive and not self._draining.begun

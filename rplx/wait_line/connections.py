@@ -14,14 +14,18 @@ from greenlet import greenlet
 from rplx.errors import Refusal, Unavailable
 from rplx.log import Log
 from rplx.net.lingering import Lingering
-from rplx.net.retry_after import retry_after
+from rplx.net.retry_after import retry_after, retry_milliseconds
 from rplx.options.table import WaitOptions
+from rplx.protocol.event_stream import asks_for_stream, refused
 from rplx.protocol.http_request import HttpRequest
 from rplx.wait_line.clients import Clients
 from rplx.wait_line.connection import Connection
-from rplx.wait_line.states import CLOSED, ENDED, QUIET, UNWATCHED
+from rplx.wait_line.states import CLOSED, ENDED, QUIET, UNWATCHED, WORKING
 
 COUNTED = (408, 431)  # refusals that the log counts where it does not tell each: slow and long heads may be attacks
+EARLY = 0.1  # seconds for which a connection that is one too many may have its request on the way
+EARLY_MAX = 256  # such connections; further ones are refused at once
+PEEKED_MAX = 4096  # bytes of a request that are looked at before it is refused
 GROWTH = 1024  # places that the table grows by
 
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -48,6 +52,8 @@ class Connections:
         self.lingering = Lingering()
         self.epoll = monkey.get_original("select", "epoll")()  # gevent takes it away where it patches
         self.clients = Clients(log)
+        self._early: list[tuple[Connection, Refusal]] = []  # one too many, of whose requests nothing has come
+        self._early_over: Any = self._gevent_hub.loop.timer(EARLY)
         self.configure(options)
 
     def configure(self, options: WaitOptions) -> None:
@@ -90,14 +96,48 @@ class Connections:
         elif not self.clients.opened(connection):
             self.refuse_one_more(connection)
 
-    def refuse_one_more(self, connection: Connection) -> None:
-        """Refuses a connection of an address that has as many as it may."""
+    def refuse_one_more(self, connection: Connection, request: HttpRequest | bytes | None = None) -> None:
+        """Refuses a connection of an address that has as many as it may. `request`: what was read of it, if any."""
         text = f"more than {self._options.max_connections_per_address} connections from one address"
-        self._turn_away(connection, "wait.max_connections_per_address", text)
+        self._turn_away(connection, "wait.max_connections_per_address", text, request)
 
-    def _turn_away(self, connection: Connection, option: str, text: str) -> None:
+    def _turn_away(
+        self, connection: Connection, option: str, text: str, request: HttpRequest | bytes | None = None
+    ) -> None:
         self._log.counted(option, f"WAIT: {connection.host}: refused, {text} ({option})")
-        self.refuse(connection, Unavailable(text))
+        error = Unavailable(text)
+        head = _peeked(connection) if request is None else _head_of(request)
+        if head or request is not None or len(self._early) >= EARLY_MAX:
+            self._refuse_as_asked(connection, error, head)
+            return
+        connection.state = WORKING  # its request is on its way, and says how it is to be refused
+        self._early.append((connection, error))
+        if len(self._early) == 1:
+            self._early_over.start(self._refuse_early)
+
+    def _refuse_early(self) -> None:
+        early, self._early = self._early, []
+        for connection, error in early:
+            if connection.state is not CLOSED:
+                self._refuse_as_asked(connection, error, _peeked(connection))
+
+    def _refuse_as_asked(self, connection: Connection, error: Refusal, head: bytes) -> None:
+        if asks_for_stream(head):
+            self._refuse_stream(connection, error)
+        else:
+            self.refuse(connection, error)
+
+    def _refuse_stream(self, connection: Connection, error: Refusal) -> None:
+        """Refuses a stream as part 10.9 has it, and ends the connection.
+
+        A page of any site may read that, as it says nothing: EventSource ends for good where it may read nothing.
+        """
+        self._log.connection_error(connection, error.text)
+        head = (
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n"
+            "Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nAccess-Control-Allow-Origin: *\r\n\r\n"
+        )
+        self._send_last(connection, head.encode() + refused(error.text, retry_milliseconds(error, self.ends_at)))
 
     def watch(self, connection: Connection) -> None:
         """Registers the socket once, edge-triggered: data that is already there is reported too."""
@@ -127,8 +167,11 @@ class Connections:
             f"Content-Length: {len(text)}\r\nX-Content-Type-Options: nosniff\r\n"
             f"Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n{retry}\r\n"
         )
+        self._send_last(connection, (head + text).encode("latin-1", "replace"))
+
+    def _send_last(self, connection: Connection, answer: bytes) -> None:
         try:
-            connection.sock.send((head + text).encode("latin-1", "replace"), _SEND)
+            connection.sock.send(answer, _SEND)
         except OSError:
             self.close(connection)
             return
@@ -163,3 +206,19 @@ class Connections:
             self.ahead.pop(connection, None)
         if self._log.connections:
             self._log.connection(connection, f"{connection.name} connection closed".strip())
+
+
+def _peeked(connection: Connection) -> bytes:
+    """Returns what has come of a connection's first request by now. It stays there."""
+    try:
+        return connection.sock.recv(PEEKED_MAX, _socket.MSG_DONTWAIT | _socket.MSG_PEEK)
+    except OSError:
+        return b""
+
+
+def _head_of(request: HttpRequest | bytes) -> bytes:
+    """Returns what of a request's head says what it asks for."""
+    if isinstance(request, bytes):
+        return b""
+    accepted = [b"\naccept: " + value for name, value in request.headers if name == b"accept"]
+    return b"GET %b \r%b" % (request.target, b"".join(accepted))
