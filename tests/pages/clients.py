@@ -58,13 +58,19 @@ def in_node(newcomer: Newcomer, script: str, before: str) -> str:
     return newcomer.run("node typed.mjs")
 
 
+def install_by_npm(newcomer: Newcomer, command: str) -> None:
+    """Installs in the newcomer's folder: where that has no package.json, npm looks for one in those above it."""
+    (newcomer.folder / "package.json").write_text("{}\n")
+    newcomer.run(command)
+
+
 def npm(page: Page, newcomer: Newcomer) -> None:
     install, script, html = page.next("sh", "npm install"), page.next("js"), page.next("html")
     newcomer.install("python3 -m venv .venv && . .venv/bin/activate\npip install /path/to/rplx\n")
     site = free_port()
     newcomer.start("rplx serve", 8088, RPLX_WAIT_ALLOWED_ORIGINS=f"http://127.0.0.1:{site}")
     if HAS_NODE:
-        newcomer.run(install)
+        install_by_npm(newcomer, install)
         in_node(newcomer, script, "const reload = () => {};")
     if HAS_BROWSER:
         page_hears(newcomer, html, site)
@@ -83,7 +89,7 @@ def javascript(page: Page, newcomer: Newcomer) -> None:
     serve, header, site = page.next("sh", "rplx serve"), page.next("http"), page.next("nginx")
     newcomer.start(serve, 8088)
     if HAS_NODE:
-        newcomer.run(install)
+        install_by_npm(newcomer, install)
         assert (newcomer.folder / "node_modules/rplx/dist/realplexor.min.mjs").exists()
         in_node(newcomer, script, "const show = () => {}, add = show;")
     origin = "https://www.example.com"

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.hosts.http import ask, get, messages, online
+from tests.hosts.http import Client, ask, get, messages, online
 from tests.pages.blocks import ROOT, Page
 from tests.pages.newcomer import Newcomer, until
 from tests.pages.surroundings import CHROMIUM, HAS_BROWSER, NGINX, nginx
@@ -135,11 +135,19 @@ def wsgi(page: Page, newcomer: Newcomer) -> None:
     (newcomer.folder / "serving.py").write_text(newcomer.here(serving))
     newcomer.start("python serving.py", 8088)
     polls(newcomer, 8088)
+    newcomer.stop()
+    head, _, line = serving.rstrip().removesuffix(".serve_forever()").rpartition("\n")
+    ends = f"{head}\nserver = {line}\n{page.next('python', 'import signal')}\nserver.serve_forever()\n"
+    (newcomer.folder / "ends.py").write_text(newcomer.here(ends))
+    newcomer.start("python ends.py", 8088)
     middleware = page.next("python", "from rplx.wsgi import RealplexorMiddleware")
     (newcomer.folder / "site_with_it.py").write_text(MIDDLEWARE + middleware)
     location = page.next("nginx", "location")
     published(page.next("python", "import rplx"), newcomer)
+    waiting = Client(newcomer.address(8088), get("/?identifier=waits"))
+    until(lambda: online(newcomer.address(10010)).get("waits") == 1)
     newcomer.stop()
+    assert waiting.read().body == b" \r\n"
     newcomer.start("gunicorn -c python:rplx.gunicorn -b 127.0.0.1:8000 site_with_it:app", 8000)
     polls(newcomer, 8000, "/rpl/")
     assert ask(newcomer.address(8000), get("/else")).body == b"the application's own"
