@@ -26,8 +26,10 @@ from rplx.engine.sqlite.writer import Job, Writer
 from rplx.errors import Unavailable
 from rplx.messages import Send
 
-STUCK_AFTER = 1.5  # seconds until a send is refused that is not stored: less than two, with all around it
 LOOK_EVERY = 0.1  # seconds between two looks at whether the disk is stuck
+LOOKS_MAX = 15
+"""Looks after which a send is refused that is not stored: less than two seconds, with all around it. Looks are counted
+and not seconds, as a machine that stands still for some is no stuck disk."""
 WAITING_MAX = 64 << 20  # bytes of messages that wait for the transaction before theirs; a send beyond them is refused
 BEHIND_STEP = 1000  # changes of each kind that are written behind at once
 CLOSE_STEP = 0.002  # seconds between two looks at whether all is written, at the end
@@ -58,17 +60,17 @@ class Pending:
 class Batch:
     """Sends that share a transaction. Their cursors are greater than `mark`, in microseconds since the epoch.
 
-    `since`: monotonic seconds at which the first of them came.
+    `looks`: how often it was looked at while it waited or was being written.
     """
 
-    __slots__ = ("_waiters", "changes", "is_settled", "mark", "pendings", "rows", "since", "size")
+    __slots__ = ("_waiters", "changes", "is_settled", "looks", "mark", "pendings", "rows", "size")
 
     def __init__(self) -> None:
         self.pendings: list[Pending] = []
         self.rows: list[Row] = []
         self.size = 0  # bytes of its messages
         self.mark = 0
-        self.since = 0.0
+        self.looks = 0
         self.changes: Changes | None = None
         self.is_settled = False  # whether all have their answer
         self._waiters: list[Waiter[None]] = []
@@ -149,7 +151,7 @@ class Store:
         drawn = memory.drawn
         channels = channels_text(message.cursors, memory.drawn_text)
         if not batch.pendings:
-            batch.mark, batch.since = mark, time.monotonic()
+            batch.mark = mark
             self._under_way.append(batch)
             self.hand_over_soon()
         pending = Pending(batch, message, send.stored)
@@ -183,7 +185,7 @@ class Store:
         deadline = time.monotonic() + seconds
         while self.position < position and not self._troubles and time.monotonic() < deadline:
             self.hand_over_soon()
-            (self._in_flight or self._current).wait()  # until STUCK_AFTER at most
+            (self._in_flight or self._current).wait()  # LOOKS_MAX at most
 
     def close(self) -> bool:
         """Writes all that is left and closes the file; returns whether that was done in time."""
@@ -204,8 +206,6 @@ class Store:
         if self._in_flight is not None or not (batch.rows or self._has_behind()):
             return
         batch.changes = self._take_changes()
-        if not batch.rows:
-            batch.since = time.monotonic()
         self._current = Batch()
         self._in_flight = batch
         if not self._watch.active:
@@ -297,7 +297,10 @@ class Store:
         batch = self._in_flight
         if batch is None:
             self._watch.stop()
-        elif time.monotonic() - batch.since >= STUCK_AFTER:
+            return
+        batch.looks += 1
+        self._current.looks += bool(self._current.rows)
+        if batch.looks >= LOOKS_MAX:
             batch.settle(self._troubles.met(STUCK))
             batch.release()
             current, self._current = self._current, Batch()
