@@ -13,22 +13,19 @@ from rplx.system.signals import REPLACED_SIGNAL
 class Replacement:
     """The workers of a supervisor that are being replaced. Successors take their places in its list `workers`.
 
-    `start` starts a worker's process, `has_told` returns whether one has reported since the last call that it serves,
-    and `deadline` returns when one that is told to end now is to be killed, in monotonic seconds. `failed` is called if
-    a successor ends before it serves.
+    `start` starts a worker's process, and `deadline` returns when one that is told to end now is to be killed, in
+    monotonic seconds. `failed` is called if a successor ends before it serves.
     """
 
     def __init__(
         self,
         workers: list[Worker],
         start: Callable[[Worker], None],
-        has_told: Callable[[], bool],
         deadline: Callable[[], float],
         failed: Callable[[], None],
     ) -> None:
         self._workers = workers
         self._start = start
-        self._has_told = has_told
         self._deadline = deadline
         self._failed = failed
         self._outdated: deque[Worker] = deque()
@@ -69,12 +66,11 @@ class Replacement:
             self._successor = None
             self._outdated.clear()
             self._failed()
-        elif self._has_told():
+        elif successor.serves:
             self._put_in_place(successor)
 
     def _start_next(self) -> None:
         if self._outdated:
-            self._has_told()  # what others have told before does not count
             self._successor = Worker(self._outdated[0].sockets)
             self._start(self._successor)
 

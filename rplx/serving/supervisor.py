@@ -17,6 +17,7 @@ from rplx.net.listening import Sockets, show_address
 from rplx.options.changes import changed
 from rplx.options.table import Config
 from rplx.serving.replacement import Replacement
+from rplx.serving.reports import Reports
 from rplx.serving.worker import Worker
 from rplx.system.limits import resident_mb, starting
 from rplx.system.service import notify, reloading
@@ -28,7 +29,7 @@ LOOK_EVERY = 1.0  # seconds between two looks at the workers' memory
 READY_LOOK_EVERY = 0.02  # seconds between two looks at whether all workers serve, at the start
 END_TIMEOUT = 1.5  # seconds beyond the drain that a worker may take to end: half a second more than it gives itself
 
-READY_MAX = 4096  # bytes read at once of what workers report
+START_MAX = 30.0  # seconds from the start in which a reload waits until all workers serve
 IN_COMMON = {"wait.listen", "in.listen", "server.workers", "engine.url"}  # options that all workers take together
 
 EXIT_RESTART = 64  # a worker's exit status that asks to be started again
@@ -64,15 +65,14 @@ class Supervisor:
         self._bind = bind
         self._serve = serve
         self._workers = [Worker(sockets) for sockets in bind(config, log)]
-        self._ready_from, self._ready_to = os.pipe()
-        os.set_blocking(self._ready_from, False)
-        os.set_blocking(self._ready_to, False)  # nobody reads what later workers write
-        self._awaited = len(self._workers)  # workers that have not reported yet that they serve
+        self._reports = Reports()
+        self._awaited = set(self._workers)  # those that have not reported yet that they serve; empty once all have
+        self._started = time.monotonic()
         self._look_at = 0.0  # when memory is looked at next
         self._ending = False
         self._renewing = False  # all workers end, so that new ones take options that cannot change while serving
         self._status = 0
-        self._holds_hang_up = False  # a reload waits until all workers are replaced
+        self._holds_hang_up = False  # a reload waits until all workers serve, or are replaced
         self._replacement = self._make_replacement()
 
     def run(self) -> int:
@@ -98,13 +98,14 @@ class Supervisor:
         for worker in self._workers:
             self._look_after(worker)
         self._replacement.step()
-        if self._holds_hang_up and not (self._replacement.is_under_way or self._renewing or self._ending):
+        under_way = self._is_starting() or self._replacement.is_under_way or self._renewing or self._ending
+        if self._holds_hang_up and not under_way:
             self._holds_hang_up = False
             self._pass_on(signal.SIGHUP)
         self._look_at_memory()
 
     def _make_replacement(self) -> Replacement:
-        return Replacement(self._workers, self._start, self._has_told, self._deadline, self._keep_old_config)
+        return Replacement(self._workers, self._start, self._deadline, self._keep_old_config)
 
     def _keep_old_config(self) -> None:
         """Has workers start with the old options again, as one with the new ones has ended before it served."""
@@ -139,8 +140,6 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             die_with_parent(parent)
             status = self._work(worker)
-            if status != ConfigError.exit_status:
-                self._tell_ready()  # a worker that never came to serve must not be waited for
             sys.stdout.flush()
         finally:
             os._exit(status)
@@ -155,7 +154,7 @@ class Supervisor:
                 self._load,
                 worker.sockets,
                 log,
-                ready=self._tell_ready,
+                ready=self._reports.tell,
                 supervised=True,
             )
         except ConfigError as error:
@@ -169,21 +168,24 @@ class Supervisor:
         return 1
 
     def _look_for_ready(self) -> None:
-        """Reports READY to systemd once every worker serves; one killed before that is replaced, and waited for."""
-        if not self._awaited:
-            return
-        with contextlib.suppress(BlockingIOError):
-            self._awaited -= len(os.read(self._ready_from, self._awaited))
-        if not self._awaited:
-            self._look_at = time.monotonic() + LOOK_EVERY
-            notify("READY=1", self._log)
+        """Takes note of the workers that serve by now."""
+        told = self._reports.read()
+        for worker in (*self._workers, *self._replacement.others()):
+            if worker.pid in told:
+                worker.serves = True
+                self._is_there(worker)
 
-    def _has_told(self) -> bool:
-        """Returns whether a worker has reported since the last call that it serves."""
-        try:
-            return bool(os.read(self._ready_from, READY_MAX))
-        except BlockingIOError:
-            return False
+    def _is_starting(self) -> bool:
+        """Returns whether workers have not come to serve since the start, which may take its time."""
+        return bool(self._awaited) and time.monotonic() < self._started + START_MAX
+
+    def _is_there(self, worker: Worker) -> None:
+        """Waits no more for a worker at the start; reports READY to systemd when it was the last."""
+        if worker in self._awaited:
+            self._awaited.remove(worker)
+            if not self._awaited:
+                self._look_at = time.monotonic() + LOOK_EVERY
+                notify("READY=1", self._log)
 
     def _print_start(self, worker: Worker, log: Log) -> None:
         """Logs the lines of a start, as the old server printed them whenever it was started again."""
@@ -195,15 +197,13 @@ class Supervisor:
             for sock in sockets:
                 log.message(f"{name}: listening {show_address(sock)}")
 
-    def _tell_ready(self) -> None:
-        """In a worker: reports to the supervisor that it serves."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._ready_to, b"x")
-
     def _pass_on(self, caught: signal.Signals) -> None:
         """Does what a signal to the supervisor asks for: all workers end or reload."""
         if caught in (signal.SIGINT, signal.SIGTERM):
             self._end(caught)
+            return
+        if len(self._workers) > 1 and self._is_starting():
+            self._holds_hang_up = True  # they would all end for it, and at once
             return
         notify(reloading(), self._log)
         if not self._replaces_all():
@@ -217,7 +217,7 @@ class Supervisor:
         Not if there is one worker alone, nor for options that all workers must have in common: they end together. A
         reload that comes meanwhile, and asks for nothing else of the kind, is carried out once all are replaced.
         """
-        if len(self._workers) == 1 or self._awaited or self._renewing:
+        if len(self._workers) == 1 or self._renewing:
             return False
         try:
             config, _ = self._load()
@@ -263,6 +263,8 @@ class Supervisor:
 
     def _ended(self, worker: Worker, status: int) -> None:
         """Decides what follows the end of a worker."""
+        if status >= 0 and status != ConfigError.exit_status:
+            self._is_there(worker)  # one that was killed is awaited in who comes in its place
         if self._ending:
             self._status = self._status or (0 if status == EXIT_RESTART else max(status, 0))
         elif status == EXIT_RESTART:
@@ -311,6 +313,8 @@ class Supervisor:
             self._workers = [Worker(sockets) for sockets in self._bind(self._config, self._log)]
             return False
         finally:
+            for worker in list(self._awaited):
+                self._is_there(worker)
             self._replacement = self._make_replacement()
         return True
 

@@ -18,6 +18,7 @@ class Worker:
     def __init__(self, sockets: Sockets) -> None:
         self.sockets = sockets
         self.has_died = False  # whether an earlier process in this place died
+        self.serves = False  # whether its process has reported that it does
         self._pid = 0  # 0: none runs
         self._started = 0.0
         self._delay = 0.0  # seconds between the last death and the next start
@@ -46,6 +47,7 @@ class Worker:
     def runs(self, pid: int, now: float) -> None:
         """Takes note of the process that was started at `now`."""
         self._pid = pid
+        self.serves = False
         self._started = now
         self._kill_at = None
 

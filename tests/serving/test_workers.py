@@ -50,6 +50,53 @@ def write(folder: Path, redis: str, name: str, count: int = WORKERS, title: str 
     (folder / "rplx.toml").write_text("\n".join(lines) + "\n")
 
 
+SLOW_HOOK = """
+import time
+from pathlib import Path
+while Path({path!r}).exists():
+    time.sleep(0.01)
+def visible(ids, message, listener):
+    return True
+"""
+
+
+class Held:
+    """Servers whose workers do not come to serve while they are held: the operator's hook is not loaded then."""
+
+    def __init__(self, folder: Path, redis: str) -> None:
+        self._folder, self._redis = folder, redis
+        self._path = folder / "hold"
+        (folder / "slow_hook.py").write_text(SLOW_HOOK.format(path=str(self._path)))
+
+    def hold(self) -> None:
+        self._path.touch()
+
+    def let_go(self) -> None:
+        self._path.unlink()
+
+    def write(self, title: str) -> None:
+        write(self._folder, self._redis, "held", title=title)
+        with (self._folder / "rplx.toml").open("a") as file:
+            file.write('[hooks]\ncheck_visibility = "slow_hook:visible"\n')
+
+    def server(self, title: str) -> LiveServer:
+        self.write(title)
+        return LiveServer("--config", str(self._folder / "rplx.toml"))
+
+
+@pytest.fixture
+def held(redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Held:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+    return Held(tmp_path, redis)
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a signal that it has not taken yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = re.findall(r"(?:Sig|Shd)Pnd:\s+(\w+)", status)
+    return any(int(mask, 16) & 1 << number - 1 for mask in masks)
+
+
 def children(server: LiveServer) -> list[int]:
     """The workers that run, whatever has become of others."""
     text = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
@@ -237,6 +284,40 @@ class TestSignals:
             assert len(children(workers)) >= WORKERS
             time.sleep(0.01)
         assert not [line for line in workers.log if "Restarting, since" in line]
+
+    def test_one_that_ends_is_not_taken_for_a_successor_that_serves(self, held: Held) -> None:
+        """No worker that serves is ended for one that is still starting, whoever else ends or starts meanwhile."""
+        with held.server(title="one") as server:
+            eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+            assert len(holders(server, park(server, "abc"))) == WORKERS  # all serve
+            before = set(children(server))
+            held.hold()
+            held.write(title="other")
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for("replacing the workers one after the other, since server.title")
+            eventually(lambda: len(children(server)), WORKERS + 1, PATIENCE)
+            os.kill(max(before), signal.SIGTERM)  # the one that is replaced last
+            server.wait_for("Normally terminated")
+            time.sleep(2 * supervisor.LOOK_EVERY)  # it has looked around since
+            assert not [line for line in server.log if "Replaced, " in line]
+            assert len(set(children(server)) & before) == WORKERS - 1
+            held.let_go()
+            eventually(lambda: set(children(server)) & before, set(), PATIENCE)
+            eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+            Wire(server).send("abc", '"served"')
+
+    def test_a_reload_waits_until_all_have_started(self, held: Held) -> None:
+        held.hold()
+        with held.server(title="one") as server:
+            held.write(title="other")
+            server.process.send_signal(signal.SIGHUP)
+            eventually(lambda: is_pending(server.process.pid, signal.SIGHUP), False)
+            before = set(children(server))
+            held.let_go()
+            server.wait_for("replacing the workers one after the other, since server.title", PATIENCE)
+            eventually(lambda: set(children(server)) & before, set(), PATIENCE)
+            eventually(lambda: len(children(server)), WORKERS, PATIENCE)
+            assert not [line for line in server.log if "Restarting, since" in line]
 
     def test_the_old_ones_stay_where_no_new_one_serves(self, redis: str, tmp_path: Path) -> None:
         write(tmp_path, redis, "stay")
