@@ -40,13 +40,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--json", action="store_true", help="print JSON")
     backup = action("backup", "copy a file, also one that a server has", _backup)
     backup.add_argument("file", metavar="FILE", help="the file, or sqlite:///PATH")
-    backup.add_argument("copy", metavar="COPY", help="where nothing is yet; a server can start with it")
+    backup.add_argument(
+        "copy", metavar="COPY", help="where nothing is yet; a server that starts with it tells listeners of a gap"
+    )
     dump = action("dump", "print what there is as lines of JSON", _dump)
     dump.add_argument("place", metavar="FILE|URL", help=f"{place}; servers may have it")
     dump.add_argument("--output", metavar="ARCHIVE", help="a new file for the lines (default: stdout)")
     load = action("load", "make a history of such lines", _load)
     load.add_argument("place", metavar="FILE|URL", help=f"{place}; nothing may be there yet")
     load.add_argument("--input", metavar="ARCHIVE", help="the lines (default: stdin)")
+    load.add_argument(
+        "--old",
+        action="store_true",
+        help="messages were sent after the dump, and are lost: listeners are told of a gap, as with a backup",
+    )
     load.add_argument(
         "--expire-after",
         type=seconds,
@@ -216,7 +223,7 @@ def _load(args: argparse.Namespace) -> int:
 
     try:
         with open(args.input, "rb") if args.input else contextlib.nullcontext(sys.stdin.buffer) as stream:
-            totals = _create(args.place, lines.read(stream), args.expire_after)
+            totals = _create(args, lines.read(stream))
     except lines.WrongLine as error:
         raise Failed(f"{args.input or 'stdin'}, {error}; nothing was loaded") from error
     except OSError as error:
@@ -225,11 +232,11 @@ def _load(args: argparse.Namespace) -> int:
     return 0
 
 
-def _create(place: str, records: Iterator[Record], expire_after: float) -> Totals:
-    if _is_redis(place):
-        keys = _keys(place)
-        totals: Totals = keys.create(place, records, expire_after)
+def _create(args: argparse.Namespace, records: Iterator[Record]) -> Totals:
+    if _is_redis(args.place):
+        keys = _keys(args.place)
+        totals: Totals = keys.create(args.place, records, args.expire_after, is_old=args.old)
         return totals
     from rplx.engine.sqlite import file
 
-    return file.create(_file(place), records)
+    return file.create(_file(args.place), records, is_old=args.old)

@@ -20,8 +20,10 @@ from rplx.cli.command import main
 from rplx.engine.redis import keys
 from tests.engine.conftest import NEED_REDIS
 from tests.engine.harness import Tested
-from tests.engine.test_sqlite_live import poll, send, server, texts
+from tests.engine.test_sqlite_live import answer, poll, send, server, texts
+from tests.live import LiveServer
 from tests.redis_server import Cluster, RedisServer
+from tests.waiting import eventually
 
 History = Callable[..., tuple[int, bytes, str]]
 
@@ -267,13 +269,56 @@ def test_a_running_server_is_backed_up(history: History, tmp_path: Path) -> None
     assert copy.stat().st_mode & 0o777 == 0o600
     assert history("check", copy)[0] == 0
     with server(copy) as live:
-        found = poll(live, f"identifier={cursors[0]}:abc").rest()
-        assert texts(found) == [b"1", b"2"]
-        assert b"X-Realplexor-Gap" not in found
+        for _ in range(2):  # not only the first
+            found = poll(live, f"identifier={cursors[0]}:abc").rest()
+            assert texts(found) == [b"1", b"2"]
+            assert b"\r\nX-Realplexor-Gap: abc\r\n" in found
     loaded = tmp_path / "loaded.db"
     assert history("load", loaded, stdin=dumped)[0] == 0
     with server(loaded) as live:
         assert texts(poll(live, f"identifier={cursors[0]}:abc").rest()) == [b"1", b"2"]
+
+
+def told(live: LiveServer, **cursors: str) -> bool:
+    """Whether a listener with these cursors is told of a gap."""
+    query = ",".join(f"{cursor}:{id}" for id, cursor in cursors.items())
+    return b"X-Realplexor-Gap: " in poll(live, f"position&identifier={query}").rest()
+
+
+@pytest.mark.parametrize("place", ["copy", "lines", pytest.param("redis", marks=NEED_REDIS)])
+def test_whoever_missed_what_was_sent_after_a_backup_is_told(
+    history: History, tmp_path: Path, place: str, redis_server: RedisServer
+) -> None:
+    path, copy = tmp_path / "history.db", tmp_path / "copy.db"
+    url = f"sqlite:///{copy}"
+    with server(path) as live:
+        quiet = send(live, "quiet", b"1")
+        listener = poll(live, "identifier=abc")
+        eventually(lambda: answer(live, b"ONLINE"), b"abc 1\n")
+        if place == "copy":
+            assert history("backup", path, copy) == (0, b"", "")
+        dumped = history("dump", path)[1]
+        listener.close()
+        before = send(live, "abc", b'"lost"')
+        poll(live, "identifier=def").until(b"\r\n\r\n")
+        eventually(lambda: b"12:def" in answer(live, b"WATCH 10"))
+        live.stop(signal.SIGKILL)
+    if place != "copy":
+        url = f"{redis_server.url}?prefix=old" if place == "redis" else url
+        assert history("load", url, "--old", stdin=dumped)[0] == 0
+    for _ in range(2):
+        with server(path, "--set", f"engine.url={url}") as live:
+            assert told(live, abc=before)
+            assert told(live, quiet=quiet)
+            assert told(live, unknown=before)
+            assert texts(poll(live, "position&identifier=1:quiet").rest()) == []
+            after = send(live, "abc", b'"after"')
+            assert not told(live, abc=after)
+            assert b"FAKE" in answer(live, b"WATCH 12").splitlines()[0]
+            position = answer(live, b"WATCH").split()[1].partition(b":")[0]
+            assert int(position) > 100_000
+            assert b"FAKE" not in answer(live, b"WATCH " + position)
+            live.stop(signal.SIGKILL)
 
 
 def test_what_a_killed_server_has_left_is_dumped(history: History, tmp_path: Path) -> None:

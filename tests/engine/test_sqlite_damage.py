@@ -138,11 +138,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(path: Path) -> str:
-    """The error with which a server refuses the file, which stays as it is."""
-    before = path.read_bytes() if path.is_file() else b""
+    """The error with which a server refuses the file, which stays where it is."""
+    before = path.stat().st_ino
     with pytest.raises(ConfigError) as raised:
         Tested(f"sqlite:///{path}").close()
-    assert (path.read_bytes() if path.is_file() else b"") == before
+    assert path.stat().st_ino == before
     (text,) = raised.value.problems
     assert text.startswith(f"engine.url: {path} ")
     return text
@@ -152,6 +152,10 @@ def change(path: Path, at: int, data: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(data)
+
+
+def exchange(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
 
 
 def replace_by_folder(path: Path) -> None:
@@ -179,6 +183,14 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "the page size": (lambda path: change(path, 16, b"\0\1"), WHOLE),
     "the schema's format": (lambda path: change(path, 44, b"\0\0\0\x09"), WHOLE),
     "the encoding": (lambda path: change(path, 56, b"\0\0\0\x03"), WHOLE),
+    "the schema's texts": (
+        lambda path: path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"\xff" * 12)),
+        WHOLE,
+    ),
+    "the schema's names": (
+        lambda path: path.write_bytes(path.read_bytes().replace(b"messages", b"m\xffssages")),
+        WHOLE,
+    ),
     "our id": (lambda path: change(path, 68, b"rplx"), "is a database of something else"),
     "a newer format": (lambda path: change(path, 60, b"\0\0\0\x02"), "was written by a newer rplx"),
     "an older format": (lambda path: change(path, 60, bytes(4)), "its format is 0"),

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from rplx.engine.archive.records import NO_POSITION, ArchivedMessage, Checker, Floor, Head, OnlineId, Record, Totals
+from rplx.engine.cursors import drawn_text
 from rplx.engine.redis.address import parse
 from rplx.engine.redis.codec import pack_body, unpack_member
 from rplx.engine.redis.follower import FACTS_KEPT
@@ -154,10 +155,11 @@ def _in_order(found: _Found) -> Iterator[Record]:
 # -- writing
 
 
-def create(url: str, given: Iterable[Record], expire_after: float) -> Totals:
+def create(url: str, given: Iterable[Record], expire_after: float, *, is_old: bool) -> Totals:
     """Writes records below a prefix that has no keys yet, all or nothing. `expire_after`: that of the servers, seconds.
 
-    Raises ConfigError, Unavailable, and what `given` raises.
+    `is_old`: something was sent since they were read, so that listeners from before have to be told of a gap. Raises
+    ConfigError, Unavailable, and what `given` raises.
     """
     address = parse(url)
     if address.kind == "cluster":
@@ -166,8 +168,9 @@ def create(url: str, given: Iterable[Record], expire_after: float) -> Totals:
     one = servers(address)
     with _explained(address.shown), contextlib.closing(one.connect(one.nodes()[0], TIMEOUT)) as wire:
         _check_free(wire, address.prefix)
-        now = int(wire.ask("TIME")[0])
-    totals, filling = Totals(), _Filling(names, now, expire_after)
+        seconds, micro = wire.ask("TIME")
+        now = int(seconds) * 1_000_000 + int(micro)
+    totals, filling = Totals(), _Filling(names, now, expire_after, is_old=is_old)
     for record in given:
         totals.count(record)
         filling.add(record)
@@ -200,12 +203,13 @@ def _execute(wire: Wire, commands: Sequence[tuple[Any, ...]]) -> None:
 
 
 class _Filling:
-    """Makes commands of records. `now`: seconds since the epoch."""
+    """Makes commands of records. `now`: Redis' clock, in microseconds since the epoch."""
 
-    def __init__(self, names: Names, now: int, expire_after: float) -> None:
+    def __init__(self, names: Names, now: int, expire_after: float, *, is_old: bool) -> None:
         self._names = names
         self._now = now
         self._expire_after = expire_after
+        self._is_old = is_old
         self._head = Head("0", 0)
         self._floors: dict[str, str] = {}
         self._members: dict[str, list[bytes]] = {}
@@ -246,8 +250,11 @@ class _Filling:
     def commands(self) -> list[tuple[Any, ...]]:
         """Returns the commands that write all."""
         head, names = self._head, self._names
+        if self._is_old:
+            head.beginning = drawn_text(self._now)
+            self._floors.clear()
         found: list[tuple[Any, ...]] = [("HSET", names.order(""), "begin", head.beginning, "last", head.drawn)]
-        incarnation = f"{head.beginning}/{self._now * 1_000_000}"
+        incarnation = f"{head.beginning}/{self._now}"
         facts_ttl = int(max(FACTS_KEPT, 2 * self._expire_after) * 1000)
         for id in self._floors.keys() | self._members.keys():
             floor = self._floors.get(id, head.beginning)
@@ -263,13 +270,15 @@ class _Filling:
 
     def _presence_commands(self) -> Iterator[tuple[Any, ...]]:
         key = self._names.presence
-        if self._events:
-            yield "SET", key("position"), self._events[-1].position
+        position = self._events[-1].position if self._events else NO_POSITION
+        if self._is_old:
+            position += self._now // 1000  # watchers from before are told that events are missing
+        yield "SET", key("position"), position
         for event in self._events:
             yield "RPUSH", key("events"), ("+" if event.kind == "online" else "-") + event.id
         for id in self._online:
             yield "HSET", key("online"), id, 0
-            yield "ZADD", key("left"), self._now * 1000, id
+            yield "ZADD", key("left"), self._now // 1000, id
 
 
 def _sort_key(cursor: str) -> str:

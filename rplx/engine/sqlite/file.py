@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -24,7 +25,7 @@ from rplx.engine.archive.records import (
     check_id,
 )
 from rplx.engine.cursors import drawn_text
-from rplx.engine.sqlite import opening
+from rplx.engine.sqlite import copies, opening
 from rplx.engine.sqlite.rows import check_dropped, check_floor, check_message, clock_of
 from rplx.engine.sqlite.schema import BEGINNING, CLOCK, channels_text, cursors_of
 from rplx.errors import ConfigError
@@ -48,22 +49,29 @@ def problems(path: str) -> list[str]:
 
 
 def copy(path: str, target: str) -> None:
-    """Copies the file, as it was at one moment, also while a server writes. Raises ConfigError."""
+    """Copies the file, as it was at one moment, also while a server writes; see copies.py. Raises ConfigError."""
     with _reading(path) as db, opening.explained(target):
         check_free(target)
         with opening.new_file(target) as new, contextlib.closing(sqlite3.connect(new)) as other:
             db.backup(other)
+            with other:
+                copies.mark(other, int(time.time()))
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def create(path: str, given: Iterable[Record]) -> Totals:
-    """Makes a file of these records, all or nothing. Raises ConfigError, and what `given` raises."""
+def create(path: str, given: Iterable[Record], *, is_old: bool) -> Totals:
+    """Makes a file of these records, all or nothing. `is_old`: something was sent since they were read; see copies.py.
+
+    Raises ConfigError, and what `given` raises.
+    """
     totals = Totals()
 
     def fill(db: sqlite3.Connection) -> None:
         for record in given:
             _insert(db, record, totals.messages + 1)
             totals.count(record)
+        if is_old:
+            copies.mark(db, int(time.time()))
 
     check_free(path)
     lock = opening.lock(path, 0.0, lambda _: None)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import gevent
 
+from rplx.engine.sqlite import copies
 from rplx.engine.sqlite.disk import is_full
 from rplx.engine.sqlite.schema import APPLICATION_ID, BEGINNING, TABLES, VERSION
 from rplx.errors import ConfigError
@@ -103,7 +104,8 @@ def lock(path: str, seconds: float, waits: Callable[[str], None]) -> Lock:
 def connect(path: str, sync: str, beginning: str) -> sqlite3.Connection:
     """Returns a connection to the file, which is ready for writes; makes the file if nothing is there.
 
-    `sync` is engine.sync, `beginning` the first cursor of a new history. Raises ConfigError.
+    `sync` is engine.sync, `beginning` the first cursor of a new history, or of one that goes on behind a loss. Raises
+    ConfigError.
     """
     with explained(path):
         if not os.path.lexists(path):
@@ -116,6 +118,7 @@ def connect(path: str, sync: str, beginning: str) -> sqlite3.Connection:
         try:
             check_format(db, path)
             _prepare(db, sync)
+            copies.take_over(db, beginning, int(time.time()))
         except BaseException:
             db.close()
             raise
@@ -131,6 +134,8 @@ def explained(path: str) -> Iterator[None]:
         raise _error(_of_sqlite(path, error)) from None
     except OSError as error:
         raise _error(_of_the_system(path, error)) from None
+    except UnicodeDecodeError as error:  # in the text of an error, which names what the schema has
+        raise damaged(path, error) from None
 
 
 def damaged(path: str, why: object) -> ConfigError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from rplx.engine.archive.records import WrongRecord
-from rplx.engine.sqlite import behind, loading, opening
+from rplx.engine.sqlite import behind, copies, loading, opening
 from rplx.engine.sqlite.records import Kept
 from rplx.engine.sqlite.schema import APPLICATION_ID, TABLES, VERSION
 from rplx.engine.sqlite.staging import StagedMemory
@@ -33,7 +33,8 @@ COLUMNS = [
 ]
 VALUES: list[object] = [
     None, 0, -1, 1, 7, 1 << 62, 1795494981476271, 1.5, float("inf"), "", "abc", "a b", "a,b", "a=1.5,b", "a=x", "NaN",
-    "online", "offline", "FAKE", "1.5", "1e5", "Infinity", "clock", "beginning", b"", b"abc", b"\xff", "\0", "ü",
+    "online", "offline", "FAKE", "1.5", "1e5", "Infinity", "clock", "beginning", "copied", b"", b"abc", b"\xff",
+    "\0", "ü",
 ]  # fmt: skip
 
 
@@ -62,6 +63,8 @@ def whole() -> bytes:
 
 def seeds() -> Iterator[bytes]:
     yield plain(b"")
+    yield plain(bytes((198, 14, 255, 15, 11, 255, 26, 0)))  # an error whose text is no UTF-8
+    yield plain(bytes((0xFF, 14, VALUES.index("copied"), 0, 2)))
     for at in range(0, 100, 3):
         yield plain(bytes((0, 0, 0, at, 0xFF)))
     for column, value in itertools.product(range(len(COLUMNS)), range(len(VALUES))):
@@ -101,10 +104,12 @@ def check(data: bytes) -> None:
     except sqlite3.IntegrityError:  # a row may not be changed so
         return
     try:
-        opening.check_format(db, "some.db")
-        for _ in loading.read(db, memory, NOW):
-            pass
-    except (sqlite3.Error, WrongRecord, ConfigError):
+        with opening.explained("some.db"):
+            opening.check_format(db, "some.db")
+            copies.take_over(db, "1795494990.000000", int(NOW))
+            for _ in loading.read(db, memory, NOW):
+                pass
+    except (WrongRecord, ConfigError):
         return
     finally:
         db.close()
