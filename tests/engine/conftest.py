@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rplx.engine.redis import follower
 from tests.engine.clock import Clock, Engine
 from tests.engine.harness import Make, Tested
 from tests.redis_server import AVAILABLE, Cluster, RedisServer
@@ -30,8 +31,9 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(
     params=["memory", "sqlite", pytest.param("redis", marks=NEED_REDIS), pytest.param("cluster", marks=NEED_REDIS)],
 )
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes engines: `make(history__max_messages=3)`. Those that several processes may have share one store."""
+    monkeypatch.setattr(follower, "LOOK_TIMEOUT", 30.0)  # polls wait for what a slow Redis has for them
     made: list[Tested] = []
     url = "memory:"
     if request.param == "redis":
