@@ -16,6 +16,7 @@ import gevent
 from gevent import get_hub
 from gevent.hub import Waiter
 
+from rplx.engine.history import weight
 from rplx.engine.observing import Observed
 from rplx.engine.sqlite.behind import Behind
 from rplx.engine.sqlite.records import Changes, Failure, Kept, Row
@@ -30,7 +31,7 @@ LOOK_EVERY = 0.1  # seconds between two looks at whether the disk is stuck
 LOOKS_MAX = 15
 """Looks after which a send is refused that is not stored: less than two seconds, with all around it. Looks are counted
 and not seconds, as a machine that stands still for some is no stuck disk."""
-WAITING_MAX = 64 << 20  # bytes of messages that wait for the transaction before theirs; a send beyond them is refused
+WAITING_MAX = 64 << 20  # bytes of memory of sends that wait for the transaction before theirs; more are refused
 BEHIND_STEP = 1000  # changes of each kind that are written behind at once
 CLOSE_STEP = 0.002  # seconds between two looks at whether all is written, at the end
 CLOSE_TIMEOUT = 1.0  # seconds that closing the file may take
@@ -68,7 +69,7 @@ class Batch:
     def __init__(self) -> None:
         self.pendings: list[Pending] = []
         self.rows: list[Row] = []
-        self.size = 0  # bytes of its messages
+        self.size = 0  # bytes of memory of its messages
         self.mark = 0
         self.looks = 0
         self.changes: Changes | None = None
@@ -120,17 +121,17 @@ class Store:
         self._writer = writer(self._written)
         self._current = Batch()
         self._in_flight: Batch | None = None
-        self._to_keep: deque[Batch] = deque()  # stored, and on their way into memory
+        self._ended: deque[tuple[Batch, Refuse | None]] = deque()  # stored or refused, not settled yet
         self._under_way: deque[Batch] = deque()  # all that hold messages, in their order
         self._failed: Changes | None = None  # what could not be written, and comes first the next time
         self._is_due = False  # whether the next hand-over is on its way
-        self._keeper: Waiter[None] | None = None  # of the greenlet that keeps messages, while it has nothing to do
+        self._settler: Waiter[None] | None = None  # of the greenlet that settles batches, while it has nothing to do
         self._drains = False  # whether all that is behind is to be written now
         self._shrinks = False
         self._loop: Any = get_hub().loop
         self._turn: Any = self._loop.timer(0.0)  # not a callback: what has come to other sockets goes along
         self._watch: Any = self._loop.timer(LOOK_EVERY, repeat=LOOK_EVERY)
-        gevent.spawn(self._keep_forever)
+        gevent.spawn(self._settle_forever)
 
     # -- sends
 
@@ -157,7 +158,7 @@ class Store:
         pending = Pending(batch, message, send.stored)
         batch.pendings.append(pending)
         batch.rows.append((self._seq, drawn, channels, send.data, ",".join(limiters) if limiters else None))
-        batch.size += len(send.data)
+        batch.size += weight(message)
         return pending
 
     def mark(self) -> int | None:
@@ -244,35 +245,31 @@ class Store:
             self._turn.start(self._hand_over)
         else:
             self._is_due = False
-        if failure is not None:
-            self._fail(batch, self._troubles.failed(failure))
-        elif not batch.rows:
-            self._settle(batch, None)
-        else:
-            self._to_keep.append(batch)
-            if self._keeper is not None:
-                self._keeper.switch(None)
+        self._end(batch, None if failure is None else self._troubles.failed(failure))
 
-    def _keep_forever(self) -> None:
-        """Keeps and delivers the messages that are stored; others may go on meanwhile."""
+    def _end(self, batch: Batch, refuse: Refuse | None) -> None:
+        """In the loop: has a batch settled that is stored, or is not and will not be."""
+        self._ended.append((batch, refuse))
+        if self._settler is not None:
+            self._settler.switch(None)
+
+    def _settle_forever(self) -> None:
+        """Keeps and delivers messages that are stored, gives up the others, and answers them, in their order."""
         while True:
-            while self._to_keep:
-                batch = self._to_keep.popleft()
+            while self._ended:
+                batch, refuse = self._ended.popleft()
+                finish = self._keep if refuse is None else self._abandon
                 try:
-                    self._keep(batch)
+                    finish(batch)
                 except Exception:  # those behind it must not wait for ever
-                    get_hub().handle_error(self._keep, *sys.exc_info())
-                self._settle(batch, None)
-            self._keeper = Waiter()
-            self._keeper.get()
-            self._keeper = None
-
-    def _settle(self, batch: Batch, refuse: Refuse | None) -> None:
-        """Answers all sends of a batch that is done with."""
-        if batch.rows:
-            self._under_way.remove(batch)
-        batch.settle(refuse)
-        self._loop.run_callback(batch.release)
+                    get_hub().handle_error(finish, *sys.exc_info())
+                if batch.rows:
+                    self._under_way.remove(batch)
+                batch.settle(refuse)
+                self._loop.run_callback(batch.release)
+            self._settler = Waiter()
+            self._settler.get()
+            self._settler = None
 
     def _keep(self, batch: Batch) -> None:
         memory, observer = self._memory, self._observer
@@ -286,11 +283,10 @@ class Store:
             wake(message)
             rest()
 
-    def _fail(self, batch: Batch, refuse: Refuse) -> None:
-        """Refuses all sends of a batch that is not stored and will not be."""
+    def _abandon(self, batch: Batch) -> None:
         for pending in batch.pendings:
             self._memory.abandon(pending.message)
-        self._settle(batch, refuse)
+            self._observer.rest()
 
     def _look(self) -> None:
         """In the loop: refuses what has waited for long. What is being written may yet be stored and delivered."""
@@ -300,8 +296,12 @@ class Store:
             return
         batch.looks += 1
         self._current.looks += bool(self._current.rows)
-        if batch.looks >= LOOKS_MAX:
-            batch.settle(self._troubles.met(STUCK))
+        if batch.looks < LOOKS_MAX:
+            return
+        refuse = self._troubles.met(STUCK)
+        if not batch.is_settled:
+            batch.settle(refuse)
             batch.release()
+        if self._current.rows:
             current, self._current = self._current, Batch()
-            self._fail(current, self._troubles.refusal)
+            self._end(current, refuse)
