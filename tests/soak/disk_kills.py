@@ -21,7 +21,7 @@ PUBLISHERS = 8  # each sends to the channel of its number and to the next one
 AHEAD_MAX = 10  # sends of one segment
 PAUSE = 0.02  # seconds between two segments
 AGAIN_AFTER = 0.02  # seconds before somebody who met no server asks again
-ALIVE_MAX = 1.0  # seconds until a kill, from the moment at which the server listens
+ALIVE_MAX = 2.0  # seconds until a kill, from the moment at which the server listens
 STARTING_MAX = 0.8  # seconds until a process is killed that has just been started
 STARTING_EVERY = 5  # kills of which one strikes such a process, too
 COMERS, COMERS_IDS = 10, 200  # listeners that come and go, and the channels in which they do
@@ -31,20 +31,21 @@ BACK_WITHIN = 120.0  # seconds for all to have what they miss
 # Those who ask for a server that is away must not meet themselves, see tests/soak/kills.py.
 SOURCE = "127.0.0.2"
 CHANNELS = [f"c{number}" for number in range(PUBLISHERS)]
-OPTIONS = ("server.drain=0", "history.max_messages=10000000", f"presence.offline_timeout={GRACE}")
+OPTIONS = ("server.drain=0", f"presence.offline_timeout={GRACE}")
 EVENTS = "presence.event_chain_len=20000"
 
 
 @dataclass
 class Count:
-    """Messages count once for each of their channels.
+    """Messages count once for each of their channels. `kept`: how many the server keeps in each.
 
-    `lost`: acknowledged and not there in the end, `moved`: there at another cursor than the receipt's,
-    `invented`: there and never sent, `taken_back`: delivered and not there, `undelivered`: acknowledged, and not in
-    time at each listener. `gaps`: answers that told of one. `differed`: as in `presence`.
+    `lost`: acknowledged and not there in the end, or there beyond those kept, `moved`: there at another cursor than the
+    receipt's, `invented`: there and never sent, `taken_back`: delivered and not there, `undelivered`: acknowledged, and
+    not in time at each listener. `gaps`: answers that told of one. `differed`: as in `presence`.
     """
 
     kills: int = 0
+    kept: int = 0
     acknowledged: int = 0
     stored: int = 0
     delivered: int = 0
@@ -67,12 +68,13 @@ class Count:
         return self.kills > 0 and self.acknowledged > 0 and self.events > 0 and self.looks > 0 and not faults
 
 
-def run(*, kills: int, listeners: int, sync: str, seed: int = 1) -> Count:
+def run(*, kills: int, listeners: int, sync: str, kept: int = 1_000_000, seed: int = 1) -> Count:
     """The server is killed (-9) at random moments, also while it starts, and started again at the same addresses."""
-    count = Count(kills)
+    count = Count(kills, kept)
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
-        given = (f"engine.url=sqlite:///{folder}/history.db", f"engine.sync={sync}", *OPTIONS, EVENTS)
+        where = (f"engine.url=sqlite:///{folder}/history.db", f"engine.sync={sync}", f"history.max_messages={kept}")
+        given = (*where, *OPTIONS, EVENTS)
         options = [word for option in given for word in ("--set", option)]
         server = LiveServer(*options)
         wait, in_ = server.wait, server.in_
@@ -246,15 +248,18 @@ def _judge(
     sent = {text for one in publishers for text in (f'"{one.number}-{at}"' for at in range(one.sent))}
     for id, messages in history.items():
         there = {text: cursor for cursor, text in messages}
+        floor = float(messages[0][0]) if len(messages) >= count.kept else 0.0  # older ones have made room
+        wanted = {text: cursor for text, cursor in acknowledged[id].items() if float(cursor) >= floor}
         count.acknowledged += len(acknowledged[id])
         count.stored += len(messages)
-        count.lost += len(acknowledged[id].keys() - there.keys())
-        count.moved += sum(there.get(text, cursor) != cursor for text, cursor in acknowledged[id].items())
+        count.lost += len(wanted.keys() - there.keys()) + max(len(messages) - count.kept, 0)
+        count.moved += sum(there.get(text, cursor) != cursor for text, cursor in wanted.items())
         count.invented += len(there.keys() - sent)
         _judge_order(messages, count)
         for follower in crowd:
             if id in follower.ids:
-                count.taken_back += len({text for _, text in follower.seen[id]} - there.keys())
+                seen = {text for cursor, text in follower.seen[id] if float(cursor) >= floor}
+                count.taken_back += len(seen - there.keys())
                 _judge_order(follower.seen[id], count)
 
 

@@ -68,12 +68,12 @@ SCENARIOS = {
     ),
     "disk_kills": Scenario(
         "History on disk: the server is killed (-9) under load at random moments, and started again",
-        partial(disk_kills.run, kills=50, listeners=16, sync="always"),
+        partial(disk_kills.run, kills=50, listeners=16, sync="always", kept=300),
         partial(disk_kills.run, kills=3, listeners=8, sync="always"),
     ),
     "disk_kills_process": Scenario(
         'The same with engine.sync = "process"',
-        partial(disk_kills.run, kills=50, listeners=16, sync="process"),
+        partial(disk_kills.run, kills=50, listeners=16, sync="process", kept=300),
         partial(disk_kills.run, kills=3, listeners=8, sync="process"),
     ),
     "presence": Scenario(
