@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rplx.engine.redis import follower
 from tests.engine.clock import Clock, Engine
-from tests.engine.harness import Make, Tested
+from tests.engine.harness import Make, Tested, be_patient
 from tests.redis_server import AVAILABLE, Cluster, RedisServer
 
 NEED_REDIS = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
@@ -33,7 +32,7 @@ def cluster() -> Iterator[Cluster]:
 )
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes engines: `make(history__max_messages=3)`. Those that several processes may have share one store."""
-    monkeypatch.setattr(follower, "LOOK_TIMEOUT", 30.0)  # polls wait for what a slow Redis has for them
+    be_patient(monkeypatch)
     made: list[Tested] = []
     url = "memory:"
     if request.param == "redis":

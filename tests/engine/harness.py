@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 from rplx.engine.memory import MemoryEngine
+from rplx.engine.redis import call, engine, follower
 from rplx.engine.redis.engine import RedisEngine
 from rplx.engine.sqlite.engine import SqliteEngine
 from rplx.log import INFO, Log
@@ -17,8 +20,17 @@ from rplx.options.table import Config, replace
 from tests import waiting
 from tests.engine.observer import Recorder
 
+PATIENCE = 30.0  # seconds
 # A cluster, or a Redis that comes back, may take longer than a server of ours.
 eventually = functools.partial(waiting.eventually, timeout=120)
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has senders and polls wait for what a Redis on a busy machine answers late."""
+    monkeypatch.setattr(follower, "LOOK_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(engine, "CALL_TIMEOUT", PATIENCE)
+    _, again = call.Call.__init__.__defaults__ or ()
+    monkeypatch.setattr(call.Call.__init__, "__defaults__", (PATIENCE, again))
 
 
 class Lines(Log):

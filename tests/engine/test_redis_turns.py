@@ -11,7 +11,7 @@ import redis
 from rplx.engine.prefixes import Prefixes
 from rplx.engine.redis import engine, subscriptions
 from rplx.engine.redis.names import Names
-from tests.engine.harness import Tested, eventually
+from tests.engine.harness import Tested, be_patient, eventually
 from tests.redis_server import AVAILABLE, RedisServer
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="redis-server is not installed")
@@ -44,8 +44,9 @@ def client(server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def pair(server: RedisServer, client: redis.Redis) -> Iterator[tuple[Tested, Tested]]:
+def pair(server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tested, Tested]]:
     """Two processes' engines."""
+    be_patient(monkeypatch)
     client.flushall()
     one, two = Tested(server.url), Tested(server.url)
     yield one, two
