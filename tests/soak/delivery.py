@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -10,9 +11,15 @@ import gevent
 
 from tests.soak.clients import FORMS, Address, BackEnd, Listener
 from tests.soak.followers import Channel, Count, Follower
+from tests.soak.sockets import SocketFollower
 from tests.soak.stream_followers import StreamFollower
 
-FOLLOWED = (*FORMS, "stream", "closing stream")
+FOLLOWED = {
+    **dict.fromkeys(FORMS, Follower),
+    "stream": StreamFollower,
+    "closing stream": StreamFollower,
+    "websocket": SocketFollower,
+}
 PUBLISHERS = 4
 BATCH = 250  # sends of a publisher that are under way at once: answers hold one message or a dozen
 PATIENCE = 60.0  # seconds for the last messages to arrive
@@ -37,10 +44,8 @@ class Load:
         self.channels = [Channel(f"c{number}") for number in range(channels)]
         position = Listener(wait).poll({"c0": None}, query="&position").position
         self.followers = [
-            _follower(number)(
-                wait, FOLLOWED[number % len(FOLLOWED)], self._some_channels(number), position, self._chance, self.count
-            )
-            for number in range(listeners)
+            kind(wait, form, self._some_channels(number), position, self._chance, self.count)
+            for number, (form, kind) in zip(range(listeners), itertools.cycle(FOLLOWED.items()), strict=False)
         ]
 
     def _some_channels(self, number: int) -> list[Channel]:
@@ -113,10 +118,6 @@ class Load:
 
     def _far_ahead(self, channel: Channel) -> bool:
         return any(channel.sent - follower.seen[channel.id] > LAG_MAX for follower in channel.followers)
-
-
-def _follower(number: int) -> type[Follower]:
-    return Follower if number % len(FOLLOWED) < len(FORMS) else StreamFollower
 
 
 OPTIONS = ("--set", f"history.max_messages={HISTORY}")
