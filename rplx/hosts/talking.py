@@ -125,14 +125,21 @@ class _Talk:
         try:
             data = os.read(self._sock.fileno(), READ_SIZE)
         except BlockingIOError:
-            return True
+            return self._carry_out()
         inbox.received += inbox.reader.feed(data)
-        if inbox.received or inbox.reader.closed:
+        inbox.watch(time.monotonic(), self._room.commands.timeout)
+        return self._carry_out() and bool(data)
+
+    def _carry_out(self) -> bool:
+        """Carries out what has come, or ends what has not come whole in time. Returns whether the WebSocket goes on."""
+        inbox = self._inbox
+        is_late = inbox.deadline and inbox.deadline <= time.monotonic()
+        if inbox.received or inbox.reader.closed or is_late:
             self._streams.step_out(self._member)
             frames, goes_on = self._room.commands.carry_out(self._member, inbox, 0.0)
             self._sock.sendall(b"".join(frames))
             return goes_on
-        return bool(data)
+        return True
 
     def _give_out(self) -> None:
         """Writes what is due, or waits until there is something to do."""

@@ -155,6 +155,7 @@ class Calling:
         if direct.upgraded:
             connection.keep_alive = False
             connection.inbox = NOTHING_CAME
+            self._connections.ahead.pop(connection, None)  # further requests: it is none of HTTP's any more
         if listener is None:
             # Plain text has no refusals: the connection is closed.
             silent = text is not None and not response.is_success()

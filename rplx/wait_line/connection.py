@@ -22,13 +22,24 @@ class ClientGone(GreenletExit):
 
 
 class Inbox:
-    """What the client of a WebSocket has sent that is not carried out yet: whole messages, and one in part."""
+    """What the client of a WebSocket has sent that is not carried out yet: whole messages, and one in part.
 
-    __slots__ = ("reader", "received")
+    `deadline`: when that one has to be whole, in monotonic seconds; 0 if there is none.
+    """
+
+    __slots__ = ("deadline", "reader", "received")
 
     def __init__(self, reader: FrameReader) -> None:
+        self.deadline = 0.0
         self.reader = reader
         self.received: list[Received] = []
+
+    def watch(self, now: float, seconds: float) -> None:
+        """Has a message that has come in part be whole in so many seconds from when it was first seen to have begun."""
+        if self.reader.is_idle or self.reader.closed:
+            self.deadline = 0.0
+        elif not self.deadline:
+            self.deadline = now + seconds
 
 
 NOTHING_CAME = Inbox(FrameReader())

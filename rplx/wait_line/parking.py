@@ -40,12 +40,14 @@ class Parked:
         connections: Connections,
         finish: Callable[[Connection], bool],
         look_at_socket: Callable[[Connection, Member], bool],
+        socket_time_is_up: Callable[[Member], None],
     ) -> None:
         self._log = log
         self._hub = hub
         self._connections = connections
         self._finish = finish
         self._look_at_socket = look_at_socket
+        self._socket_time_is_up = socket_time_is_up
         self._gevent_hub = get_hub()
         self._loop: Any = self._gevent_hub.loop
         self.configure(options)
@@ -166,6 +168,9 @@ class Parked:
     def time_is_up(self, connection: Connection) -> None:
         """Answers a poll with an empty body, as it has waited for as long as it may."""
         connection.deadline = 0.0
+        if isinstance(connection.listener, Member) and connection.inbox is not None:
+            self._socket_time_is_up(connection.listener)
+            return
         if self._log.connections:
             self._log.connection(connection, f"{connection.name} timeout")
         connection.greenlet.throw(PollTimeout)

@@ -56,7 +56,9 @@ class WaitServer:
         answered = self._reading.answered
         self._sockets = WebSockets(options, log, hub, self.connections, self._sending, answered)
         self._streams = Streams(hub, self.connections, self._sending, answered, self._renew, self._sockets.carry_out)
-        self._parked = Parked(options, log, hub, self.connections, self._finish, self._sockets.look)
+        self._parked = Parked(
+            options, log, hub, self.connections, self._finish, self._sockets.look, self._sockets.time_is_up
+        )
         self._draining = Draining(options, self.connections, self._parked.end_soon, self._parked.send_away)
         self._answering = Answering(
             self.connections, self._reading, self._sending, self._parked, self._streams.began, self._draining
@@ -137,6 +139,7 @@ class WaitServer:
         return False
 
     def _renew(self, connection: Connection) -> None:
+        self._sockets.parked_again(connection)
         self._parked.renew(connection)
 
     # -- the end

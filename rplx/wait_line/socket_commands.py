@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
-from rplx.errors import Forbidden, Refusal, TooLarge
+from rplx.errors import Forbidden, Refusal, RequestTimeout, TooLarge
 from rplx.hub import log_lines
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
@@ -29,6 +30,7 @@ class SocketCommands:
 
     def configure(self, options: WaitOptions) -> None:
         """Takes new options."""
+        self.timeout = options.head_timeout  # seconds within which a message has to come whole
         self._max_ids = options.max_ids
         self._parser = CommandParser(options.max_ids, options.id_max)
 
@@ -59,6 +61,8 @@ class SocketCommands:
         wrong = inbox.reader.error
         if wrong is not None:
             return [close_frame(wrong.code, wrong.text)], False
+        if inbox.deadline and inbox.deadline <= time.monotonic():
+            return [close_frame(*close_of(RequestTimeout("no whole message came within wait.head_timeout")))], False
         if listens or len(cursors) != len(member.names):
             joined = self._joined(member, cursors)
             frames.append(self._streams.listen_to(member, cursors, joined, answered=listens))

@@ -7,6 +7,7 @@ the member steps out of its set, so that its greenlet wakes, carries it out, rea
 from __future__ import annotations
 
 import _socket
+import time
 from collections.abc import Callable
 
 from rplx.hub.hub import Hub
@@ -48,10 +49,12 @@ class WebSockets:
         self._sending = sending
         self._answered = answered
         self._spare: Inbox | None = None  # it holds nothing
+        self._timeout = options.head_timeout
 
     def configure(self, options: WaitOptions) -> None:
         """Takes new options."""
         self._commands.configure(options)
+        self._timeout = options.head_timeout
 
     # -- in the loop
 
@@ -88,12 +91,23 @@ class WebSockets:
 
     def _keep(self, connection: Connection, inbox: Inbox) -> None:
         """Leaves its inbox with a connection that has something in it."""
+        inbox.watch(time.monotonic(), self._timeout)
+        connection.deadline = inbox.deadline
         if inbox.received or not inbox.reader.is_idle:
             connection.inbox = inbox
             return
         connection.inbox = NOTHING_CAME
         if not inbox.reader.deflate:
             self._spare = inbox
+
+    def parked_again(self, connection: Connection) -> None:
+        """Has a message that has come in part go on with its time, after what was written has had its own."""
+        if connection.inbox is not None:
+            connection.deadline = connection.inbox.deadline
+
+    def time_is_up(self, member: Member) -> None:
+        """Ends a WebSocket whose client has not sent the rest of a message: its own greenlet tells it."""
+        self._streams.step_out(member)
 
     # -- in a connection's own greenlet
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 import zlib
 
 import pytest
@@ -405,6 +406,24 @@ def test_who_reads_nothing_is_dropped() -> None:
         eventually(lambda: wire.online("a"), "a 0\n")
         server.wait_for("wait.write_timeout")
         slow.conversation.close()
+
+
+@pytest.mark.parametrize(
+    "part", [b"\x81", text('{"listen":{}}')[:-1], frame(Opcode.TEXT, b"{", fin=False), text("x" * 60_000)[:-9]]
+)
+def test_a_message_has_to_come_whole_in_time(part: bytes) -> None:
+    with LiveServer(*settings("wait.head_timeout=1")) as server:
+        wire = Wire(server)
+        socket, other = Socket(wire, "a"), Socket(wire, "a")
+        socket.send(part)
+        code, reason = socket.closed()
+        assert (code, reason["code"]) == (4008, "request_timeout")
+        for byte in text('{"listen":{"b":null}}'):
+            other.send(bytes([byte]))
+        other.open()
+        time.sleep(2.5)
+        wire.send("b", "1")
+        assert other.message() == 1  # a whole one has no time any more
 
 
 def test_messages_that_are_no_json() -> None:
