@@ -19,7 +19,7 @@ from rplx.hub.staying import StayingSets, Transport
 from rplx.hub.turns import Turns
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
-from rplx.messages import Due, cursor_value
+from rplx.messages import Due, Message, cursor_value
 
 READ_MAX = 65536  # bytes, about, that are read from history for a stream before they are written
 
@@ -239,7 +239,8 @@ class Streams:
         pieces = []
         encoding = member.encoding
         for _, _, _, due in sorted([_place(number, due) for number, due in enumerate(dues)]):
-            written = encoding.writer(due.message)(tuple(sorted(due.ids)))
+            # In a cluster of Redis each channel has a copy of the message, which knows its own cursor alone.
+            written = encoding.writer(Message(due.message.data, due.ids))(tuple(sorted(due.ids)))
             progress.told(due.ids, present)
             pieces.append(encoding.event(written, progress.common, progress.named))
             self._turns.rest()

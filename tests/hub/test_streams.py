@@ -15,7 +15,7 @@ from rplx.hub.hub import Hub
 from rplx.hub.members import MEMBERS_MAX, Member, StayingSet
 from rplx.hub.staying import PENDING_MAX
 from rplx.log import Log
-from rplx.messages import Identifiers, Send, cursor_value
+from rplx.messages import Due, Identifiers, Message, Send, cursor_value
 from rplx.options.table import HistoryOptions, PresenceOptions
 from rplx.protocol.event_stream import event_stream, parse_mark
 
@@ -246,6 +246,17 @@ def test_those_who_are_ahead_of_an_old_cursor_do_not_get_it(hub: Hub) -> None:
         reader.read()
     assert behind.told("a") == ["five", "ten"]
     assert ahead.told("a") == ["ten"]
+
+
+def test_a_message_whose_channels_have_copies_of_their_own(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a cluster of Redis: each copy knows the cursor of its own channel alone."""
+    copy = Message(b"1", {"a": "5"})
+    dues = [[Due(copy, {"a": "5", "b": "6"}, cursor_value("5"))], []]
+    monkeypatch.setattr(hub.engine, "due", lambda names, cursors, limit=None: dues.pop(0))
+    reader = Reader(hub, ("a", "b"))
+    reader.come({"a": "1", "b": "1"})
+    reader.read()
+    assert reader.messages == [{"ids": {"a": "5", "b": "6"}, "data": 1}]
 
 
 def test_limiters(hub: Hub) -> None:
