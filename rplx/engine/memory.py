@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from rplx.engine.cursors import CursorClock, behind
@@ -82,7 +82,7 @@ class MemoryEngine:
     def append(self, send: Send) -> Appended:
         message = Message(send.data, {}, frozenset(send.identifiers.limiters))
         self.admit(message, send.identifiers.cursors)
-        self.keep(message)
+        self._put(message, message.cursors, self._monotonic())
         if send.stored is not None:
             send.stored()
         self._observer.wake(message)
@@ -95,24 +95,30 @@ class MemoryEngine:
 
     def keep(self, message: Message) -> None:
         """Adds a message that has its cursors to its channels."""
-        now = self._monotonic()
-        for id, cursor in message.cursors.items():
-            self._put(id, cursor_value(cursor), message, now)
+        self._put(message, message.cursors, self._monotonic())
 
-    def _put(self, id: str, value: Decimal, message: Message, now: float) -> None:
-        """Adds a message to a channel, into which something was sent at `now`, monotonic seconds."""
+    def _put(
+        self,
+        message: Message,
+        cursors: Mapping[str, str],
+        now: float,
+        value_of: Callable[[str], Decimal] = cursor_value,
+    ) -> None:
+        """Adds a message that was sent at `now`, monotonic seconds, to its channels or some of them."""
         channels = self._channels
-        channel = channels.get(id)
-        if channel is None:
-            channel = channels[id] = ChannelHistory(self._floors.pop(id, self._beginning))
-            before = 0
-        else:
-            channels.move_to_end(id)
-            before = channel.size
-        dropped = channel.add(value, message, self.history_options.max_messages, now)
-        self._size += channel.size - before
-        if dropped and self._journal is not None:
-            self._journal.dropped(id, dropped, channel.floor)
+        limit = self.history_options.max_messages
+        for id, cursor in cursors.items():
+            channel = channels.get(id)
+            if channel is None:
+                channel = channels[id] = ChannelHistory(self._floors.pop(id, self._beginning))
+                before = 0
+            else:
+                channels.move_to_end(id)
+                before = channel.size
+            dropped = channel.add(value_of(cursor), message, limit, now)
+            self._size += channel.size - before
+            if dropped and self._journal is not None:
+                self._journal.dropped(id, dropped, channel.floor)
 
     def _check_room(self, ids: dict[str, str | None], size: int) -> None:
         """Raises InsufficientStorage unless a message of `size` bytes fits into each of `ids`."""

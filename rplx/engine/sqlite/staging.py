@@ -104,9 +104,7 @@ class StagedMemory(MemoryEngine):
         They come in the order in which they were sent.
         """
         message.left = len(cursors)
-        sent = self._monotonic() - (age if age > 0 else 0.0)
-        for id, cursor in cursors.items():
-            self._put(id, Decimal(cursor), message, sent)
+        self._put(message, cursors, self._monotonic() - (age if age > 0 else 0.0), Decimal)
 
     def restore_presence(self, ids: Sequence[str], events: Iterable[Event]) -> None:
         """Takes who was online, whose grace time begins, and the newest events, oldest first."""
