@@ -8,21 +8,39 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { parse } from 'acorn';
+import { minify } from 'terser';
 import ts from 'typescript';
 
 /** Bytes, minified and gzipped. The module holds in one file what the server sends as two scripts, the second to browsers that can use it. */
-const LIMITS = { 'classic script': 6 * 1024, 'shared script': 2 * 1024, 'ES module': 7 * 1024 };
+const LIMITS = { 'classic script': 6 * 1024, 'shared script': 3 * 1024, 'ES module': 7 * 1024 };
 const SERVED = '../rplx/served/';
 const here = new URL('./', import.meta.url);
 const text = (path) => readFileSync(new URL(path, here), 'utf8');
 const NOTICE = `rplx ${JSON.parse(text('package.json')).version}, MIT licence`;
 const banner = { js: `/* ${NOTICE} */` };
 
-async function bundle(contents, options) {
+/**
+ * Members that only our own modules know, whose names are shortened. Not among them is what tabs say to each other, or anything of a page.
+ * Each name becomes what its place says, as the classic script and what it loads apart have to agree: new ones stand at the end.
+ */
+const OWN = (
+  'functions told began accepted alive waits hooks stays left queued ends isNew tabs look leave client answered failed ' +
+  'patience holdFor isHeld isBad renew pause retryDelay tail isAlone'
+).split(' ');
+const SHORTENED = { mangleProps: new RegExp(`^(_[a-z].*|${OWN.join('|')})$`), mangleCache: Object.fromEntries(OWN.map((name, i) => [name, `$${i.toString(36)}`])) };
+
+async function bundle(contents, { isClassic, ...options }) {
   const stdin = { contents, resolveDir: fileURLToPath(here) };
-  const usual = { bundle: true, write: false, charset: 'utf8', target: 'es2022', define: { PHASE_CHECK: 'false' } };
-  const result = await build({ stdin, ...usual, ...options });
+  const usual = { bundle: true, write: false, charset: 'utf8', target: 'es2022' };
+  const define = { PHASE_CHECK: 'false', CLASSIC: String(!!isClassic) };
+  const result = await build({ stdin, ...usual, define, ...options });
   return result.outputFiles[0].text;
+}
+
+/** Minifies a script of syntax up to `ecma`, behind the notice. */
+async function minified(code, ecma, options) {
+  const { code: short } = await minify(code, { ecma, compress: { passes: 3, keep_fargs: false, pure_getters: true, unsafe_arrows: ecma > 5 }, format: { ecma }, ...options });
+  return `${banner.js}\n${short}\n`;
 }
 
 /** The helper that TypeScript calls for a class that extends another. Static members are not inherited, since there are none. */
@@ -42,17 +60,20 @@ function shortened(code) {
     .replace(/,\s*enumerable: false,\s*configurable: true/g, '');
 }
 
-/** Returns a script without syntax beyond ES5. Private members become plain ones, whose names are then shortened. */
+/** Has private members become plain ones, whose names are then shortened. */
+const plain = {
+  name: 'plain members',
+  setup: (building) =>
+    building.onLoad({ filter: /\.js$/ }, ({ path }) => ({ contents: readFileSync(path, 'utf8').replace(/#(?=[a-z])/gi, '_') })),
+};
+
+/** Returns a script without syntax beyond ES5. */
 async function es5(contents) {
-  const plain = {
-    name: 'plain members',
-    setup: (building) =>
-      building.onLoad({ filter: /\.js$/ }, ({ path }) => ({ contents: readFileSync(path, 'utf8').replace(/#(?=[a-z])/gi, '_') })),
-  };
-  const modern = await bundle(contents, { format: 'esm', plugins: [plain], minifySyntax: true, supported: LONG });
+  const modern = await bundle(contents, { isClassic: true, format: 'esm', plugins: [plain], minifySyntax: true, supported: LONG });
   const compilerOptions = { target: ts.ScriptTarget.ES5, module: ts.ModuleKind.None, noEmitHelpers: true, removeComments: true };
   const { outputText } = ts.transpileModule(modern, { compilerOptions, fileName: 'script.js' });
-  const code = await bundle(EXTENDS + shortened(outputText), { format: 'iife', target: 'es5', minify: true, mangleProps: /^_[a-z]/, banner });
+  const plainly = await bundle(EXTENDS + shortened(outputText), { format: 'iife', target: 'es5', minifySyntax: true, ...SHORTENED });
+  const code = await minified(plainly, 5);
   const helper = /\b__(?!extends)[a-z]+(?=\()/i.exec(outputText);
   if (helper) throw new Error(`the classic script needs ${helper[0]}`);
   parse(code, { ecmaVersion: 5 });
@@ -60,10 +81,10 @@ async function es5(contents) {
 }
 
 const exported = `export * from './src/index.js'; export { default } from './src/index.js';`;
-const module_ = await bundle(exported, { format: 'esm', minify: true, banner });
+const module_ = await minified(await bundle(exported, { format: 'esm', plugins: [plain], minifySyntax: true, mangleProps: SHORTENED.mangleProps }), 2022, { module: true });
 const readable = await bundle(exported, { format: 'esm', banner: { js: `/* ${NOTICE}. Built from src/ by build.mjs. */` } });
 const classic = await es5(`import './src/classic.js';`);
-const shared = await bundle(`import './src/classic-shared.js';`, { format: 'iife', target: 'es2020', minify: true, banner });
+const shared = await minified(await bundle(`import './src/classic-shared.js';`, { isClassic: true, format: 'iife', target: 'es2018', ...SHORTENED }), 2018);
 const loader = await es5(`import './src/loader.js';`);
 
 const iframe = text('iframe.html').replace('<script src="src/loader.js"></script>', () => `<script>${loader}</script>`);

@@ -1,6 +1,8 @@
 /** Is called for each message with its data as from JSON.parse, the id without namespace and login, and the cursor's text. */
 export type RealplexorCallback<Data = any> = (data: Data, id: string, cursor: string) => void;
 
+export type RealplexorTransport = 'poll' | 'stream';
+
 export interface RealplexorOptions {
   /** Text before each id on the wire: letters, digits and underscores. Default: none. */
   namespace?: string | null;
@@ -28,6 +30,11 @@ export interface RealplexorOptions {
    * from the server), each tab polls by itself. Default: true; false for Dklab_Realplexor.
    */
   shared?: boolean;
+  /**
+   * The ways to listen, the best first. One that does not work between browser and server is left out, for ten minutes or until the next
+   * session; polls always work. Default: ["poll"].
+   */
+  transports?: readonly RealplexorTransport[];
 }
 
 /** Why there is no connection now; "idle" means that nothing is subscribed. */
@@ -73,6 +80,9 @@ export declare class Realplexor {
 
   /** Whether the server answered last. */
   readonly connected: boolean;
+
+  /** How the server answered last: by a stream, or by a poll; null before its first answer. */
+  readonly transport: RealplexorTransport | null;
 
   /**
    * A new promise that resolves when the server has taken notice of all channels subscribed so far, so that what is

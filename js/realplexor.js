@@ -2,7 +2,7 @@
 
 // src/cursors.js
 function newChannel(id) {
-  return { id: String(id), cursor: null, callbacks: [], ready: false, told: void 0 };
+  return { id: String(id), cursor: null, functions: [], ready: false, told: void 0 };
 }
 var plain = (cursor) => cursor.replace(/^0+(?=\d)/, "").replace(/\.0*$|(\.\d*?)0+$/, "$1");
 function compareCursors(a, b) {
@@ -34,26 +34,35 @@ function passGaps(missed, position, hasMessages) {
   }
 }
 
-// src/options.js
-var world = typeof globalThis === "undefined" ? window : globalThis;
+// src/world.js
+var world = false ? window : globalThis;
+var isHidden = () => world.document?.visibilityState === "hidden";
 var canShare = () => !!(world.location && world.BroadcastChannel && world.navigator?.locks);
-var served = (text, otherwise) => /^(\$|undefined-)/.test(text) ? otherwise : text;
-var SERVED_PATH = served("$JS_WAIT_URI", "/");
+var canStream = () => !!(world.ReadableStream && world.AbortController);
+
+// src/options.js
+var SERVED_PATH = false ? served("$JS_WAIT_URI", "/") : "/";
 var DEFAULTS = {
   namespace: "",
   login: "",
-  identifier: served("$IDENTIFIER", "identifier"),
+  identifier: false ? served("$IDENTIFIER", "identifier") : "identifier",
   timeout: 25,
-  waitTimeout: +served("$WAIT_TIMEOUT", 300),
-  reconnectDelay: +served("$JS_WAIT_RECONNECT_DELAY", 0.01),
-  maxBounces: +served("$JS_MAX_BOUNCES", 10),
-  debug: !!+served("$JS_DEBUG", 0),
+  waitTimeout: false ? +served("$WAIT_TIMEOUT", 300) : 300,
+  reconnectDelay: false ? +served("$JS_WAIT_RECONNECT_DELAY", 0.01) : 0.01,
+  maxBounces: false ? +served("$JS_MAX_BOUNCES", 10) : 10,
+  debug: false,
   credentials: "same-origin",
-  shared: null
+  shared: null,
+  // by the class
+  transports: null
   // by the class
 };
 var NAMES = Object.keys(DEFAULTS);
-var FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };
+var FORMS = {
+  identifier: /^\w[\w.-]*$/,
+  credentials: /^(omit|same-origin|include)$/,
+  transports: /^((poll|stream)(,|$))+$/
+};
 function has(form, value) {
   return (typeof value === "number" ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
 }
@@ -63,7 +72,7 @@ function option(name, value) {
     throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(", ")}`);
   }
   if (value == null) return usual;
-  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], value);
+  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : value);
   if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
   return value;
 }
@@ -74,7 +83,7 @@ function optionsFrom(given) {
   return options;
 }
 function resolved(address, base) {
-  if (typeof URL === "function") return new URL(address, base).href;
+  if (true) return new URL(address, base).href;
   if (base && /^\/(?!\/)/.test(address)) return /^\w+:\/\/[^/]*/.exec(base)[0] + address;
   const link = document.createElement("a");
   link.href = address;
@@ -85,7 +94,7 @@ function addressOf(fullUrl) {
   let url;
   try {
     url = resolved(fullUrl || SERVED_PATH, page);
-    if (SERVED_PATH !== "/") url = resolved(SERVED_PATH, url);
+    if (false) url = resolved(SERVED_PATH, url);
   } catch {
     throw new TypeError(`Address must be absolute where no page completes it, "${fullUrl || SERVED_PATH}" given`);
   }
@@ -94,6 +103,73 @@ function addressOf(fullUrl) {
 }
 function log({ debug }, what, detail) {
   if (debug) console.log("Realplexor:", what, detail);
+}
+
+// src/pace.js
+var SILENCE_MARGIN = 10;
+var QUICK = 5e3;
+var CUTS_TO_LEARN = 3;
+var LEARNED_FOR = 36e5;
+var DELAY_MAX = 6e4;
+var RETRY_MAX = 1e3;
+var SHORT = 100;
+var RETRY_AFTER_MAX = 3e5;
+function paceOf(options) {
+  let bounces = 0;
+  let cuts = 0;
+  let learned;
+  let relearns = 0;
+  let notBefore = 0;
+  const timeout = () => Date.now() < relearns ? Math.min(options.timeout || Infinity, learned) : options.timeout;
+  const mayWait = (isOld) => Math.min(!isOld && timeout() || Infinity, options.waitTimeout || Infinity);
+  const delay = (usual) => {
+    const k = bounces - options.maxBounces + 2;
+    return (k > 2 ? Math.min(DELAY_MAX, 1e3 + 500 * k * k) : usual) * (0.75 + Math.random() / 4);
+  };
+  return {
+    timeout,
+    /** Returns the milliseconds of silence after which a poll is given up. */
+    patience: (asks, isOld) => ((asks ? 0 : mayWait(isOld)) + SILENCE_MARGIN) * 1e3,
+    /** Takes note of an answer. One that is empty and came too soon for a poll that waited is a bounce. */
+    answered({ blocks, asks, waited, more }, isOld) {
+      const isBounce = !blocks.length && (more || waited < Math.min(QUICK, mayWait(isOld) * 500));
+      if (!asks) cuts = 0;
+      if (!isBounce) bounces = 0;
+      else if (!asks && !more) bounces++;
+    },
+    /** Takes note of a failure after `waited` milliseconds. */
+    failed(waited) {
+      if (!(waited >= QUICK)) bounces++;
+    },
+    /** Takes note that a request which waited was cut. A path that cuts is asked for less, unless it said when to come back. */
+    cut(waited, after) {
+      bounces = 0;
+      if (after || ++cuts % CUTS_TO_LEARN) return;
+      learned = Math.floor(waited / 2e3);
+      relearns = Date.now() + LEARNED_FOR;
+    },
+    /** Takes note that all may be different now. The network may be another one. */
+    renew() {
+      bounces = relearns = 0;
+    },
+    /** Whether so much has failed in a row that it needs no further proof. */
+    isBad: () => bounces >= options.maxBounces,
+    /** Takes note of the server's Retry-After, in seconds, and returns it in milliseconds. */
+    holdFor(seconds) {
+      const after = Math.min(RETRY_AFTER_MAX, (seconds || 0) * 1e3);
+      notBefore = Date.now() + after;
+      return after;
+    },
+    /** Whether the server is still to be spared, by its Retry-After. */
+    isHeld: () => Date.now() < notBefore,
+    /** Returns milliseconds until a server is tried again that refuses or is away: longer each time. With `isGone` the longest. */
+    retryDelay: (isGone) => delay(Math.min(RETRY_MAX, isGone ? RETRY_MAX : options.reconnectDelay * 1e3 * 2 ** Math.min(bounces, 20))),
+    /** Returns milliseconds between an answer and the next poll. */
+    pause() {
+      const pause = delay(options.reconnectDelay * 1e3);
+      return pause < SHORT && isHidden() ? 0 : pause;
+    }
+  };
 }
 
 // src/phases.js
@@ -108,13 +184,13 @@ var CLOSED = 8;
 
 // src/transports/poll.js
 var POST_FROM = 1700;
-function poll(options, { cursors, asks, seconds }, { began, accepted, done }) {
+function poll(options, { cursors, asks, seconds }, hooks, by) {
   const { url, identifier, client } = options;
   const items = Object.keys(cursors).map((name) => cursors[name] === null ? name : `${cursors[name]}:${name}`);
   const marker = `${identifier}=${items.join()}`;
   const isPost = marker.length >= POST_FROM;
   const wait = (seconds ? "&timeout=" + seconds : "") + "&client=" + client;
-  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : wait}`;
+  const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : wait}${by ? by.tail : ""}`;
   const request = {
     url: url + (url.indexOf("?") < 0 ? "?" : "&") + query,
     method: isPost ? "POST" : "GET",
@@ -124,94 +200,81 @@ function poll(options, { cursors, asks, seconds }, { began, accepted, done }) {
   };
   const started = Date.now();
   let isOver = false;
-  const once = (action) => (response) => {
+  const accepted = () => isOver || hooks.accepted();
+  const give = (response) => {
+    if (isOver) return;
+    isOver = !response.more;
+    response.waited = Date.now() - started;
+    response.asks ??= asks;
+    hooks.done(response);
+  };
+  const ask = true ? askByFetch : askByXhr;
+  log(options, request.method, query);
+  hooks.began(asks);
+  const end = by ? by.ask(request, accepted, give, ask) : ask(request, accepted, give);
+  return () => {
     if (isOver) return;
     isOver = true;
-    action(response);
+    end();
   };
-  const ended = once((response) => {
-    response.waited = Date.now() - started;
-    response.asks = asks;
-    done(response);
-  });
-  log(options, request.method, query);
-  began(asks);
-  return once((typeof fetch === "function" ? askByFetch : askByXhr)(request, () => isOver || accepted(), ended));
 }
 var failure = (text) => ({ status: 0, text });
-function askByFetch({ url, method, body, credentials }, accepted, ended) {
-  const controller = typeof AbortController === "function" && new AbortController();
-  const signal = controller ? controller.signal : void 0;
+function askByFetch({ url, method, body, credentials }, accepted, give, read2) {
+  const controller = false ? { abort() {
+  } } : new AbortController();
+  const { signal } = controller;
   fetch(url, { method, body, credentials, signal, cache: "no-store" }).then((response) => {
+    const header = (name) => response.headers.get(name);
     accepted();
-    return response.text().then((text) => responseOf(response, text, (name) => response.headers.get(name)));
-  }).then(ended, (error) => ended(failure(error.message)));
-  return () => controller && controller.abort();
-}
-function askByXhr({ url, method, body, credentials }, accepted, ended) {
-  const request = new XMLHttpRequest();
-  request.open(method, url, true);
-  if (credentials === "include") request.withCredentials = true;
-  if (body) request.setRequestHeader("Content-Type", "text/plain;charset=UTF-8");
-  request.onreadystatechange = () => {
-    const { readyState, status } = request;
-    if (readyState > 1 && status) accepted();
-    if (readyState !== 4) return;
-    ended(status ? responseOf(request, request.responseText, (name) => request.getResponseHeader(name)) : failure("Failed to fetch"));
-  };
-  request.send(body);
-  return () => request.abort();
+    return read2 && read2(response.body, header("Content-Type")) || response.text().then((text) => responseOf(response, text, header));
+  }).then(give, (error) => give(failure(error.message)));
+  return () => controller.abort();
 }
 function responseOf({ status, statusText }, text, header) {
   const after = status === 429 || status === 503 ? header("Retry-After") : 0;
-  return {
+  const response = {
     status,
-    text: text.trim() || (status === 200 ? "" : statusText),
+    text: status < 300 ? "" : `HTTP ${status}: ${text.trim() || statusText}`,
     position: header("X-Realplexor-Cursor"),
-    gaps: header("X-Realplexor-Gap") || "",
+    gaps: (header("X-Realplexor-Gap") || "").split(/\s*,\s*/),
     retryAfter: Math.max(0, isNaN(after) ? (Date.parse(after) - Date.now()) / 1e3 : after) || 0
   };
-}
-function readAnswer(response) {
-  const { status, text, position, gaps } = response;
-  if (!status) throw new TypeError(text);
-  if (status < 200 || status > 299) {
-    const error = new Error(`HTTP ${status}: ${text}`);
-    error.status = status;
-    throw error;
+  try {
+    if (status < 300) response.blocks = blocksOf(text.trim() || "[]");
+  } catch (error) {
+    response.text = error.message;
   }
-  const blocks = readBlocks(text);
-  if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error("Answer is no list of messages");
-  return { blocks, position, gaps: gaps.split(",").map((name) => name.trim()) };
+  return response;
 }
-function readBlocks(text) {
-  if (!text) return [];
+function blocksOf(text) {
+  const blocks = parsed(text);
+  if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error("Answer is no list of messages");
+  return blocks;
+}
+function parsed(text) {
   try {
     return JSON.parse(text);
-  } catch (broken) {
-    if (!/^\[\n[^]*\n  \}\n\]$/.test(text)) throw broken;
+  } catch (error) {
+    if (!/^\[\n[^]*\n  \}\n\]$/.test(text)) throw error;
     return text.slice(1, -1).split(/,(?=\n  \{\n    "ids": \{)/).map((block) => {
       try {
         return JSON.parse(block);
-      } catch (error) {
+      } catch ({ message }) {
         const ids = /^\s*\{\s*"ids": (\{[^}]*\})/.exec(block);
-        if (!ids) throw broken;
-        return { ids: JSON.parse(ids[1]), error };
+        if (!ids) throw error;
+        return { ids: JSON.parse(ids[1]), broken: message };
       }
     });
   }
 }
+function errorOf({ status, text }) {
+  const error = new (status ? Error : TypeError)(text);
+  if (status > 299) error.status = status;
+  return error;
+}
 
 // src/client.js
-var SILENCE_MARGIN = 10;
-var QUICK = 5e3;
 var CUT = /^(0|2..|408|502|504|52[0-4])$/;
-var CUTS_TO_LEARN = 3;
-var LEARNED_FOR = 36e5;
-var DELAY_MAX = 6e4;
-var RETRY_MAX = 1e3;
-var SHORT = 100;
-var RETRY_AFTER_MAX = 3e5;
 var TIMER_MAX = 2 ** 31 - 1;
 var TICK = 5e3;
 var LEAP_VISIBLE = 35e3;
@@ -221,18 +284,17 @@ var ID = /^\w[\w.-]*$/;
 var OLD_ID = /^\w+$/;
 var NAME = /^\w*$/;
 var CURSOR = /^\d+(\.\d+)?$/;
-var isHidden = () => world.document?.visibilityState === "hidden";
 var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled"];
-var loadSharing = () => {
+var loadParts = () => {
 };
-function shareBy(load) {
-  loadSharing = load;
+function extendBy(load) {
+  loadParts = load;
 }
 var Realplexor = class {
   #options;
   // and the server's address, `url`
-  #shared = null;
-  // the transport that all tabs share; null: this page polls by itself
+  #line = null;
+  // the line that tabs share, or that has other transports (parts.js); null: this page polls by itself
   #channels = /* @__PURE__ */ Object.create(null);
   #listeners = {};
   #settling = [];
@@ -244,15 +306,7 @@ var Realplexor = class {
   // the channels of the last request, by their names on the wire
   #ticker;
   #lastTick = Date.now();
-  #bounces = 0;
-  // early answers without a message, and failures, in a row
-  #cuts = 0;
-  // polls in a row that waited and were cut
-  #learned;
-  // seconds that polls ask for on this path, until the time #relearns
-  #relearns = 0;
-  #notBefore = 0;
-  // when the server's Retry-After is over
+  #pace;
   #isAccepted;
   // whether the head of the answer has come
   #refusal = "";
@@ -264,20 +318,29 @@ var Realplexor = class {
   #connected = false;
   #givesPosition = null;
   // whether the server gives its position; null: not known yet
+  #transport = null;
+  // the name of the transport by which the last answer came
   constructor(fullUrl, namespaceOrOptions) {
     const given = namespaceOrOptions && typeof namespaceOrOptions === "object" ? namespaceOrOptions : { namespace: namespaceOrOptions };
     this.#options = optionsFrom(given);
     this.#accepts("Namespace must be alphanumeric", NAME, this.#options.namespace);
     this.logon(this.#options.login);
     this.#options.url = addressOf(fullUrl);
-    if ((this.#options.shared ?? !this.#isOld()) && canShare()) loadSharing(this.#options, (sharing2) => this.#share(sharing2));
-    this.#watchPage(world.addEventListener);
+    this.#pace = paceOf(this.#options);
+    this.#options.transports ??= ["poll"];
+    const isShared = (this.#options.shared ?? !this.#isOld()) && canShare();
+    if (isShared || this.#options.transports[0] !== "poll" && canStream()) loadParts(this.#options, (lineOf2) => this.#extend(lineOf2, isShared));
+    this.#watchPage("addEventListener");
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
   }
   /** Whether the server answered last. It is false while the server is out of reach, and while there is nothing to listen to. */
   get connected() {
     return this.#connected;
+  }
+  /** The name of the transport by which the server answered last, null before its first answer. */
+  get transport() {
+    return this.#transport;
   }
   /**
    * A promise that resolves when the server has taken notice of all channels subscribed so far, so that later messages will
@@ -299,18 +362,18 @@ var Realplexor = class {
     if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
     if (typeof callback !== "function") return this.#refuse(`Callback must be a function, "${callback}" given`);
     for (const id of this.#accepted(ids)) {
-      const { callbacks } = this.#channel(id);
-      if (!this.#isOld() || callbacks.indexOf(callback) < 0) callbacks.push(callback);
+      const { functions } = this.#channel(id);
+      if (!this.#isOld() || functions.indexOf(callback) < 0) functions.push(callback);
     }
     return this.#change();
   }
   /** Takes off one callback, or all. The channel keeps its cursor: subscribed again, it goes on from there. */
   unsubscribe(ids, callback) {
     for (const id of this.#accepted(ids)) {
-      const { callbacks } = this.#channel(id);
-      const at = callbacks.indexOf(callback);
-      if (callback == null) callbacks.length = 0;
-      else if (at >= 0) callbacks.splice(at, 1);
+      const { functions } = this.#channel(id);
+      const at = functions.indexOf(callback);
+      if (callback == null) functions.length = 0;
+      else if (at >= 0) functions.splice(at, 1);
     }
     return this.#change();
   }
@@ -320,7 +383,7 @@ var Realplexor = class {
     if (wanted !== null) this.#accepts("Cursor must be numeric", CURSOR, cursor);
     for (const id of this.#accepted(ids)) {
       const channel = this.#channel(id);
-      this.#moved ||= channel.cursor !== wanted && channel.callbacks.length > 0;
+      this.#moved ||= channel.cursor !== wanted && channel.functions.length > 0;
       channel.cursor = wanted;
       if (wanted === null) channel.ready = false;
     }
@@ -346,8 +409,8 @@ var Realplexor = class {
   close() {
     if (this.#phase === CLOSED) return;
     clearInterval(this.#ticker);
-    this.#watchPage(world.removeEventListener);
-    for (const channel of this.#known()) channel.callbacks.length = 0;
+    this.#watchPage("removeEventListener");
+    for (const channel of this.#known()) channel.functions.length = 0;
     this.#rest(CLOSED, "closed");
     this.#listeners = {};
     this.#settling = [];
@@ -368,9 +431,9 @@ var Realplexor = class {
     if (EVENTS.indexOf(type) < 0) throw new TypeError(`Unknown event "${type}"; there are ${EVENTS.join(", ")}`);
     return this.#listeners[type] ||= [];
   }
-  #share(sharing2) {
+  #extend(lineOf2, isShared) {
     if (this.#phase === CLOSED) return;
-    this.#shared = sharing2(this.#options, { poll, readAnswer, compareCursors });
+    this.#line = lineOf2(this.#options, isShared, { poll, compareCursors });
     if (this.#phase === WAITING) this.#poll();
   }
   #isOld() {
@@ -407,7 +470,7 @@ var Realplexor = class {
     const wanted = /* @__PURE__ */ Object.create(null);
     for (const channel of this.#known()) {
       const { cursor, id } = channel;
-      if (channel.callbacks.length && ID.test(prefix + id) && (cursor === null || CURSOR.test(cursor))) wanted[prefix + id] = channel;
+      if (channel.functions.length && ID.test(prefix + id) && (cursor === null || CURSOR.test(cursor))) wanted[prefix + id] = channel;
     }
     return wanted;
   }
@@ -415,7 +478,7 @@ var Realplexor = class {
     if (!this.#changed && this.#known().length) {
       this.#changed = true;
       const apply = () => this.#changed && this.#apply();
-      if (world.queueMicrotask) queueMicrotask(apply);
+      if (true) queueMicrotask(apply);
       else setTimeout(apply, 0);
     }
     return this;
@@ -423,15 +486,18 @@ var Realplexor = class {
   /** Applies what the page has changed: begins a request if none runs, or if the running one asks for something else. */
   #apply() {
     const phase = this.#phase;
-    const isMoved = this.#moved;
     const wanted = this.#wanted();
-    this.#changed = this.#moved = false;
-    for (const channel of this.#known()) channel.ready &&= channel.callbacks.length > 0;
+    this.#changed = false;
+    for (const channel of this.#known()) channel.ready &&= channel.functions.length > 0;
     this.#settle();
     if (phase === DELIVERING || phase === ASLEEP || phase === CLOSED) return;
     if (!Object.keys(wanted).length) this.#rest(IDLE, "idle");
     else if (phase === IDLE || phase === PAUSING) this.#poll();
-    else if (phase !== RETRYING && (isMoved || phase === WAITING && !sameKeys(wanted, this.#asked))) this.#poll();
+    else if (phase !== RETRYING && (phase === WAITING ? this.#isOutdated() : this.#moved)) this.#poll();
+  }
+  /** Whether the running request asks for something else than what is wanted now. */
+  #isOutdated() {
+    return this.#moved || !sameKeys(this.#wanted(), this.#asked);
   }
   /**
    * Begins a request for the channels wanted now. It asks for the position, unless the last answer has told it or the server
@@ -444,38 +510,27 @@ var Realplexor = class {
     const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
     this.#enter(asks ? ASKING : WAITING);
     this.#asked = channels;
-    const request = { cursors: cursorsOf(channels), asks, seconds: this.#timeout() };
+    this.#moved = false;
+    const request = { cursors: cursorsOf(channels), asks, seconds: this.#pace.timeout() };
     const hooks = {
       began: (asksNow) => this.#began(asksNow),
       waits: () => clearTimeout(this.#timer),
       accepted: () => this.#isAccepted = true,
-      silent: (seconds) => {
-        this.#isAccepted = false;
-        this.#silent(seconds);
-      },
+      silent: (seconds) => this.#silent(seconds),
       done: (response) => this.#responded(response)
     };
     try {
-      this.#end = this.#shared ? this.#shared.poll(request, hooks) : poll(this.#options, request, hooks);
+      this.#end = this.#line ? this.#line.poll(request, hooks) : poll(this.#options, request, hooks);
     } catch (error) {
       this.#failed(error, {});
     }
   }
   /** Gives up the request that has begun if it stays silent for too long. */
   #began(asks) {
-    const patience = Math.min(((asks ? 0 : this.#mayWait()) + SILENCE_MARGIN) * 1e3, TIMER_MAX);
+    const patience = Math.min(this.#pace.patience(asks, this.#givesPosition === false), TIMER_MAX);
     this.#isAccepted = false;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#silent(patience / 1e3), patience);
-  }
-  /** Returns the seconds after which polls ask the server to end them; 0: they leave it to the server. */
-  #timeout() {
-    const { timeout } = this.#options;
-    return Date.now() < this.#relearns ? Math.min(timeout || Infinity, this.#learned) : timeout;
-  }
-  /** Returns the seconds that a poll may wait. A server that gives no position knows no `timeout` either. */
-  #mayWait() {
-    return Math.min(this.#givesPosition !== false && this.#timeout() || Infinity, this.#options.waitTimeout || Infinity);
+    this.#timer = setTimeout(() => this.#silent(patience / 1e3, this.#isAccepted), patience);
   }
   /**
    * Spends `delay` milliseconds in `phase`, then polls. Listeners hear of `reason` and `error` first, and may have the client do
@@ -491,99 +546,89 @@ var Realplexor = class {
   /** Stays without a request and without a timer. */
   #rest(phase, reason) {
     this.#enter(phase);
-    this.#shared?.leave();
+    this.#line?.leave();
     this.#lost(reason);
   }
-  /** Leaves the present phase, with its request and its timer. */
-  #enter(phase) {
+  /** Leaves the present phase, with its timer and its request, unless that `goesOn`. */
+  #enter(phase, goesOn) {
     if (false) false(this.#phase, phase);
     clearTimeout(this.#timer);
-    this.#end();
+    if (!goesOn) this.#end();
     this.#phase = phase;
   }
   #responded(response) {
-    let answer;
-    try {
-      answer = readAnswer(response);
-    } catch (error) {
-      return this.#failed(error, response);
-    }
-    this.#answered(answer, response);
+    if (response.blocks) this.#answered(response);
+    else this.#failed(errorOf(response), response);
   }
-  #answered({ blocks, position, gaps }, { asks, waited }) {
+  #answered(response) {
+    const { blocks, position, gaps = [], asks, by, more } = response;
     const channels = this.#asked;
-    const isBounce = !blocks.length && this.#isEarly(waited);
-    this.#enter(DELIVERING);
+    this.#enter(DELIVERING, more);
     this.#refusal = "";
     log(this.#options, "answer", blocks);
-    if (position !== null || !asks) this.#givesPosition = position !== null;
+    if (!more) this.#givesPosition = position !== null || asks && this.#givesPosition;
+    this.#transport = more ? by : "poll";
+    this.#pace.answered(response, this.#givesPosition === false);
     if (!this.#connected) {
       this.#connected = true;
       this.#emit("connected", {});
     }
-    const missed = (gaps.indexOf("*") < 0 ? gaps : Object.keys(channels)).map((name) => channels[name]).filter(Boolean);
-    const untold = takeHead(valuesOf(channels), missed, position);
+    const missed = (gaps[0] === "*" ? Object.keys(channels) : gaps).map((name) => channels[name]).filter(Boolean);
+    const untold = response.gaps ? takeHead(valuesOf(channels), missed, position) : [];
     if (untold.length) this.#emit("gap", { ids: untold.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(channels, block);
-    passGaps(missed, position, blocks.length);
+    if (!more) passGaps(missed, position, blocks.length);
     this.#settle();
-    if (!asks) this.#cuts = 0;
-    if (!isBounce) this.#bounces = 0;
-    else if (!asks) this.#bounces++;
     if (this.#phase !== DELIVERING) return;
-    const isOver = asks || !Object.keys(this.#wanted()).length;
-    this.#next(PAUSING, isOver ? 0 : this.#pause());
+    if (more && !this.#isOutdated()) return this.#enter(WAITING, more);
+    const isNow = asks || more || !Object.keys(this.#wanted()).length;
+    this.#next(PAUSING, isNow ? 0 : this.#pace.pause());
   }
   /** Hands a message to those of the channels that have not had it. */
-  #deliver(channels, { ids, data, error }) {
+  #deliver(channels, { ids, data, broken, isMark }) {
     const reached = [];
     for (const name of Object.keys(ids)) {
       const channel = channels[name];
       const cursor = String(ids[name]);
-      if (!channel || !channel.callbacks.length || !advance(channel, cursor)) continue;
+      if (!channel || !channel.functions.length || !advance(channel, cursor)) continue;
       reached.push(channel.id);
-      if (!error) this.#call(channel, data, cursor);
+      if (!broken && !isMark) this.#call(channel, data, cursor);
     }
-    if (error && reached.length) this.#emit("error", { error, ids: reached });
+    if (broken && reached.length) this.#emit("error", { error: new SyntaxError(broken), ids: reached });
   }
-  #call({ id, callbacks }, data, cursor) {
-    callbacks.filter((callback, at) => callbacks.indexOf(callback) === at).forEach((callback) => callbacks.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
+  #call({ id, functions }, data, cursor) {
+    functions.filter((callback, at) => functions.indexOf(callback) === at).forEach((callback) => functions.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
     this.#emit("message", { data, id, cursor });
   }
-  /** The server refuses or is away, its answer cannot be read, or something on the path has cut a poll that waited. */
-  #failed(error, { status, retryAfter, waited }) {
+  /** The server refuses or is away, its answer cannot be read, or something on the path has cut a request that waited. */
+  #failed(error, response) {
+    const { status, retryAfter, waited, by } = response;
     log(this.#options, "failed", error);
-    const after = Math.min(RETRY_AFTER_MAX, (retryAfter || 0) * 1e3);
-    this.#notBefore = Date.now() + after;
-    if (this.#phase === WAITING && waited > QUICK && (after || CUT.test(status))) return this.#cut(waited, after);
-    const isUnsure = this.#phase === WAITING && status === 0 && this.#givesPosition && this.#bounces < this.#options.maxBounces;
-    if (!(waited >= QUICK)) this.#bounces++;
-    if (isUnsure) return this.#next(RETRYING, this.#pause());
+    const isWaiting = this.#phase === WAITING;
+    const after = this.#pace.holdFor(retryAfter);
+    if (isWaiting && waited > QUICK && (after || CUT.test(status))) {
+      this.#pace.cut(waited, after);
+      return after ? this.#next(RETRYING, after) : this.#next(PAUSING, this.#pace.pause());
+    }
+    const isUnsure = status === 0 && (by || isWaiting && this.#givesPosition) && !this.#pace.isBad();
+    this.#pace.failed(waited);
+    if (isUnsure) return this.#next(RETRYING, Math.max(this.#pace.pause(), after));
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
-    const tries = Math.min(this.#bounces, 20);
-    const delay = this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1e3 * 2 ** tries));
-    this.#next(RETRYING, Math.max(delay, after), "error", error);
-  }
-  /** Goes on behind a cut as behind an answer: nobody is told, since the cursors lose nothing. A path that cuts is asked for less. */
-  #cut(waited, after) {
-    this.#bounces = 0;
-    if (after) return this.#next(RETRYING, after);
-    if (++this.#cuts % CUTS_TO_LEARN === 0) {
-      this.#learned = Math.floor(waited / 2e3);
-      this.#relearns = Date.now() + LEARNED_FOR;
-    }
-    this.#next(PAUSING, this.#pause());
+    this.#next(RETRYING, Math.max(this.#pace.retryDelay(), after), "error", error);
   }
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
-  #silent(seconds) {
+  #silent(seconds, isAccepted) {
     const phase = this.#phase;
     log(this.#options, "silence", this.#asked);
-    this.#shared?.silent(seconds);
-    if (!this.#isAccepted) this.#emit("stalled", { seconds });
+    this.#line?.silent(seconds);
+    if (!isAccepted) this.#emit("stalled", { seconds });
     if (this.#phase !== phase) return;
-    if (phase === ASKING && (this.#isAccepted || !this.#shared)) this.#givesPosition ??= false;
-    if (this.#givesPosition === false) this.#shared?.split();
+    if (phase === ASKING && (isAccepted || !this.#line || this.#line.isAlone())) this.#givesPosition ??= false;
+    if (this.#givesPosition === false) {
+      this.#options.transports = [];
+      this.#line?.split();
+    }
     this.#next(RETRYING, 0, "silence");
   }
   #lost(reason) {
@@ -592,32 +637,17 @@ var Realplexor = class {
     this.#connected = false;
     this.#emit("disconnected", { reason });
   }
-  /** Whether an answer came so soon, after `waited` milliseconds, that the poll cannot have waited. */
-  #isEarly(waited) {
-    return waited < Math.min(QUICK, this.#mayWait() * 500);
-  }
-  /** Returns milliseconds until the next poll: `usual`, or past the bounces allowed 1 s + k² / 2 s. Jitter only shortens it. */
-  #delay(usual) {
-    const k = this.#bounces - this.#options.maxBounces + 2;
-    const delay = k > 2 ? Math.min(DELAY_MAX, 1e3 + 500 * k * k) : usual;
-    return delay * (0.75 + Math.random() / 4);
-  }
-  /** Returns milliseconds between an answer and the next poll. */
-  #pause() {
-    const delay = this.#delay(this.#options.reconnectDelay * 1e3);
-    return delay < SHORT && isHidden() ? 0 : delay;
-  }
   /** Asks the server now: the connection may be dead, or the wait for it over. The network may be another one. */
   #wake() {
     if (this.#phase === DELIVERING) return;
-    this.#bounces = this.#relearns = 0;
-    if (this.#phase === RETRYING && Date.now() < this.#notBefore) return;
+    this.#pace.renew();
+    if (this.#phase === RETRYING && this.#pace.isHeld()) return;
     this.#poll(false);
   }
   #tick() {
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
-    this.#shared?.look();
+    this.#line?.look();
     if (leap > (isHidden() ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
   #onPage = ({ type }) => {
@@ -626,8 +656,8 @@ var Realplexor = class {
       this.#rest(ASLEEP, "hidden");
     } else if (type === "offline") {
       if (phase === IDLE || phase === ASLEEP) return;
-      this.#bounces++;
-      this.#next(RETRYING, this.#delay(RETRY_MAX), "offline");
+      this.#pace.failed();
+      this.#next(RETRYING, this.#pace.retryDelay(true), "offline");
     } else if (type === "visibilitychange") {
       this.#tick();
       if (this.#phase === RETRYING && document.visibilityState === "visible") this.#wake();
@@ -636,9 +666,8 @@ var Realplexor = class {
     }
   };
   #watchPage(change) {
-    if (!change) return;
-    for (const type of ["online", "offline", "pagehide", "pageshow"]) change.call(world, type, this.#onPage);
-    if (world.document) change.call(world.document, "visibilitychange", this.#onPage);
+    for (const type of ["online", "offline", "pagehide", "pageshow"]) world[change]?.(type, this.#onPage);
+    world.document?.[change]?.("visibilitychange", this.#onPage);
   }
   #settle() {
     if (this.#changed || valuesOf(this.#wanted()).some((channel) => !channel.ready)) return;
@@ -671,13 +700,140 @@ function guarded(call) {
   }
 }
 
+// src/transports/stream.js
+function markBlock(mark, names) {
+  const cursors = /* @__PURE__ */ Object.create(null);
+  const ids = /* @__PURE__ */ Object.create(null);
+  for (const item of mark.split(",")) {
+    const [cursor, name] = item.split(":");
+    cursors[name] = cursor;
+  }
+  for (const name of names) ids[name] = cursors[name] ?? cursors["*"];
+  return { ids, isMark: true };
+}
+function fieldsOf(event) {
+  const fields = {};
+  for (const line of event.split("\n")) {
+    const [, name, value] = /^(\w*):? ?(.*)/.exec(line);
+    fields[name] = name in fields ? `${fields[name]}
+${value}` : value;
+  }
+  return fields;
+}
+async function read(body, names, give) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  const end = { status: 0, text: "The stream ended" };
+  let rest = "";
+  let isOpen = false;
+  const tell = (said) => give({ blocks: [], asks: false, more: true, ...said });
+  const take = ({ id, event, data, retry, "": comment }) => {
+    const said = data && JSON.parse(data);
+    if (retry) end.retryAfter = retry / 1e3;
+    if (comment) end.text = comment;
+    if (event === "open") tell({ position: said.cursor, gaps: said.gaps, asks: isOpen = true });
+    else if (event === "gap") tell({ gaps: said.ids });
+    else if (!event && (said || id)) tell({ blocks: [said || markBlock(id, names)] });
+    return event === "bye";
+  };
+  for (; ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const events = (rest + decoder.decode(value, { stream: true })).split("\n\n");
+    rest = events.pop();
+    if (events.some((event) => take(fieldsOf(event)))) return end;
+  }
+  if (isOpen) {
+    end.retryAfter *= Math.random();
+  } else if (end.retryAfter) {
+    end.status = 503;
+    end.text = "HTTP 503: " + end.text;
+  }
+  return end;
+}
+var stream = ({ client }, names, isPoll) => ({
+  tail: "&stream&client=" + client,
+  ask: (request, accepted, give, ask) => ask(request, accepted, give, (body, type) => /event-stream/.test(type) ? read(body, names, give) : isPoll())
+});
+
+// src/choice.js
+var ENDS_MAX = 3;
+var AGAIN_AFTER = 6e5;
+var OPEN_PATIENCE = 2.7;
+var LAST_LOOK = 0.3;
+var SILENCE = 60;
+var KNOWN = { stream };
+var IS_THERE = { stream: canStream };
+function choosing(options, poll2) {
+  const left = {};
+  let last;
+  let ends = 0;
+  let isUnsure = false;
+  function until(name, time) {
+    const key = `rplx ${name} ${options.url}`;
+    if (time) left[key] = time;
+    try {
+      if (time) world.sessionStorage[key] = time;
+      return left[key] || world.sessionStorage[key];
+    } catch {
+      return left[key];
+    }
+  }
+  function note({ blocks, position, status, waited, by, more, isHeld }) {
+    if (more) {
+      isUnsure = false;
+    } else if (blocks) {
+      isUnsure = false;
+      if (position === null) options.transports = [];
+      if (by || ends >= ENDS_MAX) {
+        ends = 0;
+        until(by || last, Date.now() + AGAIN_AFTER);
+      }
+    } else {
+      isUnsure = !(waited > QUICK);
+      last = by;
+      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 ? ends + 1 : 0;
+    }
+  }
+  return (_, request, hooks) => {
+    const { cursors, seconds } = request;
+    const name = isUnsure || options.transports.find((name2) => name2 === "poll" || IS_THERE[name2]() && !(Date.now() < until(name2)));
+    const by = KNOWN[name]?.(options, Object.keys(cursors), () => clearTimeout(timer));
+    let timer;
+    const after = (seconds2, action) => {
+      clearTimeout(timer);
+      timer = setTimeout(action, seconds2 * 1e3);
+    };
+    const done = (response) => {
+      clearTimeout(timer);
+      if (response.more) after(SILENCE, silent);
+      response.by = by && name;
+      note(response);
+      hooks.done(response);
+    };
+    const silent = () => {
+      isUnsure = true;
+      hooks.silent(SILENCE);
+    };
+    const held = () => {
+      end();
+      done({ status: 0, text: "Nothing has come", isHeld: true });
+    };
+    const end = poll2(options, by ? { cursors, seconds, asks: true } : request, { ...hooks, done }, by);
+    if (by) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
+    return () => {
+      clearTimeout(timer);
+      end();
+    };
+  };
+}
+
 // src/transports/shared.js
 var KEPT = 20;
 var PATIENCE = 3e3;
-var isHidden2 = () => globalThis.document?.visibilityState === "hidden";
-function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors: compareCursors2 }) {
-  const name = ["rplx 1", options.url, options.identifier, options.credentials].join(" ");
-  let isAlone = false;
+function sharing(options, isShared, { poll: poll2, compareCursors: compareCursors2 }) {
+  const name = ["rplx 2", options.url, options.identifier, options.credentials].join(" ");
+  let isAlone = !isShared;
   let line = null;
   let own;
   let mine = null;
@@ -723,6 +879,7 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
     if (term) post({ silent: seconds });
   }
   function split() {
+    if (isAlone) return;
     if (line) post({ split: true });
     leave();
     isAlone = true;
@@ -785,7 +942,7 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
     want();
   }
   function sign() {
-    post({ lead: true, isHidden: isHidden2() });
+    post({ lead: true, isHidden: isHidden() });
   }
   function hear(message) {
     const { id, answer } = message;
@@ -796,7 +953,7 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
       return;
     }
     if (message.lead || answer) pinged = 0;
-    if (message.lead && message.isHidden && !isHidden2()) return steal();
+    if (message.lead && message.isHidden && !isHidden()) return steal();
     if (message.lead && leader !== id) {
       leader = id;
       held = null;
@@ -814,27 +971,25 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
     post({ want: held });
   }
   function resume(asked) {
-    while (kept.length) {
-      const answer = kept.shift();
-      if (covers(answer, asked.request)) {
-        Promise.resolve().then(() => mine === asked && give(answer));
-        return;
-      }
-    }
-    want();
+    if (!kept.length) return want();
+    Promise.resolve().then(() => {
+      while (mine === asked && kept.length) offer(kept.shift());
+      if (mine === asked) want();
+    });
   }
   function take(answer) {
-    const isRead = isAnswer(answer.response);
-    if (isRead && held) pass(held, answer);
-    if (mine) {
-      if (!isRead || covers(answer, mine.request)) give(answer);
-    } else if (isRead && kept.push(answer) > KEPT) {
-      kept.shift();
-    }
+    if (held) pass(held, answer);
+    if (mine) offer(answer);
+    else if (answer.response.blocks && kept.push(answer) > KEPT) kept.shift();
   }
-  function give({ response }) {
-    const { hooks } = mine;
-    mine = null;
+  function offer(answer) {
+    if (!answer.response.blocks || covers(answer, mine.request)) give(answer);
+  }
+  function give(answer) {
+    const { request, hooks } = mine;
+    const { response } = answer;
+    pass(request, answer);
+    if (!response.more) mine = null;
     hooks.done(response);
   }
   function enter(id, wanted) {
@@ -870,41 +1025,33 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
   function run() {
     stop();
     if (!mine) return;
-    const { began, accepted } = mine.hooks;
-    const request = running = isAlone ? mine.request : merged();
-    end = poll2(options, request, { began, accepted, done: (response) => finish({ asked: request.cursors, response }) });
+    running = isAlone ? mine.request : merged();
+    end = poll2(options, running, { ...mine.hooks, done: finish });
   }
   function stop() {
     running = null;
     end();
   }
-  function finish(answer) {
-    const { response } = answer;
-    const isRead = isAnswer(response);
+  function finish(response) {
+    const { blocks, position, more, status } = response;
+    const answer = { asked: copied(running).cursors, response };
     const asked = mine;
-    running = null;
-    if (response.status === 413 || isRead && response.position === null) {
+    pass(running, answer);
+    if (!more) running = null;
+    if (status === 413 || blocks && position === null) {
       mine = null;
       split();
       mine = asked;
     }
     if (term) {
       post({ answer });
-      if (isRead) {
-        term.isNew = false;
-        Object.keys(term.tabs).forEach((id) => pass(term.tabs[id], answer));
-      }
+      if (blocks) term.isNew = false;
+      Object.keys(term.tabs).forEach((id) => pass(term.tabs[id], answer));
     }
     give(answer);
+    if (more && response.asks) renew();
   }
   const smaller = (a, b) => a == null ? b : b == null || compareCursors2(a, b) <= 0 ? a : b;
-  function isAnswer(response) {
-    try {
-      return !!readAnswer2(response);
-    } catch {
-      return false;
-    }
-  }
   function covers({ asked, response }, { cursors }) {
     return Object.keys(cursors).every((name2) => {
       const mine2 = cursors[name2];
@@ -914,8 +1061,8 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
   }
   function pass(held2, answer) {
     const { cursors } = held2;
-    if (!covers(answer, held2)) return;
-    const { blocks, position } = readAnswer2(answer.response);
+    const { blocks, position } = answer.response;
+    if (!blocks || !covers(answer, held2)) return;
     held2.asks = false;
     Object.keys(cursors).forEach((name2) => cursors[name2] ??= position);
     blocks.forEach(
@@ -925,13 +1072,18 @@ function sharing(options, { poll: poll2, readAnswer: readAnswer2, compareCursors
       })
     );
   }
-  return { poll: pollShared, leave, look, silent, split };
+  return { poll: pollShared, leave, look, silent, split, isAlone: () => isAlone };
 }
 var copied = ({ cursors, asks }) => ({ cursors: Object.assign(/* @__PURE__ */ Object.create(null), cursors), asks });
 var valueIn = (map, name) => Object.prototype.hasOwnProperty.call(map, name) ? map[name] : void 0;
 
+// src/parts.js
+function lineOf(options, isShared, { poll: poll2, compareCursors: compareCursors2 }) {
+  return sharing(options, isShared, { poll: choosing(options, poll2), compareCursors: compareCursors2 });
+}
+
 // src/index.js
-shareBy((options, callback) => callback(sharing));
+extendBy((options, callback) => callback(lineOf));
 export {
   Dklab_Realplexor,
   Realplexor,

@@ -1,4 +1,4 @@
-/** What the classic script loads in browsers in which tabs can share a poll. */
-import { sharing } from './transports/shared.js';
+/** What the classic script loads in browsers that can use it. */
+import { lineOf } from './parts.js';
 
-Realplexor.sharing = sharing;
+Realplexor.lineOf = lineOf;

@@ -1,20 +1,20 @@
 /** The classic script, as the server sends it: it defines the globals Realplexor and Dklab_Realplexor. */
-import { Dklab_Realplexor, Realplexor, shareBy } from './client.js';
-import { world } from './options.js';
+import { Dklab_Realplexor, Realplexor, extendBy } from './client.js';
+import { world } from './world.js';
 
 /** The server puts its option in place of the dollar name. What it does not serve knows no server to ask for the rest of it. */
 const SCRIPT_ID = '$SCRIPT_ID';
 
-/** Loads the script that defines Realplexor.sharing (src/classic-shared.js) from the server, once for a page. */
+/** Loads the script that defines Realplexor.lineOf (src/classic-shared.js) from the server, once for a page. */
 function fromServer({ url, identifier }, callback) {
-  if (Realplexor.sharing) return callback(Realplexor.sharing);
+  if (Realplexor.lineOf) return callback(Realplexor.lineOf);
   if (/^(\$|undefined-)/.test(SCRIPT_ID) || !world.document) return;
   const script = document.createElement('script');
   script.src = `${url}${url.indexOf('?') < 0 ? '?' : '&'}${identifier}=${SCRIPT_ID}&shared`;
-  script.onload = () => Realplexor.sharing && callback(Realplexor.sharing);
+  script.onload = () => Realplexor.lineOf && callback(Realplexor.lineOf);
   document.head.appendChild(script);
 }
 
-shareBy(fromServer);
+extendBy(fromServer);
 world.Realplexor = Realplexor;
 world.Dklab_Realplexor = Dklab_Realplexor;

@@ -10,26 +10,14 @@
  * arrays and plain objects instead of Map and Set, no promise but fetch's own, and XMLHttpRequest without fetch.
  */
 import { advance, compareCursors, newChannel, passGaps, takeHead } from './cursors.js';
-import { addressOf, canShare, has, log, optionsFrom, world } from './options.js';
+import { addressOf, has, log, optionsFrom } from './options.js';
+import { QUICK, paceOf } from './pace.js';
 import { ASKING, ASLEEP, CLOSED, DELIVERING, IDLE, PAUSING, RETRYING, WAITING } from './phases.js';
-import { poll, readAnswer } from './transports/poll.js';
+import { errorOf, poll } from './transports/poll.js';
+import { canShare, canStream, isHidden, world } from './world.js';
 
-/** Seconds that a poll may stay silent past the time that it may wait before its connection counts as dead. */
-const SILENCE_MARGIN = 10;
-/** Milliseconds: what ends sooner was no wait. */
-const QUICK = 5000;
-/** Statuses by which proxies end a poll that has waited for long; 0: a reset, or an end that is none. */
+/** Statuses by which proxies end a request that has waited for long; 0: a reset, or an end that is none. */
 const CUT = /^(0|2..|408|502|504|52[0-4])$/;
-/** How many such cuts in a row show what the path allows, and milliseconds until it is tried whether it allows more. */
-const CUTS_TO_LEARN = 3;
-const LEARNED_FOR = 3_600_000;
-/** Milliseconds: the most that a client waits between two polls, and between two tries of a server that is away. */
-const DELAY_MAX = 60_000;
-const RETRY_MAX = 1000;
-/** Milliseconds: a shorter pause is none in a hidden page, where browsers run timers once a second. */
-const SHORT = 100;
-/** Milliseconds: the most that a server may have a client wait by Retry-After. */
-const RETRY_AFTER_MAX = 300_000;
 /** Milliseconds: the longest that a browser's timer can wait. */
 const TIMER_MAX = 2 ** 31 - 1;
 /** Milliseconds between two looks at the clock, and the leaps of it that mean sleep: hidden pages get slow timers. */
@@ -42,15 +30,14 @@ const ID = /^\w[\w.-]*$/;
 const OLD_ID = /^\w+$/; // also of a number, since 1.5 is nobody's name
 const NAME = /^\w*$/;
 const CURSOR = /^\d+(\.\d+)?$/;
-const isHidden = () => world.document?.visibilityState === 'hidden';
 const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled'];
 
-/** Calls back with `sharing` (transports/shared.js) where a page has a way to it, at once or later. */
-let loadSharing = () => {};
+/** Calls back with `lineOf` (parts.js) where a page has a way to it, at once or later. */
+let loadParts = () => {};
 
-/** Has new clients load what lets tabs share one poll by `load(options, callback)`. Without it each tab polls by itself. */
-export function shareBy(load) {
-  loadSharing = load;
+/** Has new clients load what lets tabs share a connection, and transports besides polls, by `load(options, callback)`. */
+export function extendBy(load) {
+  loadParts = load;
 }
 
 /**
@@ -61,7 +48,7 @@ export function shareBy(load) {
  */
 export class Realplexor {
   #options; // and the server's address, `url`
-  #shared = null; // the transport that all tabs share; null: this page polls by itself
+  #line = null; // the line that tabs share, or that has other transports (parts.js); null: this page polls by itself
   #channels = Object.create(null);
   #listeners = {};
   #settling = [];
@@ -71,17 +58,14 @@ export class Realplexor {
   #asked; // the channels of the last request, by their names on the wire
   #ticker;
   #lastTick = Date.now();
-  #bounces = 0; // early answers without a message, and failures, in a row
-  #cuts = 0; // polls in a row that waited and were cut
-  #learned; // seconds that polls ask for on this path, until the time #relearns
-  #relearns = 0;
-  #notBefore = 0; // when the server's Retry-After is over
+  #pace;
   #isAccepted; // whether the head of the answer has come
   #refusal = ''; // the last reason that the console has been told
   #changed = false; // the page has made a change that is not applied yet
   #moved = false; // that change makes the running request ask for the wrong cursors
   #connected = false;
   #givesPosition = null; // whether the server gives its position; null: not known yet
+  #transport = null; // the name of the transport by which the last answer came
 
   constructor(fullUrl, namespaceOrOptions) {
     const given = namespaceOrOptions && typeof namespaceOrOptions === 'object' ? namespaceOrOptions : { namespace: namespaceOrOptions };
@@ -89,8 +73,11 @@ export class Realplexor {
     this.#accepts('Namespace must be alphanumeric', NAME, this.#options.namespace);
     this.logon(this.#options.login);
     this.#options.url = addressOf(fullUrl);
-    if ((this.#options.shared ?? !this.#isOld()) && canShare()) loadSharing(this.#options, (sharing) => this.#share(sharing));
-    this.#watchPage(world.addEventListener);
+    this.#pace = paceOf(this.#options);
+    this.#options.transports ??= ['poll'];
+    const isShared = (this.#options.shared ?? !this.#isOld()) && canShare();
+    if (isShared || (this.#options.transports[0] !== 'poll' && canStream())) loadParts(this.#options, (lineOf) => this.#extend(lineOf, isShared));
+    this.#watchPage('addEventListener');
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
   }
@@ -98,6 +85,11 @@ export class Realplexor {
   /** Whether the server answered last. It is false while the server is out of reach, and while there is nothing to listen to. */
   get connected() {
     return this.#connected;
+  }
+
+  /** The name of the transport by which the server answered last, null before its first answer. */
+  get transport() {
+    return this.#transport;
   }
 
   /**
@@ -121,8 +113,8 @@ export class Realplexor {
     if (this.#phase === CLOSED) throw new Error(IS_CLOSED);
     if (typeof callback !== 'function') return this.#refuse(`Callback must be a function, "${callback}" given`);
     for (const id of this.#accepted(ids)) {
-      const { callbacks } = this.#channel(id);
-      if (!this.#isOld() || callbacks.indexOf(callback) < 0) callbacks.push(callback);
+      const { functions } = this.#channel(id);
+      if (!this.#isOld() || functions.indexOf(callback) < 0) functions.push(callback);
     }
     return this.#change();
   }
@@ -130,10 +122,10 @@ export class Realplexor {
   /** Takes off one callback, or all. The channel keeps its cursor: subscribed again, it goes on from there. */
   unsubscribe(ids, callback) {
     for (const id of this.#accepted(ids)) {
-      const { callbacks } = this.#channel(id);
-      const at = callbacks.indexOf(callback);
-      if (callback == null) callbacks.length = 0;
-      else if (at >= 0) callbacks.splice(at, 1);
+      const { functions } = this.#channel(id);
+      const at = functions.indexOf(callback);
+      if (callback == null) functions.length = 0;
+      else if (at >= 0) functions.splice(at, 1);
     }
     return this.#change();
   }
@@ -144,7 +136,7 @@ export class Realplexor {
     if (wanted !== null) this.#accepts('Cursor must be numeric', CURSOR, cursor);
     for (const id of this.#accepted(ids)) {
       const channel = this.#channel(id);
-      this.#moved ||= channel.cursor !== wanted && channel.callbacks.length > 0;
+      this.#moved ||= channel.cursor !== wanted && channel.functions.length > 0;
       channel.cursor = wanted;
       if (wanted === null) channel.ready = false;
     }
@@ -174,8 +166,8 @@ export class Realplexor {
   close() {
     if (this.#phase === CLOSED) return;
     clearInterval(this.#ticker);
-    this.#watchPage(world.removeEventListener);
-    for (const channel of this.#known()) channel.callbacks.length = 0;
+    this.#watchPage('removeEventListener');
+    for (const channel of this.#known()) channel.functions.length = 0;
     this.#rest(CLOSED, 'closed');
     this.#listeners = {};
     this.#settling = [];
@@ -200,9 +192,9 @@ export class Realplexor {
     return (this.#listeners[type] ||= []);
   }
 
-  #share(sharing) {
+  #extend(lineOf, isShared) {
     if (this.#phase === CLOSED) return;
-    this.#shared = sharing(this.#options, { poll, readAnswer, compareCursors });
+    this.#line = lineOf(this.#options, isShared, { poll, compareCursors });
     if (this.#phase === WAITING) this.#poll();
   }
 
@@ -246,7 +238,7 @@ export class Realplexor {
     const wanted = Object.create(null);
     for (const channel of this.#known()) {
       const { cursor, id } = channel;
-      if (channel.callbacks.length && ID.test(prefix + id) && (cursor === null || CURSOR.test(cursor))) wanted[prefix + id] = channel;
+      if (channel.functions.length && ID.test(prefix + id) && (cursor === null || CURSOR.test(cursor))) wanted[prefix + id] = channel;
     }
     return wanted;
   }
@@ -255,7 +247,7 @@ export class Realplexor {
     if (!this.#changed && this.#known().length) {
       this.#changed = true;
       const apply = () => this.#changed && this.#apply();
-      if (world.queueMicrotask) queueMicrotask(apply);
+      if (!CLASSIC || world.queueMicrotask) queueMicrotask(apply);
       else setTimeout(apply, 0);
     }
     return this;
@@ -264,16 +256,20 @@ export class Realplexor {
   /** Applies what the page has changed: begins a request if none runs, or if the running one asks for something else. */
   #apply() {
     const phase = this.#phase;
-    const isMoved = this.#moved;
     const wanted = this.#wanted();
-    this.#changed = this.#moved = false;
-    for (const channel of this.#known()) channel.ready &&= channel.callbacks.length > 0;
+    this.#changed = false;
+    for (const channel of this.#known()) channel.ready &&= channel.functions.length > 0;
     this.#settle();
     if (phase === DELIVERING || phase === ASLEEP || phase === CLOSED) return;
     if (!Object.keys(wanted).length) this.#rest(IDLE, 'idle');
     // A request for the position is let through: its answer is near, and without it the position would be lost.
     else if (phase === IDLE || phase === PAUSING) this.#poll();
-    else if (phase !== RETRYING && (isMoved || (phase === WAITING && !sameKeys(wanted, this.#asked)))) this.#poll();
+    else if (phase !== RETRYING && (phase === WAITING ? this.#isOutdated() : this.#moved)) this.#poll();
+  }
+
+  /** Whether the running request asks for something else than what is wanted now. */
+  #isOutdated() {
+    return this.#moved || !sameKeys(this.#wanted(), this.#asked);
   }
 
   /**
@@ -287,19 +283,17 @@ export class Realplexor {
     const asks = this.#givesPosition !== false && !(isKnown && asked.every((channel) => channel.ready));
     this.#enter(asks ? ASKING : WAITING);
     this.#asked = channels;
-    const request = { cursors: cursorsOf(channels), asks, seconds: this.#timeout() };
+    this.#moved = false;
+    const request = { cursors: cursorsOf(channels), asks, seconds: this.#pace.timeout() };
     const hooks = {
       began: (asksNow) => this.#began(asksNow),
       waits: () => clearTimeout(this.#timer),
       accepted: () => (this.#isAccepted = true),
-      silent: (seconds) => {
-        this.#isAccepted = false;
-        this.#silent(seconds);
-      },
+      silent: (seconds) => this.#silent(seconds),
       done: (response) => this.#responded(response),
     };
     try {
-      this.#end = this.#shared ? this.#shared.poll(request, hooks) : poll(this.#options, request, hooks);
+      this.#end = this.#line ? this.#line.poll(request, hooks) : poll(this.#options, request, hooks);
     } catch (error) {
       this.#failed(error, {});
     }
@@ -307,21 +301,10 @@ export class Realplexor {
 
   /** Gives up the request that has begun if it stays silent for too long. */
   #began(asks) {
-    const patience = Math.min(((asks ? 0 : this.#mayWait()) + SILENCE_MARGIN) * 1000, TIMER_MAX);
+    const patience = Math.min(this.#pace.patience(asks, this.#givesPosition === false), TIMER_MAX);
     this.#isAccepted = false;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#silent(patience / 1000), patience);
-  }
-
-  /** Returns the seconds after which polls ask the server to end them; 0: they leave it to the server. */
-  #timeout() {
-    const { timeout } = this.#options;
-    return Date.now() < this.#relearns ? Math.min(timeout || Infinity, this.#learned) : timeout;
-  }
-
-  /** Returns the seconds that a poll may wait. A server that gives no position knows no `timeout` either. */
-  #mayWait() {
-    return Math.min((this.#givesPosition !== false && this.#timeout()) || Infinity, this.#options.waitTimeout || Infinity);
+    this.#timer = setTimeout(() => this.#silent(patience / 1000, this.#isAccepted), patience);
   }
 
   /**
@@ -339,111 +322,101 @@ export class Realplexor {
   /** Stays without a request and without a timer. */
   #rest(phase, reason) {
     this.#enter(phase);
-    this.#shared?.leave();
+    this.#line?.leave();
     this.#lost(reason);
   }
 
-  /** Leaves the present phase, with its request and its timer. */
-  #enter(phase) {
+  /** Leaves the present phase, with its timer and its request, unless that `goesOn`. */
+  #enter(phase, goesOn) {
     if (PHASE_CHECK) PHASE_CHECK(this.#phase, phase);
     clearTimeout(this.#timer);
-    this.#end();
+    if (!goesOn) this.#end();
     this.#phase = phase;
   }
 
   #responded(response) {
-    let answer;
-    try {
-      answer = readAnswer(response);
-    } catch (error) {
-      return this.#failed(error, response);
-    }
-    this.#answered(answer, response);
+    if (response.blocks) this.#answered(response);
+    else this.#failed(errorOf(response), response);
   }
 
-  #answered({ blocks, position, gaps }, { asks, waited }) {
+  #answered(response) {
+    const { blocks, position, gaps = [], asks, by, more } = response;
     const channels = this.#asked;
-    const isBounce = !blocks.length && this.#isEarly(waited);
-    this.#enter(DELIVERING);
+    this.#enter(DELIVERING, more);
     this.#refusal = '';
     log(this.#options, 'answer', blocks);
-    if (position !== null || !asks) this.#givesPosition = position !== null;
+    if (!more) this.#givesPosition = position !== null || (asks && this.#givesPosition);
+    this.#transport = more ? by : 'poll';
+    this.#pace.answered(response, this.#givesPosition === false);
     if (!this.#connected) {
       this.#connected = true;
       this.#emit('connected', {});
     }
-    const missed = (gaps.indexOf('*') < 0 ? gaps : Object.keys(channels)).map((name) => channels[name]).filter(Boolean);
-    const untold = takeHead(valuesOf(channels), missed, position);
+    const missed = (gaps[0] === '*' ? Object.keys(channels) : gaps).map((name) => channels[name]).filter(Boolean);
+    const untold = response.gaps ? takeHead(valuesOf(channels), missed, position) : [];
     if (untold.length) this.#emit('gap', { ids: untold.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(channels, block);
-    passGaps(missed, position, blocks.length);
+    if (!more) passGaps(missed, position, blocks.length);
     this.#settle();
-    if (!asks) this.#cuts = 0;
-    if (!isBounce) this.#bounces = 0;
-    else if (!asks) this.#bounces++;
     if (this.#phase !== DELIVERING) return; // a callback has closed the client, or the page has gone
-    const isOver = asks || !Object.keys(this.#wanted()).length;
-    this.#next(PAUSING, isOver ? 0 : this.#pause());
+    if (more && !this.#isOutdated()) return this.#enter(WAITING, more);
+    const isNow = asks || more || !Object.keys(this.#wanted()).length;
+    this.#next(PAUSING, isNow ? 0 : this.#pace.pause());
   }
 
   /** Hands a message to those of the channels that have not had it. */
-  #deliver(channels, { ids, data, error }) {
+  #deliver(channels, { ids, data, broken, isMark }) {
     const reached = [];
     for (const name of Object.keys(ids)) {
       const channel = channels[name];
       const cursor = String(ids[name]);
-      if (!channel || !channel.callbacks.length || !advance(channel, cursor)) continue;
+      if (!channel || !channel.functions.length || !advance(channel, cursor)) continue;
       reached.push(channel.id);
-      if (!error) this.#call(channel, data, cursor);
+      if (!broken && !isMark) this.#call(channel, data, cursor);
     }
-    if (error && reached.length) this.#emit('error', { error, ids: reached });
+    if (broken && reached.length) this.#emit('error', { error: new SyntaxError(broken), ids: reached });
   }
 
-  #call({ id, callbacks }, data, cursor) {
-    callbacks
-      .filter((callback, at) => callbacks.indexOf(callback) === at)
-      .forEach((callback) => callbacks.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
+  #call({ id, functions }, data, cursor) {
+    functions
+      .filter((callback, at) => functions.indexOf(callback) === at)
+      .forEach((callback) => functions.indexOf(callback) >= 0 && guarded(() => callback(data, id, cursor)));
     this.#emit('message', { data, id, cursor });
   }
 
-  /** The server refuses or is away, its answer cannot be read, or something on the path has cut a poll that waited. */
-  #failed(error, { status, retryAfter, waited }) {
+  /** The server refuses or is away, its answer cannot be read, or something on the path has cut a request that waited. */
+  #failed(error, response) {
+    const { status, retryAfter, waited, by } = response;
     log(this.#options, 'failed', error);
-    const after = Math.min(RETRY_AFTER_MAX, (retryAfter || 0) * 1000);
-    this.#notBefore = Date.now() + after;
-    if (this.#phase === WAITING && waited > QUICK && (after || CUT.test(status))) return this.#cut(waited, after);
+    const isWaiting = this.#phase === WAITING;
+    const after = this.#pace.holdFor(retryAfter);
+    // The next request goes on behind a cut as behind an answer: nobody is told, since the cursors lose nothing.
+    if (isWaiting && waited > QUICK && (after || CUT.test(status))) {
+      this.#pace.cut(waited, after);
+      return after ? this.#next(RETRYING, after) : this.#next(PAUSING, this.#pace.pause());
+    }
     // A browser ends its requests when its network changes. The next one asks for the position, and so shows what became of the server.
-    const isUnsure = this.#phase === WAITING && status === 0 && this.#givesPosition && this.#bounces < this.#options.maxBounces;
-    if (!(waited >= QUICK)) this.#bounces++;
-    if (isUnsure) return this.#next(RETRYING, this.#pause());
+    const isUnsure = status === 0 && (by || (isWaiting && this.#givesPosition)) && !this.#pace.isBad();
+    this.#pace.failed(waited);
+    if (isUnsure) return this.#next(RETRYING, Math.max(this.#pace.pause(), after));
     // The reason of a refusal is for whoever builds the page: it is shown once, until the server answers or says something else.
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
-    const tries = Math.min(this.#bounces, 20);
-    const delay = this.#delay(Math.min(RETRY_MAX, this.#options.reconnectDelay * 1000 * 2 ** tries));
-    this.#next(RETRYING, Math.max(delay, after), 'error', error);
-  }
-
-  /** Goes on behind a cut as behind an answer: nobody is told, since the cursors lose nothing. A path that cuts is asked for less. */
-  #cut(waited, after) {
-    this.#bounces = 0;
-    if (after) return this.#next(RETRYING, after);
-    if (++this.#cuts % CUTS_TO_LEARN === 0) {
-      this.#learned = Math.floor(waited / 2000);
-      this.#relearns = Date.now() + LEARNED_FOR;
-    }
-    this.#next(PAUSING, this.#pause());
+    this.#next(RETRYING, Math.max(this.#pace.retryDelay(), after), 'error', error);
   }
 
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
-  #silent(seconds) {
+  #silent(seconds, isAccepted) {
     const phase = this.#phase;
     log(this.#options, 'silence', this.#asked);
-    this.#shared?.silent(seconds);
-    if (!this.#isAccepted) this.#emit('stalled', { seconds });
+    this.#line?.silent(seconds);
+    if (!isAccepted) this.#emit('stalled', { seconds });
     if (this.#phase !== phase) return; // a listener has closed the client
-    if (phase === ASKING && (this.#isAccepted || !this.#shared)) this.#givesPosition ??= false;
-    if (this.#givesPosition === false) this.#shared?.split();
+    if (phase === ASKING && (isAccepted || !this.#line || this.#line.isAlone())) this.#givesPosition ??= false;
+    if (this.#givesPosition === false) {
+      this.#options.transports = [];
+      this.#line?.split();
+    }
     this.#next(RETRYING, 0, 'silence');
   }
 
@@ -454,36 +427,18 @@ export class Realplexor {
     this.#emit('disconnected', { reason });
   }
 
-  /** Whether an answer came so soon, after `waited` milliseconds, that the poll cannot have waited. */
-  #isEarly(waited) {
-    return waited < Math.min(QUICK, this.#mayWait() * 500);
-  }
-
-  /** Returns milliseconds until the next poll: `usual`, or past the bounces allowed 1 s + k² / 2 s. Jitter only shortens it. */
-  #delay(usual) {
-    const k = this.#bounces - this.#options.maxBounces + 2;
-    const delay = k > 2 ? Math.min(DELAY_MAX, 1000 + 500 * k * k) : usual;
-    return delay * (0.75 + Math.random() / 4);
-  }
-
-  /** Returns milliseconds between an answer and the next poll. */
-  #pause() {
-    const delay = this.#delay(this.#options.reconnectDelay * 1000);
-    return delay < SHORT && isHidden() ? 0 : delay;
-  }
-
   /** Asks the server now: the connection may be dead, or the wait for it over. The network may be another one. */
   #wake() {
     if (this.#phase === DELIVERING) return; // an answer has just come
-    this.#bounces = this.#relearns = 0;
-    if (this.#phase === RETRYING && Date.now() < this.#notBefore) return;
+    this.#pace.renew();
+    if (this.#phase === RETRYING && this.#pace.isHeld()) return;
     this.#poll(false);
   }
 
   #tick() {
     const leap = Date.now() - this.#lastTick;
     this.#lastTick = Date.now();
-    this.#shared?.look();
+    this.#line?.look();
     if (leap > (isHidden() ? LEAP_HIDDEN : LEAP_VISIBLE) && this.#phase !== ASLEEP) this.#wake();
   }
 
@@ -493,8 +448,8 @@ export class Realplexor {
       this.#rest(ASLEEP, 'hidden');
     } else if (type === 'offline') {
       if (phase === IDLE || phase === ASLEEP) return;
-      this.#bounces++;
-      this.#next(RETRYING, this.#delay(RETRY_MAX), 'offline');
+      this.#pace.failed();
+      this.#next(RETRYING, this.#pace.retryDelay(true), 'offline');
     } else if (type === 'visibilitychange') {
       this.#tick();
       if (this.#phase === RETRYING && document.visibilityState === 'visible') this.#wake();
@@ -504,9 +459,8 @@ export class Realplexor {
   };
 
   #watchPage(change) {
-    if (!change) return;
-    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) change.call(world, type, this.#onPage);
-    if (world.document) change.call(world.document, 'visibilitychange', this.#onPage);
+    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) world[change]?.(type, this.#onPage);
+    world.document?.[change]?.('visibilitychange', this.#onPage);
   }
 
   #settle() {

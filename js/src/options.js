@@ -1,29 +1,30 @@
 /** The options of a client, with their defaults and checks, and the address of the server. */
 
-/** The page, or what stands for it where there is none. */
-export const world = typeof globalThis === 'undefined' ? window : globalThis;
-
-/** Whether this is a page whose browser has all that tabs need to share a poll. Web Locks need HTTPS, or localhost. */
-export const canShare = () => !!(world.location && world.BroadcastChannel && world.navigator?.locks);
+import { world } from './world.js';
 
 /** A server that serves this file puts its options in place of the dollar names. Elsewhere the default holds. */
 const served = (text, otherwise) => (/^(\$|undefined-)/.test(text) ? otherwise : text);
 
-const SERVED_PATH = served('$JS_WAIT_URI', '/');
+const SERVED_PATH = CLASSIC ? served('$JS_WAIT_URI', '/') : '/';
 const DEFAULTS = {
   namespace: '',
   login: '',
-  identifier: served('$IDENTIFIER', 'identifier'),
+  identifier: CLASSIC ? served('$IDENTIFIER', 'identifier') : 'identifier',
   timeout: 25,
-  waitTimeout: +served('$WAIT_TIMEOUT', 300),
-  reconnectDelay: +served('$JS_WAIT_RECONNECT_DELAY', 0.01),
-  maxBounces: +served('$JS_MAX_BOUNCES', 10),
-  debug: !!+served('$JS_DEBUG', 0),
+  waitTimeout: CLASSIC ? +served('$WAIT_TIMEOUT', 300) : 300,
+  reconnectDelay: CLASSIC ? +served('$JS_WAIT_RECONNECT_DELAY', 0.01) : 0.01,
+  maxBounces: CLASSIC ? +served('$JS_MAX_BOUNCES', 10) : 10,
+  debug: !!(CLASSIC && +served('$JS_DEBUG', 0)),
   credentials: 'same-origin',
   shared: null, // by the class
+  transports: null, // by the class
 };
 const NAMES = Object.keys(DEFAULTS);
-const FORMS = { identifier: /^\w[\w.-]*$/, credentials: /^(omit|same-origin|include)$/ };
+const FORMS = {
+  identifier: /^\w[\w.-]*$/,
+  credentials: /^(omit|same-origin|include)$/,
+  transports: /^((poll|stream)(,|$))+$/,
+};
 
 /** Whether `value` is text, or a number, of that form. What String() makes of undefined, null or NaN is nobody's name. */
 export function has(form, value) {
@@ -36,7 +37,7 @@ function option(name, value) {
     throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(', ')}`);
   }
   if (value == null) return usual;
-  const isOdd = typeof usual === 'number' ? !(typeof value === 'number' && value >= 0) : FORMS[name] && !has(FORMS[name], value);
+  const isOdd = typeof usual === 'number' ? !(typeof value === 'number' && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : value);
   if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
   return value;
 }
@@ -53,7 +54,7 @@ export function optionsFrom(given) {
 }
 
 function resolved(address, base) {
-  if (typeof URL === 'function') return new URL(address, base).href;
+  if (!CLASSIC || typeof URL === 'function') return new URL(address, base).href;
   if (base && /^\/(?!\/)/.test(address)) return /^\w+:\/\/[^/]*/.exec(base)[0] + address;
   const link = document.createElement('a');
   link.href = address;
@@ -66,7 +67,7 @@ export function addressOf(fullUrl) {
   let url;
   try {
     url = resolved(fullUrl || SERVED_PATH, page);
-    if (SERVED_PATH !== '/') url = resolved(SERVED_PATH, url);
+    if (CLASSIC && SERVED_PATH !== '/') url = resolved(SERVED_PATH, url);
   } catch {
     throw new TypeError(`Address must be absolute where no page completes it, "${fullUrl || SERVED_PATH}" given`);
   }

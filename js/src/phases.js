@@ -24,7 +24,8 @@
  * browsers end all requests when their network changes: then a question for the position shows whether the server is there). And a
  * change that the page has made is applied at the end of the running task, in whatever phase the client is then.
  *
- * A transport whose connection outlives an answer needs a phase of its own, from which the client goes to delivering and back.
+ * A request by a transport that goes on, such as a stream, outlives its answers: from waiting the client goes to delivering and back with
+ * one and the same request.
  */
 export const IDLE = 1;
 export const ASKING = 2;
@@ -40,7 +41,7 @@ export const follows = () => ({
   [IDLE]: [IDLE, ASKING, WAITING, ASLEEP, CLOSED],
   [ASKING]: [IDLE, ASKING, DELIVERING, RETRYING, ASLEEP, CLOSED],
   [WAITING]: [IDLE, ASKING, WAITING, DELIVERING, PAUSING, RETRYING, ASLEEP, CLOSED],
-  [DELIVERING]: [PAUSING, RETRYING, ASLEEP, CLOSED],
+  [DELIVERING]: [WAITING, PAUSING, RETRYING, ASLEEP, CLOSED],
   [PAUSING]: [IDLE, ASKING, WAITING, RETRYING, ASLEEP, CLOSED],
   [RETRYING]: [IDLE, ASKING, WAITING, RETRYING, ASLEEP, CLOSED],
   [ASLEEP]: [IDLE, ASKING, WAITING, ASLEEP, CLOSED],

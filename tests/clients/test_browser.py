@@ -43,5 +43,6 @@ def test_there_are_tests() -> None:
         "service_worker.test.mjs",
         "shared.test.mjs",
         "shared_lead.test.mjs",
+        "streams.test.mjs",
         "websocket.test.mjs",
     ]

@@ -1,33 +1,35 @@
 /**
- * One poll for all tabs of an origin: one of them leads, and the others hear what it hears.
+ * One connection for all tabs of an origin: one of them leads, and the others hear what it hears.
  *
  * Each tab has a client of its own, with its channels and cursors, which takes this for its transport. The tab that holds a lock
- * (Web Locks) leads: its client's polls go to the server, with the channels that the others want added, and each response is handed
- * on to them by a BroadcastChannel. All else, such as how long to wait after a failure, is decided by each client as if it had
- * polled by itself.
+ * (Web Locks) leads: its client's requests go to the server, by the transport that it has chosen, with the channels that the others want
+ * added, and each response is handed on to them by a BroadcastChannel. All else, such as how long to wait after a failure, is decided by
+ * each client as if it had asked by itself.
  *
- * Nothing is lost when the lead changes. A response counts for a tab only if the request behind it named all channels of the tab,
- * each from the tab's own cursor or from one below it; messages that the tab has had are dropped by its client. A tab whose
- * cursors are not where the leader takes them to be says so, and the leader asks again from there.
+ * Nothing is lost when the lead changes. A response counts for a tab only if what was asked for named all channels of the tab,
+ * each from the tab's own cursor or from one below it; messages that the tab has had are dropped by its client. Of a request that goes
+ * on, each further response counts from where the one before it has led. A tab whose cursors are not where the leader takes them to be
+ * says so, and the leader asks again from there.
  *
  * The lead changes hands as follows. The browser gives the lock of a tab that is gone to the next in the queue. A tab that does
  * not answer (frozen), or that is hidden while another is seen (its timers are slow), has the lock stolen from it. Each tab also holds a lock of
  * its own; the leader waits for it, and so learns which tabs are gone.
  */
+
+import { isHidden } from '../world.js';
+
 /** Responses that a tab keeps which comes between two polls of its client. */
 const KEPT = 20;
 /** Milliseconds within which a leader answers. */
 const PATIENCE = 3000;
 
-const isHidden = () => globalThis.document?.visibilityState === 'hidden';
-
 /**
- * Returns the transport of one client: {poll, leave, look, silent, split}. The script that pages load from the server gets this module
+ * Returns the transport of one client: {poll, leave, look, silent, split, isAlone}. The script that pages load from the server gets this module
  * apart, so it is handed what it needs of the others.
  */
-export function sharing(options, { poll, readAnswer, compareCursors }) {
-  const name = ['rplx 1', options.url, options.identifier, options.credentials].join(' ');
-  let isAlone = false; // the server cannot be shared: each tab polls by itself
+export function sharing(options, isShared, { poll, compareCursors }) {
+  const name = ['rplx 2', options.url, options.identifier, options.credentials].join(' ');
+  let isAlone = !isShared; // each tab asks by itself, also where the server cannot be shared
   let line = null; // the BroadcastChannel; null: this tab has not joined
   let own; // of this tab since it joined: {id, stays, left, queued}
   let mine = null; // the request of this tab's client: {request, hooks}
@@ -36,7 +38,7 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
   let leader; // the id of the leader of which this tab knows
   let pinged = 0; // when the leader was asked for a sign of life; 0: it has given one
   let term = null; // while this tab leads: {tabs: {id: {cursors, asks}}, ends, isNew}
-  let running = null; // the request at the server
+  let running = null; // the request at the server; its cursors grow with what it brings
   let end = () => {};
 
   /** Polls for this tab. `hooks.began` is called with each request to the server, and `hooks.waits` when another tab takes the lead. */
@@ -82,6 +84,7 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
 
   /** Has every tab poll by itself from now on. */
   function split() {
+    if (isAlone) return;
     if (line) post({ split: true });
     leave();
     isAlone = true;
@@ -186,32 +189,33 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
     post({ want: held });
   }
 
-  /** Begins a request of this tab by what has come since the last one. */
+  /** Begins a request of this tab by what has come since the last one, once the client knows how to end it. */
   function resume(asked) {
-    while (kept.length) {
-      const answer = kept.shift();
-      if (covers(answer, asked.request)) {
-        Promise.resolve().then(() => mine === asked && give(answer));
-        return;
-      }
-    }
-    want();
+    if (!kept.length) return want();
+    Promise.resolve().then(() => {
+      while (mine === asked && kept.length) offer(kept.shift());
+      if (mine === asked) want();
+    });
   }
 
   /** Takes an answer to a request of the leader. */
   function take(answer) {
-    const isRead = isAnswer(answer.response);
-    if (isRead && held) pass(held, answer);
-    if (mine) {
-      if (!isRead || covers(answer, mine.request)) give(answer);
-    } else if (isRead && kept.push(answer) > KEPT) {
-      kept.shift();
-    }
+    if (held) pass(held, answer);
+    if (mine) offer(answer);
+    else if (answer.response.blocks && kept.push(answer) > KEPT) kept.shift();
   }
 
-  function give({ response }) {
-    const { hooks } = mine;
-    mine = null;
+  /** Gives this tab's client an answer if it counts for it. */
+  function offer(answer) {
+    if (!answer.response.blocks || covers(answer, mine.request)) give(answer);
+  }
+
+  /** Gives this tab's client an answer, with which its request ends unless it goes on. */
+  function give(answer) {
+    const { request, hooks } = mine;
+    const { response } = answer;
+    pass(request, answer);
+    if (!response.more) mine = null;
     hooks.done(response);
   }
 
@@ -253,9 +257,8 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
   function run() {
     stop();
     if (!mine) return;
-    const { began, accepted } = mine.hooks;
-    const request = (running = isAlone ? mine.request : merged());
-    end = poll(options, request, { began, accepted, done: (response) => finish({ asked: request.cursors, response }) });
+    running = isAlone ? mine.request : merged();
+    end = poll(options, running, { ...mine.hooks, done: finish });
   }
 
   function stop() {
@@ -263,36 +266,28 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
     end();
   }
 
-  function finish(answer) {
-    const { response } = answer;
-    const isRead = isAnswer(response);
+  function finish(response) {
+    const { blocks, position, more, status } = response;
+    const answer = { asked: copied(running).cursors, response };
     const asked = mine;
-    running = null;
-    // The tabs together may want more channels than the server lets a poll name. Old servers give no position.
-    if (response.status === 413 || (isRead && response.position === null)) {
+    pass(running, answer);
+    if (!more) running = null;
+    // The tabs together may want more channels than the server lets a request name. Old servers give no position.
+    if (status === 413 || (blocks && position === null)) {
       mine = null;
       split();
       mine = asked;
     }
     if (term) {
       post({ answer });
-      if (isRead) {
-        term.isNew = false;
-        Object.keys(term.tabs).forEach((id) => pass(term.tabs[id], answer));
-      }
+      if (blocks) term.isNew = false;
+      Object.keys(term.tabs).forEach((id) => pass(term.tabs[id], answer));
     }
     give(answer);
+    if (more && response.asks) renew(); // for those who have come since the question
   }
 
   const smaller = (a, b) => (a == null ? b : b == null || compareCursors(a, b) <= 0 ? a : b);
-
-  function isAnswer(response) {
-    try {
-      return !!readAnswer(response);
-    } catch {
-      return false;
-    }
-  }
 
   /** Whether an answer says all that those cursors want: a channel "from now on" begins with a question for the position. */
   function covers({ asked, response }, { cursors }) {
@@ -306,8 +301,8 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
   /** Moves the cursors of a tab on as its client will do, if the answer counts for it. */
   function pass(held, answer) {
     const { cursors } = held;
-    if (!covers(answer, held)) return;
-    const { blocks, position } = readAnswer(answer.response);
+    const { blocks, position } = answer.response;
+    if (!blocks || !covers(answer, held)) return;
     held.asks = false;
     Object.keys(cursors).forEach((name) => (cursors[name] ??= position));
     blocks.forEach(({ ids }) =>
@@ -318,7 +313,7 @@ export function sharing(options, { poll, readAnswer, compareCursors }) {
     );
   }
 
-  return { poll: pollShared, leave, look, silent, split };
+  return { poll: pollShared, leave, look, silent, split, isAlone: () => isAlone };
 }
 
 const copied = ({ cursors, asks }) => ({ cursors: Object.assign(Object.create(null), cursors), asks });

@@ -58,6 +58,7 @@ export async function open(ids, { url = server.url, options = {}, isModule = fal
     ([url, ids, options]) => {
       window.got = [];
       window.events = [];
+      window.at = url;
       window.client = new Realplexor(url, options);
       for (const type of ['connected', 'disconnected', 'gap', 'error', 'stalled']) client.on(type, ({ reason }) => events.push(reason ?? type));
       for (const id of ids) client.subscribe(id, (data, id) => got.push([id, data]));
@@ -75,8 +76,8 @@ export const leader = () => until(() => running() === 1 && tabs.find((tab) => ta
 export const heard = (tab, number, what = 'messages') => until(async () => (await got(tab)).length >= number, `${number} ${what}`);
 
 /** Nine tabs, each with two or three of the seven channels. */
-export async function nine() {
-  for (let i = 0; i < 9; i++) await open([0, 2, 3].slice(0, 2 + (i % 2)).map((step) => CHANNELS[(i + step) % 7]));
+export async function nine(options = {}) {
+  for (let i = 0; i < 9; i++) await open([0, 2, 3].slice(0, 2 + (i % 2)).map((step) => CHANNELS[(i + step) % 7]), { options });
   await ready(...tabs);
 }
 

@@ -13,6 +13,7 @@ export const ALLOWED = Object.values(values).flatMap((from) => table[from].map((
 export const steps = [];
 export const faults = [];
 
+globalThis.CLASSIC = true; // as in the script, with all that old browsers need
 globalThis.PHASE_CHECK = (from, to) => {
   const step = `${nameOf(from)} ${nameOf(to)}`;
   steps.push(step);

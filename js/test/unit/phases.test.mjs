@@ -209,5 +209,13 @@ test('a long walk through all events keeps to the table, and uses each of its en
     await way();
   }
   client.close();
+  client = new Realplexor('http://site.example/', { transports: ['stream'] });
+  client.subscribe('a', () => {}).execute();
+  const pieces = ['event: open\ndata: {"cursor":"1000","gaps":[]}\n\n'];
+  const read = () => (pieces.length ? Promise.resolve({ value: new TextEncoder().encode(pieces.pop()) }) : new Promise(() => {}));
+  running()[0].resolve({ status: 200, headers: { get: () => 'text/event-stream' }, body: { getReader: () => ({ read }) } });
+  await settled();
+  assert.equal(phase(), 'WAITING');
+  client.close();
   assert.deepEqual(ALLOWED.filter((step) => !steps.includes(step)), []);
 });
