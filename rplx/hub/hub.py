@@ -251,6 +251,8 @@ class Hub(Deliveries):
                 ]
                 self.turns.rest()
         for staying in self.staying.all():
+            if not staying.names:
+                continue  # WebSockets that listen to nothing yet
             at = [tuple(staying.progress.behind(member.cursors).at.values()) for member in staying.members]
             numbers = map(identity, staying.members)
             found += [(number, staying.names, cursors) for number, cursors in zip(numbers, at, strict=True)]

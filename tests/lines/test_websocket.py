@@ -210,6 +210,7 @@ def test_a_socket_without_channels_counts_nowhere(wire: Wire, prefix: str) -> No
     socket.send(frame(Opcode.PING, b"x"))
     assert socket.frame() == (0x8A, b"x")
     assert wire.online(prefix) == ""
+    assert not [line for line in wire.command("STATS\n\n").splitlines() if line.endswith("=> ")]
 
 
 # -- commands
