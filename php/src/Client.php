@@ -6,6 +6,7 @@ namespace Rplx;
 
 /**
  * Sends messages to channels, and asks who is online: the IN line of a Realplexor server (protocol page, part 3).
+ * Listens as a browser does (parts 9 and 10).
  *
  *     $client = new Rplx\Client('127.0.0.1', 10010, ['namespace' => 'shop_']);
  *     $cursors = $client->send('news', ['title' => 'Hello']);
@@ -16,6 +17,7 @@ namespace Rplx;
  */
 final class Client
 {
+    private string $host;
     private Options $options;
     private Marker $marker;
     private Connection $connection;
@@ -31,6 +33,7 @@ final class Client
      */
     public function __construct(string $host, int $port = 10010, array $options = [])
     {
+        $this->host = $host;
         $this->options = Options::fromArray($options);
         $this->marker = new Marker($this->options);
         $this->connection = new Connection($host, $port, $this->options);
@@ -144,6 +147,32 @@ final class Client
             }
         }
         return $sections;
+    }
+
+    /**
+     * Listens to channels, for scripts on the command line:
+     *
+     *     foreach ($client->listen(['news'], 'http://127.0.0.1:8088/') as $message) {
+     *         var_dump($message->data);
+     *     }
+     *
+     * What is sent after this has returned is received, over reconnects and restarts as long as the server's history
+     * holds it.
+     *
+     * @param string|int|iterable<mixed> $channels as for send(); with a cursor a channel goes on from there
+     * @param string|null          $wait    the WAIT line: http://HOST:PORT/, https://HOST/ or unix:/PATH; null means
+     *     port 8088 of the IN line's host
+     * @param array<string, mixed> $options as in Rplx\ListenerOptions
+     */
+    public function listen($channels, ?string $wait = null, array $options = []): Listener
+    {
+        if ($wait === null) {
+            if (Address::isPath($this->host)) {
+                throw new InputException('The WAIT line must be given, as the IN line is at the path of a socket');
+            }
+            $wait = 'http://' . Address::of($this->host, 8088, false)->text . '/';
+        }
+        return new Listener($this->options, $this->marker, $channels, $wait, ListenerOptions::fromArray($options));
     }
 
     /**

@@ -11,12 +11,14 @@ final class Marker
 {
     private string $prefix;
     private string $start;
+    private string $word;
 
     public function __construct(Options $options)
     {
         $this->prefix = ($options->login === null ? '' : $options->login . '_') . $options->namespace;
         $credentials = $options->login === null ? '' : "$options->login:$options->password@";
-        $this->start = $options->identifier . '=' . $credentials;
+        $this->word = $options->identifier;
+        $this->start = "$this->word=$credentials";
     }
 
     /**
@@ -46,6 +48,43 @@ final class Marker
             $items[] = '*' . $this->full($limiter);
         }
         return $this->start . implode(',', $items);
+    }
+
+    /**
+     * Returns channels as the wire knows them.
+     *
+     * @param mixed $channels as for forSend
+     * @return array<int|string, string|null> full id => cursor
+     * @throws InputException if an id or a cursor is wrong, or there is none
+     */
+    public function cursors($channels): array
+    {
+        $cursors = [];
+        foreach (self::asArray($channels) as $key => $value) {
+            if (is_int($key)) {
+                $cursors[$this->full($value)] = null;
+            } else {
+                $cursors[$this->full($key)] = $value === null ? null : rtrim(self::cursor($value), ':');
+            }
+        }
+        if ($cursors === []) {
+            throw new InputException('No identifier given');
+        }
+        return $cursors;
+    }
+
+    /**
+     * Returns the marker of a poll or a stream, which names nobody's login.
+     *
+     * @param array<int|string, string|null> $cursors full id => cursor
+     */
+    public function forListening(array $cursors): string
+    {
+        $items = [];
+        foreach ($cursors as $id => $cursor) {
+            $items[] = $cursor === null ? (string)$id : "$cursor:$id";
+        }
+        return $this->word . '=' . implode(',', $items);
     }
 
     /**
@@ -81,6 +120,21 @@ final class Marker
     {
         $length = strlen($this->prefix);
         return strncmp($id, $this->prefix, $length) === 0 ? (string)substr($id, $length) : $id;
+    }
+
+    /**
+     * Returns an array by ids of the wire with ids without the prefix.
+     *
+     * @param array<int|string, mixed> $values
+     * @return array<int|string, mixed>
+     */
+    public function shortKeys(array $values): array
+    {
+        $short = [];
+        foreach ($values as $id => $value) {
+            $short[$this->short((string)$id)] = $value;
+        }
+        return $short;
     }
 
     /**

@@ -56,6 +56,19 @@ final class Options
     public static function fromArray(array $values): self
     {
         $options = new self();
+        self::assign($options, $values);
+        $options->check();
+        return $options;
+    }
+
+    /**
+     * Sets properties of an object by their names; null leaves the default.
+     *
+     * @param array<string, mixed> $values
+     * @throws InputException if a name is unknown or a value has a wrong type
+     */
+    public static function assign(object $options, array $values): void
+    {
         foreach ($values as $name => $value) {
             if (!property_exists($options, (string)$name)) {
                 $known = implode(', ', array_keys(get_object_vars($options)));
@@ -70,8 +83,6 @@ final class Options
                 throw new InputException("Option \"$name\" has a wrong type: " . gettype($value), 0, $error);
             }
         }
-        $options->check();
-        return $options;
     }
 
     private function check(): void

@@ -24,7 +24,8 @@ final class Stub
 
     /**
      * @param array{0: list<string>, 1?: string, 2?: string} ...$connections for each connection: the answers, what a
-     *     request is read until ("request", "eof", "nothing"), how it ends ("close", "later", "reset", "hold")
+     *     request is read until ("request", "head", "eof", "nothing"), how it ends ("close", "later", "reset", "hold",
+     *     "keep")
      */
     public function __construct(array ...$connections)
     {

@@ -6,10 +6,9 @@ namespace Rplx\Tests;
 
 use Dklab_Realplexor;
 use PHPUnit\Framework\TestCase;
+use Rplx\Address;
 use Rplx\Client;
-use Rplx\Connection;
 use Rplx\ConnectionException;
-use Rplx\Options;
 use Rplx\RefusedException;
 
 /**
@@ -98,10 +97,7 @@ final class TlsTest extends TestCase
     {
         // A server may listen on 443 here or not; the client decides on TLS before it connects.
         $on = static function (int $port, ?bool $tls): bool {
-            $connection = new Connection('h', $port, Options::fromArray(['tls' => $tls]));
-            return (function (): bool {
-                return $this->secure;
-            })->call($connection);
+            return Address::of('h', $port, $tls)->secure;
         };
         self::assertTrue($on(443, null));
         self::assertFalse($on(443, false));

@@ -2,7 +2,8 @@
 
 /**
  * Answers as it is told. The argument is JSON, a list of connections, each
- * {"until": "eof" | "request" | "nothing", "answers": [base64, ...], "end": "close" | "later" | "reset" | "hold"}.
+ * {"until": "eof" | "request" | "head" | "nothing", "answers": [base64, ...],
+ * "end": "close" | "later" | "reset" | "hold" | "keep"}: "keep" leaves it open while the next ones are served.
  * It prints its port, then each request that it read, in base64, and "closed" behind each connection, one a line.
  */
 
@@ -14,6 +15,7 @@ socket_listen($server);
 socket_getsockname($server, $host, $port);
 echo "$port\n";
 
+$kept = [];
 foreach (json_decode($argv[1], true) as $plan) {
     $connection = socket_accept($server);
     foreach ($plan['answers'] as $answer) {
@@ -31,6 +33,10 @@ foreach (json_decode($argv[1], true) as $plan) {
     if ($plan['end'] === 'reset') {
         socket_set_option($connection, SOL_SOCKET, SO_LINGER, ['l_onoff' => 1, 'l_linger' => 0]);
     }
+    if ($plan['end'] === 'keep') {
+        $kept[] = $connection;
+        continue;
+    }
     socket_close($connection);
     echo "closed\n";
 }
@@ -47,13 +53,20 @@ function readRequest($connection, string $until): string
         if ($chunk === '') {
             break;
         }
+        if ($until === 'head' && substr($request, -4) === "\r\n\r\n") {
+            break;
+        }
         if (
             $until === 'request'
-            && preg_match('/Content-Length: (\d+)\r\n.*?\r\n\r\n(.*)\z/s', $request, $match)
+            && preg_match('/Content-Length: (\d+)\r\n(?:.*?\r\n)?\r\n(.*)\z/s', $request, $match)
             && strlen($match[2]) >= $match[1]
         ) {
             break;
         }
     }
     return $request;
+}
+
+if ($kept !== []) {
+    sleep(30);
 }
