@@ -51,7 +51,7 @@ def _configure_serve(parser: argparse.ArgumentParser) -> None:
     )
     _configure_options(parser)
     add("--check-config", action="store_true", help="say what is wrong with the configuration, start nothing")
-    add("--workers", metavar="N", help="processes; more than one needs engine.url")
+    add("--workers", metavar="N", help="processes; more than one needs Redis (engine.url)")
     add("--demo", action="store_true", help="serve the sandbox page at /; lets anybody publish")
     add("--verbose", action="store_true", help="log each connection, request and delivery, with the time")
 
