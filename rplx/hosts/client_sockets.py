@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BufferedReader
 from typing import Any
 
@@ -24,3 +25,9 @@ def is_pywsgi(environ: Environ) -> bool:
     if kind is BufferedReader:  # what it hands on where a request asks for an upgrade
         return str(environ.get("SERVER_SOFTWARE", "")).startswith("gevent/")
     return kind.__module__ == "gevent.pywsgi" and kind.__name__ == "Input"
+
+
+def closer_of(start_response: Any) -> Callable[[], None] | None:
+    """Returns what has gunicorn close the connection behind its answer, also when that has begun; None elsewhere."""
+    found: Callable[[], None] | None = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    return found

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from rplx.errors import Ending, Refusal, Unavailable
-from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
+from rplx.hosts.client_sockets import Environ, client_socket, closer_of, is_pywsgi
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
@@ -80,4 +80,7 @@ class Stream:
             error = found  # its client comes back, and reads on then
         finally:
             streams.leave(member)
+        force_close = closer_of(start_response)
+        if force_close is not None:  # a kept connection would hold up the end of its worker
+            force_close()
         yield member.encoding.bye(error, retry_milliseconds(error))

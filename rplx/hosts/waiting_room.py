@@ -18,7 +18,7 @@ from gevent.hub import Hub as GeventHub
 from gevent.monkey import get_original
 
 from rplx.errors import Unavailable
-from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
+from rplx.hosts.client_sockets import Environ, client_socket, closer_of, is_pywsgi
 from rplx.hosts.streaming import Stream
 from rplx.hosts.talking import can_talk, talk
 from rplx.hub.hub import Hub, PollTimeout
@@ -285,7 +285,7 @@ def closing(environ: Environ, start_response: StartResponse) -> StartResponse:
 
     A kept one would hold up the end of its worker.
     """
-    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)  # gunicorn's
+    force_close = closer_of(start_response)
 
     def start(status: str, headers: Headers, *more: Any) -> Any:
         if force_close is not None:

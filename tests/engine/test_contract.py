@@ -21,6 +21,18 @@ class TestCursors:
         drawn = [Decimal(tested.engine.draw()) for _ in range(5000)]
         assert all(a < b for a, b in itertools.pairwise(drawn))
 
+    def test_the_latest_is_known_where_messages_are_reported_in_their_order(self, make: Make) -> None:
+        tested = make()
+        before = tested.engine.latest()
+        sent = Decimal(tested.send("1", "a")["a"])
+        after = tested.engine.latest()
+        assert (before is None) == (after is None)
+        if before is not None and after is not None:
+            assert before < sent <= after
+        tested.send("2", a="9999999999")
+        found = tested.engine.latest()
+        assert found is None or found < Decimal("9999999999")
+
     def test_they_are_seconds_with_decimals(self, make: Make) -> None:
         tested = make()
         whole, _, fraction = tested.send("1", "a")["a"].partition(".")

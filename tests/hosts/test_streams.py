@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import select
+import signal
 
 import pytest
 
 from tests.event_source import Event, events, unchunked
-from tests.hosts.http import Answer, Client, ask, eventually, get, online, send
+from tests.hosts.conftest import STARTS
+from tests.hosts.http import PATIENCE, Answer, Client, ask, eventually, get, online, send
 from tests.hosts.servers import Server
 from tests.hosts.test_wire import OF_THE_SERVER
 
@@ -102,6 +104,16 @@ def test_many_listeners(server: Server, prefix: str) -> None:
         assert [json.loads(event.data)["data"] for event in stream.has(6)[1:]] == list(range(5))
         stream.client.close()
     eventually(lambda: online(server.in_)[f"{prefix}a"] == 0)
+
+
+def test_the_end_of_gunicorn_is_told() -> None:
+    with STARTS["gunicorn"]() as server:
+        stream = Stream(server, "a")
+        stream.has(1)
+        server.process.send_signal(signal.SIGTERM)
+        assert stream.has(2)[1].name == "bye"
+        assert stream.client.ended()  # not kept, as its worker would wait for it
+        server.process.wait(PATIENCE)
 
 
 def test_a_definite_refusal(server: Server) -> None:
