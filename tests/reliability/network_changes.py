@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.waiting import eventually
 
 BLOCK = page_blocks()["nginx with TLS and HTTP/2"]
 CHANGES = 6
+QUESTION = 0.2  # seconds between the two lines of the log that a question for the position has, and more
 IDS = ["one", "two"]
 
 
@@ -35,6 +37,13 @@ class Counting(Polls):
         super().take(line)
         for id in IDS:
             self.counts[id] += f":{id}] registered" in line
+
+    def all_wait(self) -> bool:
+        """Whether each listener has a poll that waits: a question for the position has its answer at once."""
+        if not self._parked.keys() >= set(IDS):
+            return False
+        time.sleep(QUESTION)
+        return self._parked.keys() >= set(IDS)
 
 
 def ip(*words: str) -> None:
@@ -60,6 +69,7 @@ def run(folder: Path, heard: list[dict[str, Any]]) -> None:
             before = dict(polls.counts)
             ip("address", ("add", "del")[number % 2], "10.98.0.1/24", "dev", "here")
             eventually(lambda before=before: [id for id in IDS if polls.counts[id] > before[id]], IDS)  # type: ignore[misc]
+            eventually(polls.all_wait)
         client.send(IDS, {"n": 1, "at": 0})
         eventually(lambda: sorted(told["id"] for told in heard if told["kind"] == "message"), IDS)
         quiet = list(heard)
