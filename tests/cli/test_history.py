@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -333,19 +335,19 @@ def test_what_a_killed_server_has_left_is_dumped(history: History, tmp_path: Pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to read as somebody else")
 def test_a_file_in_a_folder_that_cannot_be_written(history: History, path: Path) -> None:
-    path.chmod(0o644)
-    for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
-        folder.chmod(0o755)
-    for side in path.parent.glob("history.db-*"):
-        side.unlink()
     code = (
         "import os, sys; from rplx.engine.sqlite import file; os.setuid(65534);"
         " print(len(list(file.records(sys.argv[1]))), file.problems(sys.argv[1]))"
     )
-    command = [sys.executable, "-c", code, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("16 []\n", "")
-    assert sorted(path.parent.iterdir()) == [path]
+    with tempfile.TemporaryDirectory() as place:  # pytest's own may be read by its user alone, not by nobody
+        folder = Path(place)
+        folder.chmod(0o755)
+        copy = Path(shutil.copy(path, folder))
+        copy.chmod(0o644)
+        command = [sys.executable, "-c", code, str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("16 []\n", "")
+        assert sorted(folder.iterdir()) == [copy]
 
 
 # -- what is refused
