@@ -33,6 +33,7 @@ def test_in_chromium(path: Path) -> None:
 
 def test_there_are_tests() -> None:
     assert [path.name for path in TESTS] == [
+        "buffering.test.mjs",
         "client.test.mjs",
         "event_source.test.mjs",
         "foreign.test.mjs",

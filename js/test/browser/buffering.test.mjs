@@ -1,0 +1,93 @@
+// The client's streams behind nginx, with its own buffering and with one that nothing turns off.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Server, launch, until } from './support.mjs';
+
+const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find(existsSync);
+const skip = NGINX ? false : 'needs nginx';
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function freePort() {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address();
+  listener.close();
+  return port;
+}
+
+/** Runs `action` with the address of an nginx in front of the server, whose location has these lines. */
+async function behind(lines, action) {
+  const folder = mkdtempSync(join(tmpdir(), 'rplx-nginx-'));
+  const port = await freePort();
+  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ');
+  const location = `location / { proxy_pass http://127.0.0.1:${server.wait}; ${lines} }`;
+  const conf = `daemon off; master_process off; pid ${folder}/pid; error_log ${folder}/error.log; events {}
+    http { access_log off; ${paths} server { listen 127.0.0.1:${port}; ${location} } }`;
+  writeFileSync(join(folder, 'nginx.conf'), conf);
+  const nginx = spawn(NGINX, ['-e', `${folder}/error.log`, '-c', `${folder}/nginx.conf`], { stdio: 'ignore' });
+  const isThere = () =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(socket.end()));
+      socket.on('error', () => resolve(false));
+    });
+  try {
+    await until(isThere, 'nginx listens');
+    await action(`http://127.0.0.1:${port}/`);
+  } finally {
+    nginx.kill('SIGKILL');
+    if (nginx.exitCode === null) await once(nginx, 'exit');
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Listens from a page of the server itself. The rest of window.got are what came. */
+async function listen(url) {
+  const page = await browser.newPage();
+  await page.goto(`${url}health`);
+  await page.addScriptTag({ url: `${url}?identifier=SCRIPT` });
+  await page.evaluate(() => {
+    window.got = [];
+    window.faults = [];
+    window.client = new Realplexor(location.origin, { transports: ['stream', 'poll'], shared: false });
+    for (const type of ['error', 'disconnected', 'gap']) client.on(type, () => faults.push(type));
+    client.subscribe('a', (data) => got.push(data));
+    return client.ready;
+  });
+  return page;
+}
+
+for (const [what, lines, transport] of [
+  ['nginx as it is', '', 'stream'],
+  ['nginx without buffering', 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;', 'stream'],
+  ['nginx that holds bytes back', 'proxy_ignore_headers X-Accel-Buffering;', 'poll'],
+]) {
+  test(`behind ${what} a page listens by a ${transport}`, { skip }, async () => {
+    await behind(lines, async (url) => {
+      const page = await listen(url);
+      if (transport === 'stream') await until(() => page.evaluate(() => client.transport === 'stream'), 'a stream');
+      else await until(() => page.evaluate(() => Object.keys(sessionStorage).some((key) => key.startsWith('rplx stream'))), 'streams left out');
+      for (let i = 0; i < 20; i++) await server.send('a', i);
+      await until(() => page.evaluate(() => got.length === 20), 'all messages');
+      assert.deepEqual(await page.evaluate(() => [got, faults]), [Array.from({ length: 20 }, (_, i) => i), []]);
+      assert.equal(await page.evaluate(() => client.transport), transport);
+      await page.close();
+    });
+  });
+}
