@@ -21,6 +21,7 @@ _SPACE = re.compile(rb"[ \t\r\n]*+")
 _BLOCK = re.compile(
     rb'[ \t\r\n]*+[\[,][ \t\r\n]*+\{[ \t\r\n]*+"ids":[ \t\r\n]*+(\{[^{}]*+\})[ \t\r\n]*+,[ \t\r\n]*+"data":'
 )
+_ONE = re.compile(rb'\{"ids":(\{[^{}]*+\}),"data":')
 _BLOCK_END = re.compile(rb"[ \t\r\n]*+\}")
 _END = re.compile(rb"[ \t\r\n]*+\][ \t\r\n]*+\Z")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|[^][{}"]++')
@@ -58,6 +59,21 @@ def read(body: bytes) -> list[Message]:
         return [Message(data, _cursors(ids)) for ids, data in _blocks(text)]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BrokenResponse(f"the answer is no list of messages ({error}): is this the WAIT line?") from error
+
+
+def read_one(text: bytes) -> Message:
+    """Returns the message of a stream's event, `{"ids":{...},"data":...}` (part 10.1); else as `read`."""
+    try:
+        try:
+            block = json.loads(text)
+            return Message(block["data"], _cursors(block["ids"]))
+        except (ValueError, RecursionError):
+            start = _ONE.match(text)
+            if start is None:
+                raise
+            return Message(_read(text[start.end() : -1]), _cursors(json.loads(start[1])))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BrokenResponse(f"an event is no message ({error})") from error
 
 
 def _blocks(text: bytes) -> list[tuple[Any, Any]]:

@@ -167,6 +167,8 @@ class Connection:
         self.address = address
         self._used = time.monotonic()
         self._buffer = bytearray()
+        self._is_chunked = False  # of the body that is being read in pieces, and the bytes that are left of its piece
+        self._left: int | None = None  # None: it goes on to the end of the connection
         try:
             self._socket = address.connect(deadline.left())
         except TimeoutError as error:
@@ -229,16 +231,49 @@ class Connection:
         Raises ConnectionLost, Timeout, BrokenResponse.
         """
         with self._errors("waiting for the answer", deadline, unknown=True):
-            while True:
-                version, status, reason = _status(self.address, self._line(deadline))
-                headers = self._headers(deadline)
-                if status >= 200:
-                    break
+            version, status, reason, headers = self._head(deadline)
             body, ended = self._body(headers, deadline, empty=status in (204, 304))
         self._used = time.monotonic()
         tokens = headers.get("connection", "").lower()
         closes = ended or "close" in tokens or (version == "1.0" and "keep-alive" not in tokens)
         return Answer(status, reason, headers, body, closes)
+
+    def begin(self, request: bytes, deadline: Deadline) -> Answer:
+        """Writes a request and returns its answer; one with status 200 without the body, which `read_some` gives.
+
+        Raises ConnectionLost, Timeout, BrokenResponse.
+        """
+        self.write(request, deadline)
+        with self._errors("waiting for the answer", deadline, unknown=True):
+            _, status, reason, headers = self._head(deadline)
+            body = b"" if status == 200 else self._body(headers, deadline, empty=status in (204, 304))[0]
+            self._is_chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+            length = headers.get("content-length")
+            self._left = 0 if self._is_chunked else None if length is None else self._size(length, 10)
+        return Answer(status, reason, headers, body, closes=True)
+
+    def read_some(self, deadline: Deadline) -> bytes:
+        """Returns what comes next of the body of `begin`, b"" at its end, also where it was cut.
+
+        Raises ConnectionLost, Timeout, BrokenResponse.
+        """
+        with self._errors("reading", deadline, unknown=True):
+            try:
+                if self._left == 0 and self._is_chunked:
+                    # The line before a size ends the chunk before.
+                    line = self._line(deadline) or self._line(deadline)
+                    self._left = self._size(line.partition(b";")[0].decode("latin-1"), 16)
+                    self._is_chunked = self._left > 0
+                if self._left == 0:
+                    return b""
+                if not self._buffer:
+                    self._fill(deadline)
+            except EOFError:
+                return b""
+        data = self._take(len(self._buffer) if self._left is None else min(self._left, len(self._buffer)))
+        if self._left is not None:
+            self._left -= len(data)
+        return data
 
     def abort(self) -> None:
         """Ends the connection, so that a read that waits in another thread fails."""
@@ -282,6 +317,14 @@ class Connection:
                 raise BrokenResponse(f"{self.address}: a line of the answer's head is longer than {HEAD_MAX} bytes")
             self._fill(deadline)
         return self._take(end + 1).rstrip(b"\r\n")
+
+    def _head(self, deadline: Deadline) -> tuple[str, int, str, dict[str, str]]:
+        """Returns version, status, reason and headers of the next answer that is no interim one."""
+        while True:
+            version, status, reason = _status(self.address, self._line(deadline))
+            headers = self._headers(deadline)
+            if status >= 200:
+                return version, status, reason, headers
 
     def _headers(self, deadline: Deadline) -> dict[str, str]:
         headers: dict[str, str] = {}

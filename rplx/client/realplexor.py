@@ -179,8 +179,9 @@ class Realplexor:
         on_gap: Callable[[list[str]], None] | None = None,
         poll_seconds: float = POLL_SECONDS,
         poll_timeout: float | None = None,
+        transport: str = "auto",
     ) -> Listener:
-        """Returns an iterator over messages that polls as a browser does, and reconnects by itself; see Listener.
+        """Returns an iterator over messages that listens as a browser does, and reconnects by itself; see Listener.
 
         `channels`: an id, several, or a mapping id -> cursor to go on from. `wait`: the WAIT line's URL, or unix:/PATH;
         by default port 8088 of the same host. What is sent after this has returned is received. `on_gap` is called with
@@ -188,6 +189,8 @@ class Realplexor:
         (part 7.4). `poll_seconds`: how long polls ask the server to wait, from 1 on, or 0 to leave it to the server;
         proxies cut what is silent for longer, some after 30 s (part 9.1). `poll_timeout`: seconds without an answer
         after which a poll is given up, if not 10 s more than it asked for; it must be more than the server waits.
+        `transport`: "auto", an event stream, or polls for ten minutes where the server has no streams, something on the
+        way holds them back or they end at once three times; "stream" or "poll" for that alone (parts 9 and 10).
         """
         if wait is None and self.address.is_unix:
             raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")
@@ -195,7 +198,16 @@ class Realplexor:
             wait = f"http://{Address(self.address.host, 8088)}/"
         tls = self.address.tls or True
         return Listener(
-            wait, channels, self._names, self._identifier, on_gap, self.timeout, poll_seconds, poll_timeout, tls
+            wait,
+            channels,
+            self._names,
+            self._identifier,
+            on_gap,
+            self.timeout,
+            poll_seconds,
+            poll_timeout,
+            tls,
+            transport,
         )
 
     def close(self) -> None:

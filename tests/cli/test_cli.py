@@ -264,7 +264,9 @@ class TestListen:
                 options = ["--wait", address(server), "--namespace", "n_", "--count", "2"]
                 assert main(["listen", "a,5:b", *options, *form]) == 0
                 assert capsys.readouterr().out == shown
-                assert server.requests[0].startswith(b"GET /?identifier=n_a,5:n_b&json&position HTTP/1.1\r\n")
+                stream, position, *_ = server.requests
+                assert stream.startswith(b"GET /?identifier=n_a,5:n_b&stream&client=")
+                assert position.startswith(b"GET /?identifier=n_a,5:n_b&json&position HTTP/1.1\r\n")
 
     def test_gap_and_refusal(self, capsys: Capture) -> None:
         def gap(connection: StubConnection, number: int) -> None:

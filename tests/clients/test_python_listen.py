@@ -72,7 +72,7 @@ class TestListen:
 
         with StubServer(serve) as server:
             client = Realplexor(namespace="n_")
-            listener = client.listen({"a": None, "b": "5"}, server.url + "rpl/?x=1", on_gap=tell)
+            listener = client.listen({"a": None, "b": "5"}, server.url + "rpl/?x=1", transport="poll", on_gap=tell)
             assert listener.cursors == {"a": "100.25", "b": "5"}
             assert next(listener) == ("one", {"a": "101.5"})
             assert listener.cursors == {"a": "101.5", "b": "5"}
@@ -98,7 +98,7 @@ class TestListen:
         names = set()
         for _ in range(2):
             with StubServer(answering(wait_answer(), *[wait_answer(block(n, a=str(n))) for n in (1, 2)])) as server:
-                listener = Realplexor().listen("a", server.url)
+                listener = Realplexor().listen("a", server.url, transport="poll")
                 assert [next(listener).data, next(listener).data] == [1, 2]
                 found = [re.search(rb"&client=([A-Za-z0-9_-]+) ", request) for request in server.requests]
                 assert found[0] is None  # a question for the position does not wait
@@ -108,7 +108,7 @@ class TestListen:
     def test_long_lists_go_as_a_post(self) -> None:
         with StubServer(answering(wait_answer(), wait_answer(block(1, c0="7")))) as server:
             ids = [f"c{number}" for number in range(600)]
-            listener = Realplexor().listen(ids, server.url)
+            listener = Realplexor().listen(ids, server.url, transport="poll")
             assert next(listener).ids == {"c0": "7"}
         first, second = server.requests
         assert first.startswith(b"POST /?json&position HTTP/1.1\r\n")
@@ -133,7 +133,10 @@ class TestListen:
                     b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + wait_answer(block(1, a="101")).encode()
                 )
 
-        with StubServer(serve) as server, Realplexor().listen("a", server.url.rstrip("/")) as listener:
+        with (
+            StubServer(serve) as server,
+            Realplexor().listen("a", server.url.rstrip("/"), transport="poll") as listener,
+        ):
             assert next(listener) == (1, {"a": "101"})
         assert [marker(request) for request in server.requests] == ["a&json&position"] + [
             "100:a&json&timeout=25&client=NAME"
@@ -145,11 +148,11 @@ class TestListen:
             connection.answer("Empty identifier passed\n", "400 Bad Request")
 
         with StubServer(refuse) as server, pytest.raises(Refused, match="400 Bad Request: Empty identifier passed"):
-            Realplexor().listen("abc", server.url)
+            Realplexor().listen("abc", server.url, transport="poll")
         with StubServer(answering("hello")) as other, pytest.raises(BrokenResponse, match="is this the WAIT line"):
-            Realplexor().listen("abc", other.url)
+            Realplexor().listen("abc", other.url, transport="poll")
         with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{server.address[1]}: Connection refused"):
-            Realplexor().listen("abc", server.url)
+            Realplexor().listen("abc", server.url, transport="poll")
 
     def test_close_ends_a_waiting_iteration(self) -> None:
         def wait(connection: StubConnection, number: int) -> None:
@@ -159,7 +162,7 @@ class TestListen:
             connection.read()
 
         with StubServer(wait) as server:
-            listener = Realplexor().listen("a", server.url)
+            listener = Realplexor().listen("a", server.url, transport="poll")
             threading.Timer(0.1, listener.close).start()
             assert list(listener) == []  # its poll would never be answered
 
@@ -201,7 +204,7 @@ class TestPathsThatCut:
                 else:
                     connection.answer(wait_answer(block(1, a="101")))
 
-        with StubServer(serve) as server, Realplexor().listen("a", server.url, **options) as listener:
+        with StubServer(serve) as server, Realplexor().listen("a", server.url, transport="poll", **options) as listener:
             assert next(listener) == (1, {"a": "101"})
             return [request.split(b"\r\n")[0] for request in server.requests]
 
@@ -271,7 +274,7 @@ class TestRetryAfter:
                 else:
                     connection.answer(wait_answer(*[block(1, a="101")] * (turn > 0)))
 
-        with StubServer(serve) as server, Realplexor().listen("a", server.url) as listener:
+        with StubServer(serve) as server, Realplexor().listen("a", server.url, transport="poll") as listener:
             next(listener)
         assert at[2] - at[1] >= 1
         assert at[3] - at[2] >= 1
@@ -349,7 +352,9 @@ def test_a_gap_of_all_is_one_in_every_channel() -> None:
 
     with StubServer(serve) as server:
         gaps: list[list[str]] = []
-        listener = Realplexor(namespace="n_").listen({"a": "9", "b": "99", "c": None}, server.url, on_gap=gaps.append)
+        listener = Realplexor(namespace="n_").listen(
+            {"a": "9", "b": "99", "c": None}, server.url, transport="poll", on_gap=gaps.append
+        )
         assert gaps == [["a", "b", "c"]]
         assert listener.cursors == {"a": "100", "b": "100", "c": "100"}
         listener.close()
@@ -365,7 +370,7 @@ def test_from_a_cursor_ahead_of_the_server_it_goes_on_from_the_present() -> None
 
     with StubServer(serve) as server:
         gaps: list[list[str]] = []
-        listener = Realplexor().listen({"a": "999"}, server.url, on_gap=gaps.append)
+        listener = Realplexor().listen({"a": "999"}, server.url, transport="poll", on_gap=gaps.append)
         assert next(listener) == (1, {"a": "101"})
         assert gaps == [["a"]]
         assert listener.cursors == {"a": "101"}

@@ -78,7 +78,7 @@ def test_polls_end_when_they_ask_to_and_nothing_is_lost() -> None:
     with (
         LiveServer("--set", "log.connections=true") as server,
         Realplexor(*server.in_) as client,
-        client.listen("polls", url(server), poll_seconds=1) as listener,
+        client.listen("polls", url(server), poll_seconds=1, transport="poll") as listener,
     ):
         got: list[Message] = []
         thread = threading.Thread(target=lambda: got.append(next(listener)))

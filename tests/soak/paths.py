@@ -184,7 +184,7 @@ class PythonListeners:
         tell = lambda kind, **more: self._ears.take({"id": id, "kind": kind, **more})  # noqa: E731
         client = Realplexor(tls=context)
         try:
-            with client.listen([id], url, on_gap=lambda _: tell("gap")) as listener:
+            with client.listen([id], url, transport="poll", on_gap=lambda _: tell("gap")) as listener:
                 self._listeners.append(listener)
                 tell("ready")
                 for order, message in enumerate(listener):
