@@ -48,6 +48,13 @@ class Sockets:
         for sock in (*self.wait, *self.in_):
             sock.close()
 
+    def without(self, others: Iterable[Sockets]) -> Sockets:
+        """Returns those that are not among the others."""
+        held = {sock for sockets in others for sock in (*sockets.wait, *sockets.in_)}
+        return Sockets(
+            [sock for sock in self.wait if sock not in held], [sock for sock in self.in_ if sock not in held]
+        )
+
 
 def is_inherited(sock: socket.socket) -> bool:
     """Returns whether a socket outlives this process."""

@@ -14,10 +14,10 @@ from functools import partial
 from typing import NoReturn
 
 from rplx.engine.factory import MEMORY_URL, check_engine
-from rplx.errors import ConfigError
 from rplx.log import Log
-from rplx.net.listening import Sockets, listen, show_address, split
+from rplx.net.listening import Sockets
 from rplx.options.table import Config
+from rplx.serving.binding import bind
 from rplx.serving.collecting import set_aside
 from rplx.serving.supervisor import Loader, Supervisor
 from rplx.system import pidfile
@@ -105,50 +105,6 @@ def _load_server(*, forks: bool) -> None:
     for name in BEFORE_FORKS if forks else ("rplx.serving.server",):
         importlib.import_module(name)
     set_aside()  # so that the collection when serving begins, in a child too, does not walk through all of it
-
-
-def bind(config: Config, log: Log) -> list[Sockets]:
-    """Returns the listening sockets of each worker. Raises ConfigError that names every address that cannot be had.
-
-    Each worker has WAIT sockets of its own on the same ports, so that a worker that dies resets only its own
-    connections. The IN sockets are shared by all workers, and so are those that have a path or that were inherited.
-    """
-    all_sockets = [Sockets([], []) for _ in range(config.server.workers)]
-    problems: list[str] = []
-    for bind_line in (_bind_wait, _bind_in):
-        try:
-            bind_line(config, log, all_sockets)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        for sockets in all_sockets:
-            sockets.close()
-        raise ConfigError(problems)
-    return all_sockets
-
-
-def _bind_wait(config: Config, log: Log, all_sockets: list[Sockets]) -> None:
-    """Binds the WAIT sockets of each worker; those of the others get the ports of the first. Raises ConfigError."""
-    listen_on = partial(
-        listen, option="wait.listen (--wait)", server=config.server, browsers=True, shared=len(all_sockets) > 1
-    )
-    first, *others = all_sockets
-    first.wait.extend(listen_on(config.wait.listen))
-    for sock in first.wait:
-        log.message(f"WAIT: listening {show_address(sock)}")
-    own, shared = split(first.wait)
-    for sockets in others:
-        sockets.wait.extend(shared)
-        sockets.wait.extend(listen_on(map(show_address, own)))
-
-
-def _bind_in(config: Config, log: Log, all_sockets: list[Sockets]) -> None:
-    """Binds the IN sockets, which all workers share. Raises ConfigError."""
-    shared = listen(config.in_.listen, "in.listen (--in)", config.server, browsers=False)
-    for sock in shared:
-        log.message(f"IN: listening {show_address(sock)}")
-    for sockets in all_sockets:
-        sockets.in_.extend(shared)
 
 
 def serve_in_this_process(

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
 from rplx.errors import ConfigError
@@ -52,7 +52,10 @@ class Serve(Protocol):
     ) -> int: ...
 
 
-Bind = Callable[[Config, Log], list[Sockets]]
+class Bind(Protocol):
+    """Returns the sockets of each worker; lines that have sockets in `kept` go on with these. Raises ConfigError."""
+
+    def __call__(self, config: Config, log: Log, kept: Sequence[Sockets] = ()) -> list[Sockets]: ...
 
 
 class Supervisor:
@@ -302,15 +305,21 @@ class Supervisor:
                 self._config = config
 
     def _bind_anew(self, config: Config) -> bool:
-        """Binds the sockets of `config`; if they cannot be had, the old ones again, and returns False."""
-        for worker in self._workers:
-            worker.sockets.close()
+        """Binds the sockets of `config`; if they cannot be had, the old ones again, and returns False.
+
+        A line whose addresses stay goes on with the sockets that it has.
+        """
+        stays = config.wait.listen == self._config.wait.listen, config.in_.listen == self._config.in_.listen
+        had = [worker.sockets for worker in self._workers]
+        kept = [Sockets(sockets.wait if stays[0] else [], sockets.in_ if stays[1] else []) for sockets in had]
+        for sockets in had:
+            sockets.without(kept).close()
         try:
-            self._workers = [Worker(sockets) for sockets in self._bind(config, self._log)]
+            self._workers = [Worker(sockets) for sockets in self._bind(config, self._log, kept)]
         except ConfigError as error:
             self._log_problems(error)
             self._log.error("the old addresses stay in force")
-            self._workers = [Worker(sockets) for sockets in self._bind(self._config, self._log)]
+            self._workers = [Worker(sockets) for sockets in self._bind(self._config, self._log, kept)]
             return False
         finally:
             for worker in list(self._awaited):
