@@ -73,6 +73,7 @@ def test_connections_of_a_network_are_counted_together() -> None:
             for host in ("2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1", "2001:db8:1:2::3"):
                 client, served = socket.socketpair()
                 open_.enter_context(client)
+                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")  # which says how it is to be refused
                 added.append(table.add(served.detach(), (host, 1), socket.AF_INET6))
             assert [connection.state is CLOSED for connection in added] == [False, False, False, True]
             assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
