@@ -76,6 +76,22 @@ def npm(page: Page, newcomer: Newcomer) -> None:
         page_hears(newcomer, html, site)
 
 
+def streams(page: Page, newcomer: Newcomer) -> None:
+    html, curl = page.next("html"), page.next("sh", "curl")
+    newcomer.install("python3 -m venv .venv && . .venv/bin/activate\npip install /path/to/rplx\n")
+    site = free_port()
+    newcomer.start("rplx serve", 8088, RPLX_WAIT_ALLOWED_ORIGINS=f"http://127.0.0.1:{site}")
+    printed = newcomer.begin(curl)
+    until(lambda: "event: open" in printed.read_text(), printed)
+    send(newcomer.address(10010), "news", b'"Hello"')
+    until(lambda: '"data":"Hello"' in printed.read_text(), printed)
+    if HAS_BROWSER:
+        heard = open_page(newcomer, html, site, "const show = (ids, data) => console.log('heard ' + ids + data);")
+        until(lambda: online(newcomer.address(10010)).get("chat_7") == 1, heard)
+        send(newcomer.address(10010), "chat_7", b'"eggs"')
+        until(lambda: "heard chat_7eggs" in heard.read_text(), heard)
+
+
 def page_hears(newcomer: Newcomer, html: str, site: int) -> None:
     heard = open_page(newcomer, html, site, "const show = (data) => console.log('heard ' + data);")
     until(lambda: online(newcomer.address(10010)).get("shop_cart") == 1, heard)
@@ -106,7 +122,7 @@ def javascript(page: Page, newcomer: Newcomer) -> None:
 
 def php(page: Page, newcomer: Newcomer) -> None:
     require, *composer = page.next("php"), page.next("sh", "composer init"), page.next("sh", "composer config")
-    send_, watch, old = page.next("php"), page.next("php"), page.next("php")
+    send_, watch, listen, end_, old = [page.next("php") for _ in range(5)]
     example = page.next("sh", "RPLX_IN")
     if not HAS_PHP:
         return
@@ -120,6 +136,14 @@ def php(page: Page, newcomer: Newcomer) -> None:
     file = php_file(newcomer, require, first, watch)
     heard = newcomer.begin(f"php {file}")
     told_of_listeners(newcomer, heard, "shop_", "%s is online\n")
+    listeners = [[listen], [first, end_.replace("unix:/run/rplx/wait.sock", "http://127.0.0.1:8088/")]]
+    for channel, blocks in zip(("news", "shop_news"), listeners, strict=True):
+        file = php_file(newcomer, require, *blocks)
+        heard = newcomer.begin(f"php {file}")
+        until(lambda channel=channel: online(newcomer.address(10010)).get(channel) == 1, heard)  # type: ignore[misc]
+        if blocks == [listen]:
+            send(newcomer.address(10010), channel, b'"Hello"')
+            until(lambda heard=heard: '"Hello"' in heard.read_text(), heard)  # type: ignore[misc]
     newcomer.start(example, 8000)
     assert b"<form" in ask(newcomer.address(8000), get("/")).body
     newcomer.stop()

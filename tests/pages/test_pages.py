@@ -22,6 +22,7 @@ TYPED: dict[str, Callable[[Page, Newcomer], None]] = {
     "docs/quickstart-flask.md": inside.flask,
     "docs/redis.md": server.redis,
     "docs/sqlite.md": server.sqlite,
+    "docs/streams.md": clients.streams,
     "docs/wsgi.md": inside.wsgi,
     "js/README.md": clients.npm,
 }
