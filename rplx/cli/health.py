@@ -12,7 +12,8 @@ from rplx.cli.unix_connection import UnixConnection
 from rplx.errors import Unhealthy
 from rplx.options.checks import parse_target, unix_path
 from rplx.options.environment import REACHED_AT
-from rplx.options.table import OPTIONS, Config, WaitOptions
+from rplx.options.rows import OPTIONS
+from rplx.options.table import Config, WaitOptions
 
 TIMEOUT = 4.0  # seconds for both answers
 OK, NOT_FOUND = 200, 404

@@ -95,7 +95,8 @@ def _is_redis(text: str) -> bool:
 def _keys(url: str) -> ModuleType:
     """Returns the module for Redis. Raises ConfigError where its library is missing or this is no URL of it."""
     from rplx.engine.factory import check_engine
-    from rplx.options.table import Config, replace
+    from rplx.options.rows import replace
+    from rplx.options.table import Config
 
     check_engine(replace(Config(), {"engine.url": url}))
     from rplx.engine.redis import keys

@@ -6,7 +6,8 @@ import math
 import re
 
 from rplx.legacy.perl.config import Value, perl_text
-from rplx.options.table import NEVER, OPTIONS, Config, Option, replace
+from rplx.options.rows import OPTIONS, Option, replace
+from rplx.options.table import NEVER, Config
 from rplx.options.values import checked
 
 KEYS: dict[str, Option] = {option.legacy: option for option in OPTIONS.values() if option.legacy}

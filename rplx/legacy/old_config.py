@@ -20,7 +20,8 @@ from rplx.legacy.keys import (
 )
 from rplx.legacy.perl.config import Assignment, parse
 from rplx.options.reading import from_environment
-from rplx.options.table import OPTIONS, Config, replace
+from rplx.options.rows import OPTIONS, replace
+from rplx.options.table import Config
 from rplx.options.writing import to_toml
 
 TITLE = "dklab_realplexor"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rplx.options.table import OPTIONS, Config
+from rplx.options.rows import OPTIONS
+from rplx.options.table import Config
 
 
 class Change(NamedTuple):

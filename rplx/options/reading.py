@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rplx.errors import ConfigError
-from rplx.options.table import OPTIONS, SECTIONS, VARIABLE_PREFIX, Config, Option, options_of, replace
+from rplx.options.rows import OPTIONS, SECTIONS, VARIABLE_PREFIX, Option, options_of, replace
+from rplx.options.table import Config
 from rplx.options.toml_lines import key_lines
 from rplx.options.values import checked, from_text
 

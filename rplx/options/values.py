@@ -6,7 +6,7 @@ import math
 import tomllib
 from typing import Any
 
-from rplx.options.table import Option
+from rplx.options.rows import Option
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _KINDS = {

@@ -11,7 +11,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from rplx.options.table import SECTIONS, Config, Option, options_of, section_help
+from rplx.options.rows import SECTIONS, Option, options_of, section_help
+from rplx.options.table import Config
 
 _EXAMPLE_HEAD = """\
 # Configuration of rplx: every option with its default. To set an option, take the # before its line away.

@@ -16,7 +16,8 @@ from rplx.engine.redis.engine import RedisEngine
 from rplx.engine.sqlite.engine import SqliteEngine
 from rplx.log import INFO, Log
 from rplx.messages import Identifiers, Send
-from rplx.options.table import Config, replace
+from rplx.options.rows import replace
+from rplx.options.table import Config
 from tests import waiting
 from tests.engine.observer import Recorder
 

@@ -17,7 +17,8 @@ from rplx.engine.sqlite.schema import APPLICATION_ID, VERSION
 from rplx.errors import ConfigError, Unavailable
 from rplx.log import Log
 from rplx.messages import Identifiers, Send
-from rplx.options.table import Config, replace
+from rplx.options.rows import replace
+from rplx.options.table import Config
 from tests.engine.harness import Tested
 
 

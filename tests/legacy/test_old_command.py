@@ -12,7 +12,7 @@ import rplx
 from rplx.cli import old_command
 from rplx.legacy import old_config
 from rplx.legacy.keys import OLD_CONFIG
-from rplx.options.table import replace
+from rplx.options.rows import replace
 from tests.legacy.old_files import FIXTURES
 
 

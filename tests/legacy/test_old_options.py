@@ -11,7 +11,8 @@ from rplx.errors import ConfigError
 from rplx.legacy import old_config
 from rplx.legacy.keys import KEYS, OLD_CONFIG, legacy_value
 from rplx.options.reading import load
-from rplx.options.table import OPTIONS, Config, replace
+from rplx.options.rows import OPTIONS, replace
+from rplx.options.table import Config
 from tests.legacy.old_files import OLD, OLD_VALUES
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rplx.engine.history import CHANNEL_OVERHEAD, OVERHEAD
-from rplx.options.table import OPTIONS as TABLE
+from rplx.options.rows import OPTIONS as TABLE
 from tests.lines.wire import CLOSED, Conversation, Wire, blocks, http, settings
 from tests.live import LiveServer
 from tests.waiting import at_best, eventually

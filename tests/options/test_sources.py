@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rplx.options.reading import load
-from rplx.options.table import OPTIONS, Config
+from rplx.options.rows import OPTIONS
+from rplx.options.table import Config
 
 
 def test_file_then_environment_then_flags(toml) -> None:

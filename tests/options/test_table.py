@@ -12,7 +12,8 @@ import pytest
 
 from rplx.options.changes import changed
 from rplx.options.reading import load
-from rplx.options.table import OPTIONS, Config, replace
+from rplx.options.rows import OPTIONS, replace
+from rplx.options.table import Config
 from rplx.options.values import checked
 from rplx.options.writing import render_example, render_reference
 

@@ -7,7 +7,8 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rplx.options.table import OPTIONS, SECTIONS, Config, replace
+from rplx.options.rows import OPTIONS, SECTIONS, replace
+from rplx.options.table import Config
 from rplx.options.toml_lines import key_lines
 from rplx.options.values import checked
 from rplx.options.writing import to_toml

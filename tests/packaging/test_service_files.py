@@ -16,7 +16,8 @@ import pytest
 
 from rplx.errors import ConfigError
 from rplx.options.reading import load
-from rplx.options.table import Config, replace
+from rplx.options.rows import replace
+from rplx.options.table import Config
 from tests.checkout import Checkout
 from tests.live import LiveServer
 from tests.waiting import eventually
