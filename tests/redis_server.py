@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -25,15 +26,23 @@ FOLDERS = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk makes
 AVAILABLE = shutil.which("redis-server") is not None
 
 
+def _own_ports() -> Iterator[int]:
+    """The ports of this process of pytest-xdist, in some order, each as often as every other."""
+    first = 10_000 + 1500 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8)
+    return itertools.cycle(random.sample(range(first, first + 1500), 1500))
+
+
+_PORTS = _own_ports()
+
+
 def free_port() -> int:
     """A port that is free, as is the cluster's bus port, 10,000 above it.
 
-    Both lie below those that the kernel gives to connections (ip_local_port_range): nobody takes them by chance. Each
-    process of pytest-xdist looks among ports of its own, since a port is only taken by the server that is started next.
+    Both lie below those that the kernel gives to connections (ip_local_port_range): nobody takes them by chance. A port
+    is only taken by the server that is started next, so each process of pytest-xdist looks among ports of its own, and
+    gives none a second time while it has others.
     """
-    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
-    while True:
-        port = 10_000 + 1500 * process + random.randrange(1500)
+    for port in _PORTS:
         with socket.socket() as sock, socket.socket() as bus:
             try:
                 sock.bind(("127.0.0.1", port))
@@ -41,6 +50,7 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+    raise AssertionError("ports without end")
 
 
 class RedisServer:

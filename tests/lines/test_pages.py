@@ -187,7 +187,7 @@ def test_what_tabs_need_to_share_a_poll_is_a_script_of_its_own(small: Wire, targ
     head, body = client.answer()
     assert b"Content-Type: text/javascript; charset=utf-8\r\n" in head
     assert b"max-age=3600" in head
-    assert b"Realplexor.sharing=" in body
+    assert b"Realplexor.lineOf=" in body
 
 
 @pytest.mark.parametrize(
