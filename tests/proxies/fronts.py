@@ -18,6 +18,7 @@ from tests.waiting import accepts, eventually
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/proxies.md"
 START_TIMEOUT = 120.0  # seconds; Varnish compiles its configuration first
 STOP_TIMEOUT = 0.5  # seconds for a goodbye
+STARTS_MAX = 5  # tries, as another process may take the port first
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 Address = tuple[str, int]
@@ -112,9 +113,19 @@ class Front:
     """A running server in front: where it listens, and whether it speaks TLS."""
 
     def __init__(self, block: Block, folder: Path, server: Address, certificates: Path | None = None) -> None:
+        self.tls = block.tls
+        for _ in range(STARTS_MAX):
+            self._start(block, folder, server, certificates)
+            if self.process.poll() is None:
+                return
+            if not re.search(r"(?i)address already in use", self._log.read_text()):
+                break
+        raise AssertionError(self._log.read_text())
+
+    def _start(self, block: Block, folder: Path, server: Address, certificates: Path | None) -> None:
+        """Starts it on a port that was free a moment ago, and returns when it listens or has ended."""
         kind = KINDS[block.kind]
         self.address: Address = ("127.0.0.1", free_port())
-        self.tls = block.tls
         text = filled(block.text, self.address[1], server, certificates)
         places = {"folder": folder, "port": self.address[1], "file": folder / "front.conf"}
         places["file"].write_text(kind.around.format(text=text, **places))
@@ -127,7 +138,6 @@ class Front:
             )
         ready = lambda: accepts(self.address) or self.process.poll() is not None  # noqa: E731
         eventually(ready, True, START_TIMEOUT, told=self._log.read_text)
-        assert self.process.poll() is None, self._log.read_text()
 
     @property
     def url(self) -> str:
