@@ -18,10 +18,11 @@ from rplx.options.table import Config
 from rplx.options.toml_lines import key_lines
 from rplx.options.values import checked, from_text
 
-# Variables that begin like ours and set no option: RPLX_CONFIG names the file, three are the client's, and container
-# orchestrators put the others into the environment of everything that runs beside a service called rplx.
+# Variables that begin like ours and set no option: RPLX_CONFIG names the file, three are the client's, some hold keys
+# of grants, and container orchestrators put the others into the environment of everything that runs beside a service
+# called rplx.
 _NO_OPTION = re.compile(
-    r"RPLX_(CONFIG|IN|WAIT|PASSWORD)"
+    r"RPLX_(CONFIG|IN|WAIT|PASSWORD|GRANT_KID|GRANT_KEY(_\w+)?)"
     r"|RPLX_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 _OF_ONE_PROCESS = ("memory:", "sqlite:")  # engine.url
