@@ -38,7 +38,7 @@ class Outgoing:
         self.cursor = next(iter(message.cursors.values())) if alike else ""
         self.plain = alike and present is not None and self.highest <= present and looks_drawn(self.cursor)
         self._written: dict[StreamEncoding, Written] = {}
-        self._frames: dict[StreamEncoding, Written] = {}
+        self._frames: dict[StreamEncoding, dict[tuple[str, ...], bytes]] = {}
 
     def written(self, encoding: StreamEncoding, matched: tuple[str, ...]) -> bytes:
         """Returns the message as it is due by the ids `matched`, without a mark."""
@@ -51,12 +51,13 @@ class Outgoing:
         """Returns the message with a mark that is its cursor alone."""
         frames = self._frames.get(encoding)
         if frames is None:
-
-            def write(ids: tuple[str, ...]) -> bytes:
-                return encoding.event(self.written(encoding, ids), self.cursor, {})
-
-            frames = self._frames[encoding] = Written(write, BODIES_MAX)
-        return frames[matched]
+            frames = self._frames[encoding] = {}
+        frame = frames.get(matched)
+        if frame is None:
+            frame = encoding.event(self.written(encoding, matched), self.cursor, {})
+            if len(frames) < BODIES_MAX:
+                frames[matched] = frame
+        return frame
 
 
 Take = Callable[[bytes], int]

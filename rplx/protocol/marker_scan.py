@@ -51,12 +51,12 @@ class MarkerScan:
         self._skips = False  # which is a Referer line
         self._looked = 0  # bytes of `_clean` that need no other look
         self._value = 0  # where the marker's value begins
-        self._look = self._find_marker
+        self._look = MarkerScan._find_marker  # a step, and no method of this object: that would be a cycle
 
     def is_complete(self, text: bytes | bytearray) -> bool:
         """Returns whether the list has ended in `text`, which begins with what was given before."""
         self._take(bytes(memoryview(text)[self._read :]))
-        return self._look()
+        return self._look(self)
 
     def _take(self, new: bytes) -> None:
         """Adds what has come to the clean text. What may begin a Referer line or an escape is left for later."""
@@ -95,17 +95,19 @@ class MarkerScan:
             self._looked = max(self._looked, len(self._clean) - self._word_size)
             return False
         self._looked = self._value = found.end()
-        self._look = self._find_end
-        return self._look()
+        self._look = MarkerScan._find_end
+        return self._look(self)
 
     def _find_end(self) -> bool:
         if not self._skip_to(self._ends):
             return False
         if _LOGIN.match(self._clean, self._value) is None:
-            self._look = self._find_end_behind_login  # an @ without a login before it is part of a wrong id over HTTP
+            self._look = (
+                MarkerScan._find_end_behind_login
+            )  # an @ without a login before it is part of a wrong id over HTTP
         else:
-            self._look = self._find_password
-        return self._look()
+            self._look = MarkerScan._find_password
+        return self._look(self)
 
     def _find_password(self) -> bool:
         """Looks for the end of a password: what looked like a list may have been a login."""
@@ -114,8 +116,8 @@ class MarkerScan:
         if self._clean[self._looked] != ord("@"):
             return True
         self._looked += 1
-        self._look = self._find_end_behind_login
-        return self._look()
+        self._look = MarkerScan._find_end_behind_login
+        return self._look(self)
 
     def _find_end_behind_login(self) -> bool:
         return self._skip_to(self._ends_behind_login)

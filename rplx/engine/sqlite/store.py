@@ -266,6 +266,7 @@ class Store:
                 if batch.rows:
                     self._under_way.remove(batch)
                 batch.settle(refuse)
+                batch.pendings = []  # each knows its batch: a cycle, which would stay until the next full collection
                 self._loop.run_callback(batch.release)
             self._settler = Waiter()
             self._settler.get()
