@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from rplx.client.commands import Command, Receipt
 from rplx.client.connection import Answer, Connection, Deadline
-from rplx.client.errors import ConnectionLost, InvalidArgument, RealplexorError, SendManyError
+from rplx.client.errors import ConnectionLost, RealplexorError, SendManyError
 
 WINDOW = 64  # messages written and not yet answered; their answers fit in any socket buffer, so nobody blocks for ever
 GROUP_MAX = 65_536  # bytes of requests that are gathered before they are written
 
-Receipt = dict[str, str]
-Prepare = Callable[..., tuple[bytes, Callable[[Answer], Receipt]]]
+Prepare = Callable[[tuple[Any, ...]], Command[Receipt]]
 
 
 class _Pending(NamedTuple):
@@ -43,7 +43,7 @@ class Batch:
         self._failed: dict[int, RealplexorError] = {}
 
     def run(self, messages: Iterable[tuple[Any, ...]], prepare: Prepare) -> list[Receipt]:
-        """Sends all `messages`; returns their receipts in order. `prepare` makes a message's request.
+        """Sends all `messages`; returns their receipts in order. `prepare` makes a message's command.
 
         Raises SendManyError for the first message that fails, after it has read all answers under way.
         """
@@ -70,13 +70,12 @@ class Batch:
         """Gathers requests and has them written; stops at the first message that fails."""
         for number, message in enumerate(messages):
             try:
-                if not isinstance(message, (tuple, list)) or len(message) not in (2, 3):
-                    raise InvalidArgument("a message is (ids, data) or (ids, data, limit_to)")
-                request, receipt = prepare(*message)
+                command = prepare(message)
             except RealplexorError as error:
                 self._failed[number] = error
                 return
-            self._pending.append(_Pending(number, request, receipt))
+            request = command.request.written()
+            self._pending.append(_Pending(number, request, command.read))
             self._gathered += len(request)
             if len(self._pending) >= WINDOW or self._gathered >= GROUP_MAX:
                 self._exchange(down_to=WINDOW // 2)

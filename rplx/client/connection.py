@@ -31,11 +31,12 @@ _RECV = 65_536
 
 
 class Deadline:
-    """The end of a call that begins now and may take `seconds` in all; None: for ever."""
+    """The end of a call that may take `seconds` in all; None: for ever. It began at `since`, or begins now."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, since: float | None = None) -> None:
+        """`since`: a time of the monotonic clock."""
         self._seconds = seconds
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._end = None if seconds is None else (time.monotonic() if since is None else since) + seconds
 
     def __str__(self) -> str:
         return "the system's limit" if self._seconds is None else f"{self._seconds:g} s"

@@ -7,37 +7,23 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rplx.client import answers
 from rplx.client.answers import Event
 from rplx.client.batch import Batch
+from rplx.client.commands import Command, Commands
 from rplx.client.connection import Address, Answer, Connection, Deadline
-from rplx.client.errors import (
-    BrokenResponse,
-    ConnectionFailed,
-    ConnectionLost,
-    InvalidArgument,
-    NotStored,
-    Refused,
-    Timeout,
-)
-from rplx.client.listener import POLL_SECONDS, Listener
-from rplx.client.names import (
-    Ids,
-    Names,
-    Prefixes,
-    addressees,
-    checked_json,
-    checked_marker_word,
-    checked_position,
-    encode,
-)
-from rplx.client.retrying import Retry, is_passing
+from rplx.client.errors import ConnectionLost, InvalidArgument, RealplexorError
+from rplx.client.following import Following
+from rplx.client.listener import Listener
+from rplx.client.listening import POLL_SECONDS
+from rplx.client.names import Ids, Names, Prefixes, checked_marker_word
 
 TIMEOUT = 5.0  # seconds for one call: connect, send, answer
 IDLE_MAX = 4  # idle connections that are kept; as many threads send at once without a new one
-FIRST_POSITION = "1"  # lower than any event's position, so that WATCH from here returns all that is remembered
+
+_Read = TypeVar("_Read")
 
 
 class Realplexor:
@@ -75,8 +61,8 @@ class Realplexor:
             raise InvalidArgument(f"Timeout must be more than 0 seconds, {timeout} given")
         self.timeout = timeout
         self.address = Address.of(host, port, tls)
-        self._names = Names.of(namespace, login, password)
-        self._identifier = checked_marker_word(identifier)
+        names = Names.of(namespace, login, password)
+        self._commands = Commands(self.address, names, checked_marker_word(identifier))
         self._idle: list[Connection] = []  # list's append and pop are atomic: no lock is needed
         self._process = os.getpid()
 
@@ -87,13 +73,13 @@ class Realplexor:
         takes. `limit_to`: ids; only listeners that also listen to one of them see the message. Returns the receipt:
         id -> the message's cursor there (part 7.1). Raises NotStored if the server left out a channel.
         """
-        return self._send(ids, encode(data), limit_to)
+        return self._ask(self._commands.send(ids, data, limit_to))
 
     def send_json(
         self, ids: Ids, text: str | bytes | bytearray | memoryview, limit_to: Ids | None = None
     ) -> dict[str, str]:
         """As `send`, for a message that is a JSON text already: it is checked, and sent as it stands."""
-        return self._send(ids, checked_json(text), limit_to)
+        return self._ask(self._commands.send_json(ids, text, limit_to))
 
     def send_many(self, messages: Iterable[tuple[Any, ...]]) -> list[dict[str, str]]:
         """Sends each `(ids, data)` or `(ids, data, limit_to)` in order on one connection, without waiting in between.
@@ -103,7 +89,7 @@ class Realplexor:
         refused or lost.
         """
         batch = Batch(self._take, self._give_back, lambda: Deadline(self.timeout))
-        return batch.run(messages, lambda ids, data, limit_to=None: self._prepared(ids, encode(data), limit_to))
+        return batch.run(messages, self._commands.send_one_of_many)
 
     def online(self, prefixes: Prefixes = None) -> list[str]:
         """Returns the ids that are online, sorted (part 3, ONLINE).
@@ -114,8 +100,7 @@ class Realplexor:
 
     def online_with_counters(self, prefixes: Prefixes = None) -> dict[str, int]:
         """As `online`, with the number of each id's connections: 0 while it still counts as online after leaving."""
-        counts = answers.online(self._command("ONLINE", *self._names.prefixes(prefixes)).body)
-        return {self._names.short(id): count for id, count in counts.items()}
+        return self._ask(self._commands.online(prefixes))
 
     def watch(self, position: str | int | None = None, prefixes: Prefixes = None) -> list[Event]:
         """Returns what came online or went offline after `position`, oldest first (part 3, WATCH).
@@ -124,9 +109,7 @@ class Realplexor:
         with one that the server never gave, the result is one `Event("FAKE", POS, "FAKE")`: ask on from POS. If it
         stands before others, the server has forgotten events up to POS: ask `online()`. `follow` does all of that.
         """
-        arguments = [checked_position(position), *self._names.prefixes(prefixes)]
-        events = answers.watch(self._command("WATCH", *arguments).body)
-        return [event._replace(id=self._names.short(event.id)) for event in events]
+        return self._ask(self._commands.watch(position, prefixes))
 
     def follow(
         self, position: str | int | None = None, prefixes: Prefixes = None, interval: float = 1.0
@@ -139,29 +122,16 @@ class Realplexor:
         `online()`. `Event("missed", POS, "")` is yielded before the others if the server has forgotten events up to
         POS. To go on in another process, keep the last event's `pos`.
         """
-        events = self.watch(position, prefixes)
-        at = checked_position(position)
-        retry = Retry()
+        following = Following(position, interval)
+        yield from following.take(self.watch(following.position, prefixes))
         while True:
-            told = events[0] if events and events[0].event == "FAKE" else None
-            if told and at == "0":
-                at = told.pos
-            elif told and int(told.pos) < int(at):
-                yield Event("restart", FIRST_POSITION, "")
-                at = FIRST_POSITION
-            else:
-                for event in events:
-                    at = event.pos
-                    yield Event("missed", at, "") if event is told else event
-            time.sleep(max(interval, retry.delay))
+            time.sleep(following.delay)
             try:
-                events = self.watch(at, prefixes)
-                retry.succeeded()
-            except (ConnectionFailed, ConnectionLost, Timeout, BrokenResponse, Refused) as error:
-                if not is_passing(error):
-                    raise
-                retry.failed(error)
-                events = []
+                events = self.watch(following.position, prefixes)
+            except RealplexorError as error:
+                following.failed(error)
+            else:
+                yield from following.take(events)
 
     def stats(self) -> dict[str, dict[str, str]]:
         """Returns the server's state: section -> key -> value, empty for a login (part 3, STATS)."""
@@ -169,7 +139,7 @@ class Realplexor:
 
     def stats_text(self) -> str:
         """Returns the server's state as text (part 3, STATS)."""
-        return self._command("STATS").text
+        return self._ask(self._commands.stats_text())
 
     def listen(
         self,
@@ -200,8 +170,8 @@ class Realplexor:
         return Listener(
             wait,
             channels,
-            self._names,
-            self._identifier,
+            self._commands.names,
+            self._commands.identifier,
             on_gap,
             self.timeout,
             poll_seconds,
@@ -226,60 +196,27 @@ class Realplexor:
     ) -> None:
         self.close()
 
-    def _send(self, ids: Ids, data: bytes, limit_to: Ids | None) -> dict[str, str]:
-        request, receipt = self._prepared(ids, data, limit_to)
-        return receipt(self._call(request, repeatable=False))
+    def _ask(self, command: Command[_Read]) -> _Read:
+        """Returns what the answer to a command says, on a kept connection or a new one.
 
-    def _prepared(
-        self, ids: Ids, data: bytes, limit_to: Ids | None
-    ) -> tuple[bytes, Callable[[Answer], dict[str, str]]]:
-        """Returns a send's request, and the function that reads the receipt from its answer."""
-        cursors, limiters = addressees(ids, limit_to)
-        request = self._request(self._names.items(cursors) + self._names.limiters(limiters), data)
-
-        def receipt(answer: Answer) -> dict[str, str]:
-            stored = {self._names.short(id): cursor for id, cursor in answers.receipt(_accepted(answer).body).items()}
-            if missing := [id for id in cursors if id not in stored]:
-                raise NotStored(stored, missing)
-            return stored
-
-        return request, receipt
-
-    def _command(self, *words: str) -> Answer:
-        return _accepted(self._call(self._request("", " ".join(words).encode() + b"\n"), repeatable=True))
-
-    def _request(self, items: str, body: bytes) -> bytes:
-        marker = self._names.credentials + items
-        head = [
-            "POST / HTTP/1.1",
-            f"Host: {self.address.host_header}",
-            *([f"X-Realplexor: {self._identifier}={marker}"] if marker else []),
-            "Content-Type: application/json" if items else "Content-Type: text/plain",
-            f"Content-Length: {len(body)}",
-        ]
-        return "\r\n".join(head).encode() + b"\r\n\r\n" + body
-
-    def _call(self, request: bytes, *, repeatable: bool) -> Answer:
-        """Returns the answer to a request, on a kept connection or a new one.
-
-        If the kept one turns out to be closed, the request is written again if it is `repeatable`, or certainly was
+        If the kept one turns out to be closed, the command is written again if it is repeatable, or certainly was
         not carried out.
         """
         deadline = Deadline(self.timeout)
         while True:
             connection, kept = self._take(deadline)
             try:
-                answer = connection.ask(request, deadline)
+                answer = connection.ask(command.request.written(), deadline)
             except ConnectionLost as error:
                 connection.close()
-                if kept and (repeatable or not error.unknown):
+                if kept and (command.repeatable or not error.unknown):
                     continue
                 raise
             except BaseException:
                 connection.close()
                 raise
             self._give_back(connection, answer)
-            return answer
+            return command.read(answer)
 
     def _take(self, deadline: Deadline) -> tuple[Connection, bool]:
         """Returns a connection, and whether it is a kept one."""
@@ -302,10 +239,3 @@ class Realplexor:
             connection.close()
         else:
             self._idle.append(connection)
-
-
-def _accepted(answer: Answer) -> Answer:
-    """Returns the answer if it is no refusal. Raises Refused."""
-    if answer.status != 200:
-        raise answer.refusal()
-    return answer

@@ -1,15 +1,15 @@
-"""One event stream on a connection (protocol page, part 10), and when a listener takes polls instead."""
+"""One event stream on a wire (protocol page, part 10), and when a listener takes polls instead."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
-from rplx.client.connection import RETRY_AFTER_MAX, Connection, Deadline
+from rplx.client.connection import RETRY_AFTER_MAX, Address, Answer, Deadline
 from rplx.client.errors import BrokenResponse, InvalidArgument, Refused
 from rplx.client.events import EventParser, StreamEvent
+from rplx.client.requests import Request
 
 AUTO, STREAM, POLL = TRANSPORTS = ("auto", "stream", "poll")
 OPEN_PATIENCE = 3.0  # seconds within which the first event has to come, else something on the way holds it back
@@ -22,32 +22,66 @@ class NoStreams(BrokenResponse):
     """The server answers a stream as something else, or what lies on the way holds it back."""
 
 
-class Stream:
-    """A stream from its request on. `asked_at` is when that went out, `retry` the seconds to wait behind its end."""
+class Wire(Protocol):
+    """What a listener asks over: one connection at a time, kept for the next request.
 
-    def __init__(self, connection: Connection, request: bytes, patience: float | None) -> None:
-        """Asks, and reads the head within `patience` seconds. Raises Refused, NoStreams, ConnectionLost, Timeout."""
-        self._connection = connection
-        self._open_deadline = Deadline(patience)
+    `asked_at`: when the last request went out, by the monotonic clock; infinite until there is a connection for it.
+    All of it raises ConnectionFailed, ConnectionLost, Timeout and BrokenResponse.
+    """
+
+    address: Address
+    asked_at: float
+
+    async def ask(self, request: Request, seconds: float | None) -> Answer:
+        """Returns the answer, which has to come within so many seconds of the request.
+
+        The request is written again if a kept connection turns out to be closed at once.
+        """
+
+    async def begin(self, request: Request, seconds: float | None) -> Answer:
+        """Returns the answer on a new connection; one with status 200 without the body, which `read_some` gives."""
+
+    async def read_some(self, deadline: Deadline) -> bytes:
+        """Returns what comes next of the body of `begin`, b"" at its end, also where it was cut."""
+
+    async def drop(self) -> None:
+        """Closes the connection."""
+
+
+class Stream:
+    """A stream from its request on. `retry` is the seconds to wait behind its end."""
+
+    def __init__(self, wire: Wire, patience: float | None) -> None:
+        self._wire = wire
+        self._patience = patience
         self._parser = EventParser()
         self._events: deque[StreamEvent] = deque()
         self._comment = ""
-        self.asked_at = time.monotonic()
         self.retry: float | None = None
         self.is_open = self.is_bye = False
-        head = connection.begin(request, self._open_deadline)
+
+    @classmethod
+    async def opened(cls, wire: Wire, request: Request, patience: float | None) -> Stream:
+        """Asks for a stream; its head and the first event have to come within `patience` seconds.
+
+        Raises Refused, NoStreams, and what the wire raises.
+        """
+        head = await wire.begin(request, patience)
         if head.status != 200:
             raise head.refusal()
         if not head.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            raise NoStreams(f"{connection.address}: the server has no event streams")
+            raise NoStreams(f"{wire.address}: the server has no event streams")
+        return cls(wire, patience)
 
-    def next(self) -> StreamEvent | None:
+    async def next(self) -> StreamEvent | None:
         """Returns the next event, None at the end. Raises Refused, ConnectionLost, Timeout, BrokenResponse.
 
         A server that refuses for now says so by a stream that ends before it was open (part 10.9).
         """
         while not self._events:
-            data = self._connection.read_some(Deadline(SILENCE) if self.is_open else self._open_deadline)
+            data = await self._wire.read_some(
+                Deadline(SILENCE) if self.is_open else Deadline(self._patience, self._wire.asked_at)
+            )
             if not data:
                 if not self.is_open and self.retry is not None:
                     raise Refused(503, "Service Unavailable", self._comment, self.retry)

@@ -20,8 +20,11 @@ from rplx.client import (
     Realplexor,
     Refused,
     Timeout,
-    listener,
+    listening,
     retrying,
+)
+from rplx.client import (
+    listener as blocking,
 )
 from rplx.client.connection import Answer
 from rplx.client.retrying import Waits
@@ -183,7 +186,7 @@ class TestPathsThatCut:
 
     @pytest.fixture(autouse=True)
     def _short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (listener, retrying):
+        for module in (blocking, listening, retrying):
             monkeypatch.setattr(module, "WAITED", 0.1)
         monkeypatch.setattr(retrying, "RETRY_FIRST", 60.0)
         monkeypatch.setattr(retrying, "RETRY_MAX", 60.0)
@@ -244,7 +247,7 @@ class TestPathsThatCut:
                 Realplexor().listen("a", "http://127.0.0.1:1/", poll_seconds=seconds)
 
     def test_silence_past_what_was_asked_for_ends_a_poll(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(listener, "SILENCE_MARGIN", 1.0)
+        monkeypatch.setattr(listening, "SILENCE_MARGIN", 1.0)
 
         def say_nothing(connection: StubConnection) -> None:
             connection.read()
@@ -252,7 +255,7 @@ class TestPathsThatCut:
         assert len(self.polls(say_nothing, poll_seconds=1)) == 3
 
     def test_quick_failures_back_off(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        for module in (listener, retrying):
+        for module in (blocking, listening, retrying):
             monkeypatch.setattr(module, "WAITED", 60.0)
         monkeypatch.setattr(retrying, "RETRY_FIRST", 0.01)
         with caplog.at_level("INFO", "rplx.client"):

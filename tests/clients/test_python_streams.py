@@ -172,7 +172,7 @@ class TestScripted:
             Realplexor().listen("a", server.url, transport="stream")
 
     def test_a_proxy_that_holds_bytes_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("rplx.client.listener.OPEN_PATIENCE", 0.2)
+        monkeypatch.setattr("rplx.client.listening.OPEN_PATIENCE", 0.2)
         with (
             serving(b"", poll("", "X-Realplexor-Cursor: 100\r\n"), poll("101"), b"", holds=(0,)) as server,
             Realplexor().listen("a", server.url) as listener,
@@ -289,7 +289,7 @@ def test_nothing_is_lost_or_doubled_over_restarts_and_a_change_of_transport(tmp_
                 sent.append(len(sent))
                 client.send("news" if len(sent) % 3 else ["news", "other"], sent[-1])
             eventually(lambda: len(heard) > 0)
-        listener._choice.transport = ("stream", "poll", "auto")[turn]
+        listener._listening.choice.transport = ("stream", "poll", "auto")[turn]
         server.stop(how)
         server = LiveServer(*addresses, *kept, addresses=False)
     with server, Realplexor(*server.in_) as client:
