@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rplx.bench import command as bench
-from rplx.cli import client, history
+from rplx.cli import client, grant, history
 from rplx.cli.client import CLIENT_VARIABLES
 from rplx.cli.doctor import options as doctor
 from rplx.errors import ConfigError, RplxError, UsageError
@@ -157,6 +157,7 @@ COMMANDS = [
     Command("watch", "print who comes and goes, as it happens", client.configure_watch, client.watch),
     Command("stats", "print the server's state", client.configure_stats, client.stats),
     Command("listen", "print messages as they come", client.configure_listen, client.listen),
+    Command("grant", "make a grant, or show what one holds", grant.configure, grant.run),
     Command("history", "check, back up and move what an engine has kept", history.configure, history.run),
     Command("bench", "measure a server and this machine", bench.configure, bench.run),
     Command("migrate-config", "print the TOML for an old configuration file", _configure_migrate, _migrate),

@@ -60,7 +60,19 @@ def test_version_and_help(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"rplx {rplx.__version__}\n"
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("serve", "demo", "send", "online", "watch", "stats", "listen", "doctor", "history", "migrate-config"):
+    for name in (
+        "serve",
+        "demo",
+        "send",
+        "online",
+        "watch",
+        "stats",
+        "listen",
+        "doctor",
+        "grant",
+        "history",
+        "migrate-config",
+    ):
         assert f"\n    {name}" in shown
         assert main([name, "--help"]) == 0
         capsys.readouterr()
