@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from rplx.client.blocks import Message
 from rplx.client.connection import Address, Answer, Connection, Deadline
 from rplx.client.errors import ConnectionLost
+from rplx.client.granting import Source
 from rplx.client.listening import Listening
 from rplx.client.names import Ids, Names
 from rplx.client.requests import Request
@@ -28,8 +29,8 @@ class Listener:
     Once it is made, its place in each channel is known, and nothing that is sent from then on is missed while history
     holds it, across reconnects, restarts and a change between stream and polls. A failure that may pass is retried for
     ever, and a poll that was cut on its way after it had waited is no failure (part 9.2). The iteration raises Refused
-    for refusals that will not pass (400, 403, 413), and InvalidArgument if the server has a page in place of a channel
-    (part 2). One thread iterates; `close` may be called from any thread, and ends the iteration.
+    for refusals that will not pass (400, 401, 403, 413), and InvalidArgument if the server has a page in place of a
+    channel (part 2). One thread iterates; `close` may be called from any thread, and ends the iteration.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Listener:
         poll_timeout: float | None,
         tls: bool | ssl.SSLContext,
         transport: str,
+        grant: Source | None,
+        on_refused: Callable[[list[str]], None] | None,
     ) -> None:
         address, target = parsed_url(url, tls)
         self._wire = _BlockingWire(address, timeout)
@@ -58,6 +61,8 @@ class Listener:
             poll_seconds,
             poll_timeout,
             transport,
+            grant,
+            on_refused,
         )
         self._closing = threading.Event()
         try:

@@ -11,8 +11,9 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import TypeVar
 
 from rplx.client import blocks
 from rplx.client.blocks import Message
@@ -27,10 +28,11 @@ from rplx.client.errors import (
     Timeout,
 )
 from rplx.client.events import StreamEvent, cursors_of_mark
+from rplx.client.granting import UNAUTHORIZED, Grants, Source
 from rplx.client.names import Ids, Names, cursors_by_id
 from rplx.client.requests import Request
 from rplx.client.retrying import WAITED, Retry, Waits, is_passing, retry_after
-from rplx.client.stream import AUTO, OPEN_PATIENCE, Choice, NoStreams, Stream, Wire, said
+from rplx.client.stream import AUTO, OPEN_PATIENCE, SILENCE, Choice, NoStreams, Stream, Wire, said
 
 POLL_SECONDS = 25.0  # that polls ask for: what lies on the way cuts silent ones from 30 s on (part 9.1)
 POLL_TIMEOUT = 305.0  # seconds: wait.timeout of old servers (300 s) and what the way there and back may take
@@ -40,6 +42,8 @@ GET_MAX = 1700  # characters of a list that still goes into the request target; 
 NAME_BYTES = 16  # random ones of the name by which the server knows whose older poll to end (part 9.9)
 CERTAIN = {400, 401, 403, 413}  # refusals of a stream that a poll would get, too
 EVERYTHING = "*"  # a gap in every channel of the poll (part 9.3)
+
+_Result = TypeVar("_Result")
 
 
 class Listening:
@@ -61,8 +65,13 @@ class Listening:
         poll_seconds: float,
         poll_timeout: float | None,
         transport: str,
+        grant: Source | None = None,
+        on_refused: Callable[[list[str]], None] | None = None,
     ) -> None:
         """Raises InvalidArgument."""
+        self._grants = None if grant is None else Grants(grant)
+        self._on_refused = on_refused
+        self._refused: set[str] = set()  # ids that the server has refused, while it does
         self._cursors = cursors_by_id(channels)
         if not self._cursors:
             raise InvalidArgument("No identifier given")
@@ -114,7 +123,7 @@ class Listening:
         """Finds the place in each channel, by a poll where a stream does not work here."""
         if self.choice.is_stream(time.monotonic()):
             try:
-                await self._open_stream()
+                await self._granted(self._open_stream)
                 return
             except (NoStreams, ConnectionLost, BrokenResponse, Timeout) as error:
                 if self.choice.transport != AUTO or math.isinf(self._wire.asked_at):
@@ -124,7 +133,7 @@ class Listening:
                 if self.choice.transport != AUTO or is_passing(error) or error.status in CERTAIN:
                     raise
                 await self._stream_failed(error)
-        self._take(await self._poll())
+        self._take(await self._granted(self._poll))
 
     async def step(self) -> None:
         """Goes on with the stream, or makes one, or polls."""
@@ -133,23 +142,52 @@ class Listening:
             return
         try:
             if self._stream is None:
-                await self._open_stream()
-            else:
+                await self._granted(self._open_stream)
+            elif self._grants is None:
                 self._take_event(await self._next_event(self._stream))
+            else:
+                await self._go_on(self._stream, self._grants)
         except RealplexorError as error:
             await self._stream_failed(error)
+
+    async def _granted(self, ask: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Asks with a grant that counts, and once more with a new one if the server does not take it (part 12)."""
+        if self._grants is None:
+            return await ask()
+        await self._grants.ready()
+        try:
+            return await ask()
+        except Refused as error:
+            if not await self._grants.renewed_after(error):
+                raise
+        return await ask()
+
+    async def _go_on(self, stream: Stream, grants: Grants) -> None:
+        """Takes the next event, or goes over to a stream with the next grant when it is time for one."""
+        if not grants.until_due():
+            if await grants.renewed():
+                self._stream = None
+                await self._wire.drop()
+                await self._open_stream()
+            return
+        try:
+            self._take_event(await self._next_event(stream, grants.until_due()))
+        except Timeout:
+            if grants.until_due():
+                raise
 
     async def _open_stream(self) -> None:
         """Asks for a stream and takes its first event."""
         request = self._request(f"stream&client={self._name}", ("Accept", "text/event-stream"))
         patience = OPEN_PATIENCE if self.choice.transport == AUTO else self._timeout
         stream = await Stream.opened(self._wire, request, patience)
+        self._take_grant(stream.headers)
         while not stream.is_open:
             self._take_event(await self._next_event(stream))
         self._stream = stream
 
-    async def _next_event(self, stream: Stream) -> StreamEvent:
-        event = await stream.next()
+    async def _next_event(self, stream: Stream, patience: float = SILENCE) -> StreamEvent:
+        event = await stream.next(min(patience, SILENCE))
         if event is None:
             raise ConnectionLost(f"{self._wire.address}: the stream ended", unknown=True)
         return event
@@ -163,6 +201,10 @@ class Listening:
             self._tell_gap(map(self._names.short, said(event).get("gaps", ())), at)
         elif event.type == "gap":
             self._tell_gap(map(self._names.short, said(event).get("ids", ())), {})
+        elif event.type == "refused":
+            self._tell_refused(said(event).get("ids", ()))
+        elif event.type == "expires" and self._grants is not None:
+            self._grants.ends_in(float(said(event).get("in", 0)))
         elif event.type == "":
             if event.data is not None:
                 message = blocks.read_one(event.data)
@@ -204,7 +246,7 @@ class Listening:
         """Polls once. A failure that may pass, or an empty answer that came too soon, delays the next poll."""
         asked = self._asks
         try:
-            self._take(await self._poll())
+            self._take(await self._granted(self._poll))
         except RealplexorError as error:
             self._failed(error, asked)
             return
@@ -235,10 +277,15 @@ class Listening:
         """Returns the answer to a poll. Polling twice does no harm, as the cursors say what is due."""
         asked = self._waits.seconds()
         if self._asks:
-            return await self._wire.ask(self._request("json&position"), self._timeout)
-        timeout = f"&timeout={asked:.9g}" if asked else ""
-        request = self._request(f"json{timeout}&client={self._name}")
-        return await self._wire.ask(request, self._patience(asked))
+            answer = await self._wire.ask(self._request("json&position"), self._timeout)
+        else:
+            timeout = f"&timeout={asked:.9g}" if asked else ""
+            request = self._request(f"json{timeout}&client={self._name}")
+            answer = await self._wire.ask(request, self._patience(asked))
+        if answer.status == UNAUTHORIZED:
+            raise answer.refusal()
+        self._take_grant(answer.headers)
+        return answer
 
     def _patience(self, asked: float) -> float:
         """Returns the seconds without an answer after which a poll is given up. It has asked to wait for `asked`."""
@@ -249,7 +296,8 @@ class Listening:
     def _request(self, flag: str, *headers: tuple[str, str]) -> Request:
         """Returns a request for the channels from their cursors on."""
         marker = f"{self._identifier}={self._names.items(self._cursors)}"
-        headers = (("Host", self._wire.address.host_header), *headers)
+        grant = () if self._grants is None else self._grants.headers
+        headers = (("Host", self._wire.address.host_header), *grant, *headers)
         if len(marker) <= GET_MAX:
             return Request("GET", f"{self._target}{marker}&{flag}", headers)
         body = f"{marker}\n".encode()
@@ -285,6 +333,20 @@ class Listening:
         # Only pages have a date, and they are asked for by the first id (part 2, "Special first ids").
         first = self._names.full(next(iter(self._cursors)))
         raise InvalidArgument(f'"{first}" is not a channel of this server: as the first id it asks for a page')
+
+    def _take_grant(self, headers: Mapping[str, str]) -> None:
+        """Takes what an answer says about the grant: how long it counts, and which channels it does not open."""
+        seconds = headers.get("x-realplexor-grant-ttl", "")
+        if self._grants is not None and seconds.isascii() and seconds.isdigit():
+            self._grants.ends_in(float(seconds[:9]))
+        self._tell_refused([id.strip() for id in headers.get("x-realplexor-refused", "").split(",") if id.strip()])
+
+    def _tell_refused(self, ids: Iterable[str]) -> None:
+        """Reports the channels that are refused, each once while it is."""
+        refused = {self._names.short(id) for id in ids}
+        news, self._refused = refused - self._refused, refused
+        if news and self._on_refused is not None:
+            self._on_refused(sorted(news))
 
     def _take_gap(self, ids: list[str], position: str | None) -> None:
         """Reports the gaps of a poll. A channel without a message behind the gap goes on from the present."""

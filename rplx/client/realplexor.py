@@ -16,6 +16,7 @@ from rplx.client.commands import Command, Commands
 from rplx.client.connection import Address, Answer, Connection, Deadline
 from rplx.client.errors import ConnectionLost, InvalidArgument, RealplexorError
 from rplx.client.following import Following
+from rplx.client.granting import Source
 from rplx.client.listener import Listener
 from rplx.client.listening import POLL_SECONDS
 from rplx.client.names import Ids, Names, Prefixes, checked_marker_word
@@ -150,6 +151,8 @@ class Realplexor:
         poll_seconds: float = POLL_SECONDS,
         poll_timeout: float | None = None,
         transport: str = "auto",
+        grant: Source | None = None,
+        on_refused: Callable[[list[str]], None] | None = None,
     ) -> Listener:
         """Returns an iterator over messages that listens as a browser does, and reconnects by itself; see Listener.
 
@@ -161,6 +164,9 @@ class Realplexor:
         after which a poll is given up, if not 10 s more than it asked for; it must be more than the server waits.
         `transport`: "auto", an event stream, or polls for ten minutes where the server has no streams, something on the
         way holds them back or they end at once three times; "stream" or "poll" for that alone (parts 9 and 10).
+        `grant`: a grant (part 12), or a function that returns one, which is called again before its end; None or an
+        empty text from it, and a new one that the server does not take, end the listener with Refused (401). OSError
+        from it is retried. `on_refused` is called with the ids that the server does not let this listener hear.
         """
         if wait is None and self.address.is_unix:
             raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")
@@ -178,6 +184,8 @@ class Realplexor:
             poll_timeout,
             tls,
             transport,
+            grant,
+            on_refused,
         )
 
     def close(self) -> None:

@@ -49,10 +49,11 @@ class Wire(Protocol):
 
 
 class Stream:
-    """A stream from its request on. `retry` is the seconds to wait behind its end."""
+    """A stream from its request on. `headers` are its head's, `retry` is the seconds to wait behind its end."""
 
-    def __init__(self, wire: Wire, patience: float | None) -> None:
+    def __init__(self, wire: Wire, patience: float | None, headers: dict[str, str]) -> None:
         self._wire = wire
+        self.headers = headers
         self._patience = patience
         self._parser = EventParser()
         self._events: deque[StreamEvent] = deque()
@@ -71,16 +72,17 @@ class Stream:
             raise head.refusal()
         if not head.headers.get("content-type", "").lower().startswith("text/event-stream"):
             raise NoStreams(f"{wire.address}: the server has no event streams")
-        return cls(wire, patience)
+        return cls(wire, patience, head.headers)
 
-    async def next(self) -> StreamEvent | None:
+    async def next(self, patience: float = SILENCE) -> StreamEvent | None:
         """Returns the next event, None at the end. Raises Refused, ConnectionLost, Timeout, BrokenResponse.
 
-        A server that refuses for now says so by a stream that ends before it was open (part 10.9).
+        Once it is open, something has to come within `patience` seconds; after Timeout it may be asked again. A server
+        that refuses for now says so by a stream that ends before it was open (part 10.9).
         """
         while not self._events:
             data = await self._wire.read_some(
-                Deadline(SILENCE) if self.is_open else Deadline(self._patience, self._wire.asked_at)
+                Deadline(patience) if self.is_open else Deadline(self._patience, self._wire.asked_at)
             )
             if not data:
                 if not self.is_open and self.retry is not None:
