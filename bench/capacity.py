@@ -33,7 +33,7 @@ SAMPLE_EVERY = 0.25  # seconds between two looks at what the kernel counts
 PAGE = resource.getpagesize()
 GIB = 1 << 30
 
-MODES = {"closed": False, "kept": True}
+MODES = {"closed": "close", "kept": "keepalive"}  # of a Crowd
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Step:
 
 def capacity(tools: Tools, scale: Scale) -> Section:
     """Everybody parks on one channel, is counted, and gets one message; then what that means for more of them."""
-    steps = {mode: _one(tools, scale.capacity, keep) for mode, keep in MODES.items()}
+    steps = {title: _one(tools, scale.capacity, mode) for title, mode in MODES.items()}
     parts = [
         _table(scale.capacity, steps),
         _bounds(scale.capacity, steps["kept"], steps["closed"]),
@@ -115,13 +115,13 @@ def _descriptors() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def _one(tools: Tools, listeners: int, keep: bool) -> Step:
+def _one(tools: Tools, listeners: int, mode: str) -> Step:
     step = Step(listeners, workers_for(listeners))
     with started_redis() as redis, _workers(redis, step.workers) as target:
-        warm(tools, target, Crowd(20, keep=keep, prefix="warm"))
+        warm(tools, target, Crowd(20, mode=mode, prefix="warm"))
         user, kernel, counters = target.memory(), Kernel.now(), _counters()
         cpu = [_cpu(target, redis)]
-        crowd = Crowd(listeners, keep=keep, timeout=STEP_TIMEOUT)
+        crowd = Crowd(listeners, mode=mode, timeout=STEP_TIMEOUT)
 
         def look(event: Event) -> None:
             if event["event"] == "parked":

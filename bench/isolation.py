@@ -42,7 +42,9 @@ def isolation(tools: Tools, scale: Scale) -> Section:
     """How long another channel's single listener, and the acknowledgement of a send, wait while a crowd is served."""
     crowds = {
         "closed answers": Crowd(scale.crowd, prefix=CROWD),
-        "kept connections": Crowd(scale.crowd, keep=True, messages=scale.fan_outs, prefix=CROWD),
+        "kept connections": Crowd(scale.crowd, mode="keepalive", messages=scale.fan_outs, prefix=CROWD),
+        "streams": Crowd(scale.crowd, mode="stream", messages=scale.fan_outs, prefix=CROWD),
+        "WebSockets": Crowd(scale.crowd, mode="websocket", messages=scale.fan_outs, prefix=CROWD),
     }
     rows: list[list[str]] = []
     plots = {}
@@ -50,7 +52,7 @@ def isolation(tools: Tools, scale: Scale) -> Section:
         with started_rplx() as rplx:
             warm(tools, rplx, crowd)
             ticks = Ticks()
-            for _ in range(1 if crowd.keep else scale.fan_outs // 4 + 1):
+            for _ in range(scale.fan_outs // 4 + 1 if crowd.mode == "close" else 1):
                 _fan_outs(tools, rplx, crowd, ticks)
         rows += [
             _distribution(f"{title}: {what}{when}", [tick[place] for tick in chosen])
@@ -63,7 +65,7 @@ def isolation(tools: Tools, scale: Scale) -> Section:
         series = {"delivered": _quantiles([tick[2] for tick in ticks.busy])}
         series["acknowledged"] = _quantiles([tick[1] for tick in ticks.busy])
         label = f"% of the sends during a delivery to {scale.crowd:,} listeners"
-        name = f"isolation-{title.partition(' ')[0]}"
+        name = f"isolation-{title.partition(' ')[0].lower()}"
         plots[name] = line_chart(f"Another channel meanwhile, {title}", label, "ms", series, limit=LIMIT_MS)
     head = ["a send to another channel", "sends", "p50, ms", "p90", "p99", "max", "never"]
     return Section("isolation", markdown_table(head, rows), plots)
@@ -125,14 +127,14 @@ def _ticks_beside_churn(tools: Tools, target: Target, scale: Scale) -> list[Tick
             tools.listen(target, Crowd(CHURN, prefix=CHURNERS))
         ticks.extend(ticker.result())
 
-    tools.listen(target, Crowd(scale.crowd, keep=True, prefix=CROWD), on_event)
+    tools.listen(target, Crowd(scale.crowd, mode="keepalive", prefix=CROWD), on_event)
     return ticks
 
 
 def memory(tools: Tools, scale: Scale) -> Section:
     """User memory while many polls are answered, and after a large crowd has left."""
     messages = max(1, scale.polls // scale.listeners)
-    crowd = Crowd(scale.listeners, keep=True, messages=messages)
+    crowd = Crowd(scale.listeners, mode="keepalive", messages=messages)
     polls: list[tuple[float, float]] = []
     with started_rplx() as rplx:
         warm(tools, rplx, crowd)
@@ -156,7 +158,7 @@ def memory(tools: Tools, scale: Scale) -> Section:
 
 
 def _memory_of_a_crowd(tools: Tools, target: Target, scale: Scale) -> list[list[str]]:
-    crowd = Crowd(scale.crowd, keep=True)
+    crowd = Crowd(scale.crowd, mode="keepalive")
     warm(tools, target, crowd)
     rows: list[list[str]] = []
 

@@ -14,7 +14,7 @@ from bench.peers import Missing
 from bench.scale import Scale
 from bench.speed import check_complete, median_ratio
 from rplx.bench.report import number
-from rplx.bench.rounds import KEPT_MESSAGES, alternate, listening
+from rplx.bench.rounds import alternate, listening, messages_in_a_round
 from rplx.bench.servers import running, started_rplx
 from rplx.bench.tools import Crowd, Tools
 
@@ -53,21 +53,22 @@ GOAL = 0.9  # of the memory engine's rate, for one message to a crowd of one pro
 def engines(tools: Tools, scale: Scale) -> Section:
     """A process with the memory engine and one with Redis in turn: what the second costs a crowd. Raises Missing."""
     head = [f"{scale.listeners:,} listeners of one process", "memory", "Redis", "ratio", "at least"]
-    rows = [*_rows(tools, scale, keep=False), *_rows(tools, scale, keep=True)]
+    rows = [*_rows(tools, scale, "close"), *_rows(tools, scale, "keepalive")]
     return Section("redis", markdown_table(head, rows))
 
 
-def _rows(tools: Tools, scale: Scale, *, keep: bool) -> list[list[str]]:
+def _rows(tools: Tools, scale: Scale, mode: str) -> list[list[str]]:
     """One mode's rows, of servers of its own: one that had a crowd before has memory at hand for the next."""
-    mode, second = ("kept", "cycles_per_s") if keep else ("closed", "entered_per_s")
-    crowd = Crowd(scale.listeners, keep=keep, messages=KEPT_MESSAGES if keep else 1)
+    keep = mode == "keepalive"
+    kind, second = ("kept", "cycles_per_s") if keep else ("closed", "entered_per_s")
+    crowd = Crowd(scale.listeners, mode=mode, messages=messages_in_a_round(mode))
     with started_rplx() as memory, started_redis() as redis, started_rplx("--set", f"engine.url={redis.url}") as shared:
         targets = [replace(memory, name="memory"), replace(shared, name="Redis")]
         results = alternate(targets, listening(tools, crowd), scale.rounds)
     check_complete(results)
 
     def row(title: str, metric: str, ratio: str = "-", least: str = "-") -> list[str]:
-        return [f"{mode}: {title}", *(number(results[name].median(metric)) for name in results), ratio, least]
+        return [f"{kind}: {title}", *(number(results[name].median(metric)) for name in results), ratio, least]
 
     def ratio(metric: str) -> str:
         return f"{median_ratio(results, metric, 'Redis', 'memory'):.2f}"

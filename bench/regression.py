@@ -50,10 +50,12 @@ class Check:
 
 
 def checks(tools: Tools) -> list[Check]:
-    kept = Crowd(LISTENERS, keep=True, messages=KEPT_MESSAGES)
+    kept = Crowd(LISTENERS, mode="keepalive", messages=KEPT_MESSAGES)
+    streams = Crowd(LISTENERS, mode="stream", messages=KEPT_MESSAGES)
     return [
         Check("closed", listening(tools, Crowd(LISTENERS)), {"entered_per_s": 0.55, "deliveries_per_s": 0.62}),
         Check("kept", listening(tools, kept), {"deliveries_per_s": 0.57, "cycles_per_s": 0.28}),
+        Check("streams", listening(tools, streams), {"deliveries_per_s": 0.47}),
         Check("a connection a send", sending(tools, Senders(seconds=SECONDS)), {"sends_per_s": 0.55}, started_plain),
     ]
 

@@ -13,13 +13,25 @@ from bench.document import Section, markdown_table
 from bench.scale import Scale
 from bench.svg import line_chart
 from rplx.bench.report import number
-from rplx.bench.rounds import KEPT_MESSAGES, Result, Work, alternate, listening, ratios, sending
+from rplx.bench.rounds import Result, Work, alternate, listening, messages_in_a_round, ratios, sending
 from rplx.bench.servers import Target, started_floor, started_rplx
 from rplx.bench.tools import Crowd, Senders, Tools
 
 PLAIN_SEND = 'X-Realplexor: identifier=%c\\r\\n\\r\\n"%m"'  # the oldest form of a send, without HTTP
 POLL = "GET /?identifier={} HTTP/1.1\\r\\nHost: x\\r\\n{}\\r\\n"
-CLOSE = "Connection: close\\r\\n"
+FORMS = {  # the headers of a poll, by a Crowd's mode
+    "close": "Connection: close\\r\\n",
+    "keepalive": "",
+    "stream": "Accept: text/event-stream\\r\\n",
+    "websocket": "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n",
+}
+SET_METRICS = {
+    "deliveries_per_s": "deliveries /s",
+    "deliver_cpu_us": "CPU µs a delivery",
+    "entered_per_s": "entered /s",
+    "enter_cpu_us": "CPU µs to enter",
+}
 
 
 def median_ratio(results: Mapping[str, Result], metric: str, name: str = "rplx", base: str = "floor") -> float:
@@ -41,11 +53,23 @@ def check_complete(results: Mapping[str, Result]) -> None:
             raise RuntimeError(f"{name}: {result.delivered} of {result.expected} messages arrived exactly once")
 
 
+PARKED = {  # by a Crowd's mode: who waits, and the bytes that it may take
+    "close": ("listener, to be closed", 4096),
+    "keepalive": ("listener, to be kept", 4096),
+    "stream": ("event stream", 3500),
+    "websocket": ("WebSocket", 4096),
+}
+
+
+def _crowd(listeners: int, mode: str) -> Crowd:
+    return Crowd(listeners, mode=mode, messages=messages_in_a_round(mode))
+
+
 def goals(tools: Tools, scale: Scale) -> Section:
     """The ratios to the floor that the project promises to itself."""
-    close = beside_floor(tools, listening(tools, Crowd(scale.listeners)), scale.rounds)
-    crowd = Crowd(scale.listeners, keep=True, messages=KEPT_MESSAGES)
-    keep = beside_floor(tools, listening(tools, crowd), scale.rounds)
+    found = {
+        mode: beside_floor(tools, listening(tools, _crowd(scale.listeners, mode)), scale.rounds) for mode in PARKED
+    }
     sends = []
     for form, senders in (
         ("HTTP", Senders(seconds=scale.send_seconds)),
@@ -57,17 +81,21 @@ def goals(tools: Tools, scale: Scale) -> Section:
             sends.append(_goal(title, results, "sends_per_s", 0.85))
     piped = beside_floor(tools, sending(tools, Senders(1, 64, seconds=scale.send_seconds)), scale.rounds)
     rows = [
-        _goal("closed answers: entered /s", close, "entered_per_s", 0.70),
-        _goal("closed answers: deliveries /s", close, "deliveries_per_s", 0.95),
-        _goal("kept connections: deliveries /s", keep, "deliveries_per_s", 0.90),
-        _goal("kept connections: full cycles /s", keep, "cycles_per_s", 0.50),
+        _goal("closed answers: entered /s", found["close"], "entered_per_s", 0.70),
+        _goal("closed answers: deliveries /s", found["close"], "deliveries_per_s", 0.95),
+        _goal("kept connections: deliveries /s", found["keepalive"], "deliveries_per_s", 0.90),
+        _goal("kept connections: full cycles /s", found["keepalive"], "cycles_per_s", 0.50),
+        _goal("event streams: deliveries /s", found["stream"], "deliveries_per_s", 0.90),
+        _goal("WebSockets: deliveries /s", found["websocket"], "deliveries_per_s", 0.85),
         *sends,
         _goal("sends /s, one connection, pipelined HTTP", piped, "sends_per_s", None),
     ]
-    parked = [
-        (title, results["rplx"].median("bytes_a_listener")) for title, results in (("closed", close), ("kept", keep))
-    ]
-    rows += [[f"bytes a parked listener, to be {title}", number(value), "-", "-", "≤ 4,096"] for title, value in parked]
+    for mode in ("stream", "websocket"):
+        title = f"{PARKED[mode][0].rpartition(' ')[2]}: server CPU µs a delivery"
+        rows.append([*_goal(title, found[mode], "deliver_cpu_us", None)[:-1], "≤ 1.15" if mode == "stream" else "-"])
+    for mode, (title, most) in PARKED.items():
+        parked = number(found[mode]["rplx"].median("bytes_a_listener"))
+        rows.append([f"bytes a parked {title}", parked, "-", "-", f"≤ {most:,}"])
     head = [f"{scale.listeners:,} listeners, one channel, 64 B", "rplx", "floor", "ratio", "at least"]
     return Section("goals", markdown_table(head, rows))
 
@@ -85,7 +113,7 @@ def growth(tools: Tools, scale: Scale) -> Section:
     for size in scale.sizes:
         close = beside_floor(tools, listening(tools, Crowd(size)), scale.rounds)
         full = beside_floor(tools, listening(tools, Crowd(size, history=31)), scale.rounds)
-        keep = beside_floor(tools, listening(tools, Crowd(size, keep=True, messages=KEPT_MESSAGES)), scale.rounds)
+        keep = beside_floor(tools, listening(tools, _crowd(size, "keepalive")), scale.rounds)
         cpu = [
             close["rplx"].median("enter_cpu_us"), full["rplx"].median("enter_cpu_us"),
             close["rplx"].median("deliver_cpu_us"), keep["rplx"].median("deliver_cpu_us"),
@@ -113,19 +141,18 @@ def sets(tools: Tools, scale: Scale) -> Section:
     """Every listener has a channel of its own beside the shared one, against all having the same two channels."""
     common, own = "%u:u0z,%u:%c", "%u:u%iz,%u:%c"
     rows = []
-    for mode, keep in (("closed", False), ("kept", True)):
+    for mode, title in (("close", "closed"), ("keepalive", "kept"), ("stream", "streams"), ("websocket", "WebSockets")):
         with started_rplx() as rplx:
             targets = [
-                replace(rplx, name=name, poll_close=POLL.format(ids, CLOSE), poll_keep=POLL.format(ids, ""))
+                replace(rplx, name=name, polls={mode: POLL.format(ids, FORMS[mode])})
                 for name, ids in (("one set", common), ("own sets", own))
             ]
-            crowd = Crowd(scale.listeners, keep=keep, messages=KEPT_MESSAGES if keep else 1)
-            results = alternate(targets, listening(tools, crowd), scale.rounds)
+            results = alternate(targets, listening(tools, _crowd(scale.listeners, mode)), scale.rounds)
         check_complete(results)
-        for metric, title in (("deliveries_per_s", "deliveries /s"), ("entered_per_s", "entered /s")):
+        for metric, what in SET_METRICS.items():
             rates = [number(results[target.name].median(metric)) for target in targets]
             ratio = median_ratio(results, metric, "own sets", "one set")
-            rows.append([f"{mode}: {title}", *rates, f"{ratio:.2f}"])
+            rows.append([f"{title}: {what}", *rates, f"{ratio:.2f}"])
     head = [f"{scale.listeners:,} listeners", "one common set", "a set each", "ratio"]
     return Section("sets", markdown_table(head, rows))
 

@@ -18,7 +18,17 @@ from string import Template
 from rplx.bench.servers import LISTENING, Target, running
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # where Debian's libnginx-mod-nchan puts it
-NCHAN_POLL = "GET /sub?id=%c HTTP/1.1\\r\\nHost: x\\r\\n{}\\r\\n"
+NCHAN_ASK = "GET /{}?id=%c HTTP/1.1\\r\\nHost: x\\r\\n{}\\r\\n"
+NCHAN_POLLS = {
+    "close": NCHAN_ASK.format("sub", "Connection: close\\r\\n"),
+    "keepalive": NCHAN_ASK.format("sub", ""),
+    "stream": NCHAN_ASK.format("events", "Accept: text/event-stream\\r\\n"),
+    "websocket": NCHAN_ASK.format(
+        "socket",
+        "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n",
+    ),
+}
 NCHAN_SEND = (
     "POST /pub?id=%c HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: text/json\\r\\nContent-Length: %l\\r\\n"
     'Connection: close\\r\\n\\r\\n"%m"'
@@ -48,8 +58,8 @@ def started_nchan() -> Iterator[Target]:
         with running(command, [r"start worker process (\d+)"]) as (pid, (worker,)):
             address = f"127.0.0.1:{port}"
             yield Target(
-                "nginx + nchan", address, address, pid, int(worker), NCHAN_POLL.format("Connection: close\\r\\n"),
-                NCHAN_POLL.format(""), NCHAN_SEND, answers_head=False, half_close=False,
+                "nginx + nchan", address, address, pid, int(worker), NCHAN_POLLS, NCHAN_SEND,
+                answers_head=False, half_close=False,
             )  # fmt: skip
 
 

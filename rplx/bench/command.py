@@ -10,7 +10,8 @@ LISTENERS, CHANNELS, PAYLOAD, ROUNDS = 10_000, 1, 64, 5
 PAYLOAD_MIN, PAYLOAD_MAX = 24, 200_000  # bytes: the client marks each message; the default in.maxlen is 204,800
 CHANNELS_MAX = 60_000  # the floor has 65,536 at most
 SPARE_DESCRIPTORS = 200  # descriptors of the server that are left for other things than listeners
-MODES = ("close", "keepalive", "in", "in-pipelined")
+LISTENING = ("close", "keepalive", "stream", "websocket")
+MODES = (*LISTENING, "in", "in-pipelined")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=MODES,
         default="close",
         help="close: each answer ends its connection (default); keepalive: connections are kept and poll again;"
+        " stream: event streams; websocket: WebSockets;"
         " in: a connection a send; in-pipelined: all sends on one connection",
     )
     add("--target", metavar="HOST:PORT", help="the WAIT line of a server that runs already, or unix:/PATH; needs --in")
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises UsageError, RplxError.
     """
-    listens = args.mode in ("close", "keepalive")
+    listens = args.mode in LISTENING
     _check(args, listens)
 
     from rplx.bench import session

@@ -4,7 +4,8 @@
 //   floor WAITPORT INPORT     port 0: chosen by the kernel; both are printed when it listens
 //
 // A poll with "Connection: close" gets its head at once and its end with the message; any other gets head and body together
-// and its connection stays. A send is answered with a receipt, and stays connected unless it says "Connection: close".
+// and its connection stays. An event stream gets its head at once and each message as a chunk, a WebSocket as a text frame:
+// one send a listener. A send is answered with a receipt, and stays connected unless it says "Connection: close".
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -23,18 +24,28 @@
   "HTTP/1.1 200 OK\r\nCache-Control: no-store, no-cache, must-revalidate\r\n"                       \
   "Expires: Mon, 26 Jul 1997 05:00:00 GMT\r\nContent-Type: text/javascript; charset=utf-8\r\n"
 
+#define SOCKET_ANSWER "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" // to the key of the example in RFC 6455, which load sends
+
 enum kind { WAIT_PORT, IN_PORT, WAIT, IN, PARKED, DROPPED };
 
+enum form { KEPT, CLOSED, STREAM, SOCKET, FORMS };
+
 typedef struct Connection {
-  int fd, closes;
+  int fd;
   enum kind kind;
+  enum form form; // of what it is sent
   struct Connection *next, **link; // parked: the next of its channel, and what points to this one
   char *rest; // of IN: the beginning of a request whose end has not come yet
   size_t rest_length;
 } Connection;
 
-static const char head_closed[] = HEAD "Connection: close\r\n\r\n \r\n";
-static Connection *parked[CHANNELS], *dropped;
+static const char *const heads[FORMS] = {
+    [CLOSED] = HEAD "Connection: close\r\n\r\n \r\n",
+    [STREAM] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\n"
+               "Transfer-Encoding: chunked\r\n\r\n",
+    [SOCKET] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Accept: " SOCKET_ANSWER "\r\n\r\n"};
+static Connection *parked[CHANNELS], *streaming[CHANNELS], *dropped;
 static int poller;
 
 static void watch(int fd, Connection *connection) {
@@ -103,18 +114,26 @@ static int channel_of(const char *id, size_t length) {
   return number;
 }
 
+static enum form form_of(const char *request) {
+  if (strstr(request, "\r\nConnection: close\r\n")) return CLOSED;
+  if (strstr(request, "\r\nAccept: text/event-stream\r\n")) return STREAM;
+  return strstr(request, "\r\nUpgrade: websocket\r\n") ? SOCKET : KEPT;
+}
+
 static void park(Connection *connection, const char *request) {
   size_t length;
   const char *id = last_id(request, &length);
   if (!length) { drop(connection); return; }
   int channel = channel_of(id, length);
-  connection->closes = strstr(request, "\r\nConnection: close\r\n") != NULL;
-  if (connection->closes) send(connection->fd, head_closed, sizeof head_closed - 1, MSG_NOSIGNAL);
+  connection->form = form_of(request);
+  const char *head = heads[connection->form];
+  if (head) send(connection->fd, head, strlen(head), MSG_NOSIGNAL);
+  Connection **first = connection->form >= STREAM ? &streaming[channel] : &parked[channel];
   connection->kind = PARKED;
-  connection->next = parked[channel];
-  connection->link = &parked[channel];
+  connection->next = *first;
+  connection->link = first;
   if (connection->next) connection->next->link = &connection->next;
-  parked[channel] = connection;
+  *first = connection;
 }
 
 static void unpark(Connection *connection) {
@@ -129,7 +148,7 @@ static void deliver(int channel, const char *body, int length) {
   Connection *next, *connection = parked[channel];
   for (parked[channel] = NULL; connection; connection = next) {
     next = connection->next;
-    if (connection->closes) {
+    if (connection->form == CLOSED) {
       send(connection->fd, body, length, MSG_NOSIGNAL);
       shutdown(connection->fd, SHUT_RDWR);
       drop(connection);
@@ -138,6 +157,20 @@ static void deliver(int channel, const char *body, int length) {
       connection->kind = WAIT;
     }
   }
+}
+
+// One message to all streams of a channel, which stay.
+static void deliver_on(int channel, const char *cursor, const char *json, int length) {
+  static char chunk[BUFFER + 1024], frame[BUFFER + 1024];
+  int event = sizeof "id: :*\ndata: \n\n" - 1 + strlen(cursor) + length, header;
+  int chunk_length = sprintf(chunk, "%x\r\nid: %s:*\ndata: %s\n\n\r\n", event, cursor, json);
+  if (length < 126) header = sprintf(frame, "\x81%c", length);
+  else if (length < 65536) header = sprintf(frame, "\x81\x7e%c%c", length >> 8, length & 255);
+  else header = sprintf(frame, "\x81\x7f%c%c%c%c%c%c%c%c", 0, 0, 0, 0, 0, length >> 16, length >> 8 & 255, length & 255);
+  memcpy(frame + header, json, length);
+  for (Connection *connection = streaming[channel]; connection; connection = connection->next)
+    if (connection->form == STREAM) send(connection->fd, chunk, chunk_length, MSG_NOSIGNAL);
+    else send(connection->fd, frame, header + length, MSG_NOSIGNAL);
 }
 
 // One send: delivers it and writes its receipt to `answer`; gives the receipt's length.
@@ -155,6 +188,10 @@ static int take(const char *request, const char *message, int length, char *answ
     int bytes = sprintf(body, "[\n  {\n    \"ids\": { \"%.*s\": \"%s\" },\n    \"data\": %.*s\n  }\n]", (int)id_length,
                         id ? id : "", cursor, length, message);
     deliver(channel, body, bytes);
+  }
+  if (streaming[channel]) {
+    int bytes = sprintf(body, "{\"ids\":{\"%.*s\":\"%s\"},\"data\":%.*s}", (int)id_length, id ? id : "", cursor, length, message);
+    deliver_on(channel, cursor, body, bytes);
   }
   return sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", receipt_length, receipt);
 }

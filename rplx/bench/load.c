@@ -1,4 +1,4 @@
-// load: opens many long-poll listeners, publishes, and times every delivery. Requests are templates (see common.h), so
+// load: opens many listeners by long polls, event streams or WebSockets, publishes, and times every delivery. Requests are templates (see common.h), so
 // that one client measures every server. Each step ends with one line of JSON on stdout:
 //   {"event": "parked", ...}      all listeners are in
 //   {"event": "delivered", ...}   the message has reached them, with 101 quantiles of the time it took
@@ -25,9 +25,20 @@ typedef struct {
 
 enum step { WAITING, LISTEN, ABORT, END };
 
+// Connections end with a message, poll again, or have one message after the other.
+enum mode { CLOSE, KEEP, STREAM, SOCKET };
+
+static const char *const requests[] = {
+    [CLOSE] = "GET /?identifier=%u:%c HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n",
+    [KEEP] = "GET /?identifier=%u:%c HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n",
+    [STREAM] = "GET /?identifier=%u:%c HTTP/1.1\\r\\nHost: x\\r\\nAccept: text/event-stream\\r\\n\\r\\n",
+    [SOCKET] = "GET /?identifier=%u:%c HTTP/1.1\\r\\nHost: x\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
+               "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n"};
+
 static struct {
   const char *wait, *in, *request, *publish, *prefix;
-  int listeners, channels, messages, payload, processes, subnet, pid, primed, keep, head, hold, half_close;
+  int listeners, channels, messages, payload, processes, subnet, pid, primed, head, hold, half_close;
+  enum mode mode;
   double settle, timeout;
 } options = {
     .prefix = "c", .listeners = 1000, .channels = 1, .messages = 1, .payload = 64, .primed = 1, .head = 1,
@@ -115,7 +126,7 @@ static void got_message(Listener *listener) {
   delivered[listener->number] = now();
   listener->state = GOT;
   common->done[me]++;
-  if (options.keep && !ask(listener)) lose(listener);
+  if (options.mode == KEEP && !ask(listener)) lose(listener);
 }
 
 static void readable(Listener *listener) {
@@ -125,7 +136,7 @@ static void readable(Listener *listener) {
   if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (received <= 0) {
     // In close mode the end is part of the answer; anything else is a listener that was let down.
-    if (listener->state == GOT && !options.keep) leave(listener);
+    if (listener->state == GOT && options.mode == CLOSE) leave(listener);
     else lose(listener);
     return;
   }
@@ -133,7 +144,7 @@ static void readable(Listener *listener) {
   memcpy(from, listener->tail, listener->tail_length);
   fresh[received] = 0;
   size_t length = fresh + received - from, mark_length = strlen(mark);
-  if (options.keep) note_cursor(listener, from, length);
+  if (options.mode == KEEP) note_cursor(listener, from, length);
   for (char *at; (at = memmem(from, length, mark, mark_length)); length -= at + mark_length - from, from = at + mark_length)
     got_message(listener);
   if (listener->fd < 0) return;
@@ -166,13 +177,13 @@ static void child(int which, int parent) {
   for (int i = 0; i < count; i++) listeners[i] = (Listener){.number = first + i, .fd = -1, .state = GONE};
   for (int round = 0; round < options.messages; round++) {
     while (common->round != round || common->step != LISTEN) usleep(NAP);
-    int opened = options.keep && round > 0;
+    int opened = options.mode != CLOSE && round > 0;
     mark_round(parent, round);
     for (int i = 0; i < count && opened; i++)
       if (listeners[i].fd >= 0) enter(&listeners[i]);
       else { listeners[i].state = CONNECTING; lose(&listeners[i]); }
     listen_round(listeners, count, opened);
-    for (int i = 0; i < count && (!options.keep || common->step == ABORT); i++) {
+    for (int i = 0; i < count && (options.mode == CLOSE || common->step == ABORT); i++) {
       if (listeners[i].fd >= 0) close(listeners[i].fd);
       listeners[i] = (Listener){.number = first + i, .fd = -1, .state = GONE};
     }
@@ -276,6 +287,13 @@ static void deliver(int round, char *message, double *published) {
   say_and_hold();
 }
 
+static enum mode mode_of(const char *name) {
+  static const char *const names[] = {[CLOSE] = "close", [KEEP] = "keepalive", [STREAM] = "stream", [SOCKET] = "websocket"};
+  for (int mode = CLOSE; mode <= SOCKET; mode++)
+    if (!strcmp(name, names[mode])) return mode;
+  fail("-M is close, keepalive, stream or websocket, not %s", name);
+}
+
 static void read_options(int argc, char **argv) {
   for (int option; (option = getopt(argc, argv, "w:i:q:p:g:n:c:m:b:k:a:x:y:M:H:hS:s:t:")) != -1;) switch (option) {
     case 'w': options.wait = optarg; break;              // HOST:PORT of listeners
@@ -291,7 +309,7 @@ static void read_options(int argc, char **argv) {
     case 'a': options.subnet = atoi(optarg); break;      // connect from 127.0.SUBNET.*; 0: from anywhere
     case 'x': options.pid = atoi(optarg); break;         // the server's process, to know when it is idle
     case 'y': options.primed = atoi(optarg); break;      // messages published before anybody listens
-    case 'M': options.keep = *optarg == 'k'; break;      // close | keep
+    case 'M': options.mode = mode_of(optarg); break;
     case 'H': options.head = atoi(optarg); break;        // 1: a listener has entered when an answer's head is there
     case 'h': options.hold = 1; break;                   // go on from each line by a line on stdin
     case 'S': options.half_close = atoi(optarg); break;  // 1: half-close behind a send
@@ -303,10 +321,8 @@ static void read_options(int argc, char **argv) {
   if (options.listeners < 1 || options.channels < 1 || options.messages < 1) fail("-n, -c and -m must be at least 1");
   mark_round(getpid(), options.messages);
   if (options.payload < (int)strlen(mark)) fail("-b must be at least %zu", strlen(mark));
-  if (options.keep) options.head = 0; // a kept poll gets its head together with the message
-  if (!options.request)
-    options.request = options.keep ? "GET /?identifier=%u:%c HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
-                                   : "GET /?identifier=%u:%c HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n";
+  if (options.mode == KEEP) options.head = 0; // a kept poll gets its head together with the message
+  if (!options.request) options.request = requests[options.mode];
 }
 
 static void spread(void) {

@@ -14,10 +14,15 @@ from dataclasses import dataclass, field
 from rplx.bench.servers import Target
 from rplx.bench.tools import Crowd, Event, Senders, Tools
 
-KEPT_MESSAGES = 3  # messages to each kept connection in a round, whose figures are their median
+KEPT_MESSAGES = 3  # messages to each connection that stays in a round, whose figures are their median
 WARM_UP = 20  # listeners that come and go before the first round
 
 Metrics = dict[str, float]
+
+
+def messages_in_a_round(mode: str) -> int:
+    """Returns how many messages a Crowd of this mode gets in a round."""
+    return 1 if mode == "close" else KEPT_MESSAGES
 
 
 @dataclass
@@ -130,7 +135,7 @@ def listening(tools: Tools, crowd: Crowd) -> Work:
 def warm(tools: Tools, target: Target, crowd: Crowd) -> None:
     """Has a few listeners come and go, so that what a server loads at its first request is not counted."""
     few = min(WARM_UP, crowd.listeners)
-    tools.listen(target, Crowd(few, min(few, crowd.channels), keep=crowd.keep, poll=crowd.poll, prefix=crowd.prefix))
+    tools.listen(target, Crowd(few, min(few, crowd.channels), mode=crowd.mode, poll=crowd.poll, prefix=crowd.prefix))
 
 
 def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metrics:
@@ -143,7 +148,7 @@ def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metr
     parked = events[0]
     delivered = [event for event in events if event["event"] == "delivered" and event["latency_ms"]]
     metrics: Metrics = {}
-    if not crowd.keep and target.answers_head:
+    if crowd.mode != "keepalive" and target.answers_head:
         metrics["entered_per_s"] = crowd.listeners / parked["enter_s"]
     elif target.worker:
         metrics["entered_per_s"] = crowd.listeners / parked["idle_s"]
@@ -154,7 +159,7 @@ def crowd_metrics(target: Target, crowd: Crowd, events: Sequence[Event]) -> Metr
         return statistics.median(map(value, delivered))
 
     metrics["deliveries_per_s"] = middle(lambda event: event["delivered"] / event["deliver_s"])
-    if crowd.keep and target.worker:
+    if crowd.mode == "keepalive" and target.worker:
         metrics["cycles_per_s"] = middle(lambda event: event["delivered"] / event["cycle_s"])
     for name, quantile in (("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)):
         metrics[f"latency_{name}_ms"] = statistics.median(event["latency_ms"][quantile] for event in delivered)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rplx.errors import RplxError
@@ -26,15 +26,14 @@ class ServerFailed(RplxError):
 
 @dataclass(frozen=True)
 class Target:
-    """A server under measurement, at IPv4 HOST:PORT or unix:/PATH. Templates: see common.h, None: Realplexor's."""
+    """A server under measurement, at IPv4 HOST:PORT or unix:/PATH. Templates: see common.h; none: Realplexor's."""
 
     name: str
     wait: str
     in_: str
     pid: int = 0  # the root of its processes; 0: it runs elsewhere
     worker: int = 0  # the process that does the work
-    poll_close: str | None = None
-    poll_keep: str | None = None
+    polls: Mapping[str, str] = field(default_factory=dict)  # by Crowd.mode
     send: str | None = None
     answers_head: bool = True  # whether a poll that will be closed gets its head at once
     half_close: bool = True  # whether a send ends with a half-close, as Realplexor's clients do it

@@ -55,9 +55,8 @@ def _work(args: argparse.Namespace, tools: Tools, prefix: str) -> rounds.Work:
     if args.mode == "in-pipelined":
         senders = Senders(1, WINDOW, channels=args.channels, payload=args.payload, prefix=prefix)
         return rounds.sending(tools, senders)
-    keep = args.mode == "keepalive"
-    messages = rounds.KEPT_MESSAGES if keep else 1
-    crowd = Crowd(args.listeners, args.channels, args.payload, keep=keep, messages=messages, prefix=prefix)
+    messages = rounds.messages_in_a_round(args.mode)
+    crowd = Crowd(args.listeners, args.channels, args.payload, mode=args.mode, messages=messages, prefix=prefix)
     return rounds.listening(tools, crowd)
 
 

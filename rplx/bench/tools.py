@@ -29,7 +29,8 @@ class ToolFailed(RplxError):
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who listens to what. `keep`: connections are kept and poll again; else each is closed with its answer.
+    """Who listens to what, and how: by `mode` each answer ends its connection (close), or that is kept and polls again
+    (keepalive), or it is one of an event stream (stream) or a WebSocket (websocket).
 
     `messages` are sent one after another to each channel; `history` messages lie in the channels before anybody comes.
     """
@@ -37,7 +38,7 @@ class Crowd:
     listeners: int
     channels: int = 1
     payload: int = 64
-    keep: bool = False
+    mode: str = "close"
     messages: int = 1
     history: int = 1
     poll: str | None = None  # template of the request (common.h); None: the target's own
@@ -69,11 +70,11 @@ class Tools:
 
         Raises ToolFailed.
         """
-        poll = crowd.poll or (target.poll_keep if crowd.keep else target.poll_close)
+        poll = crowd.poll or target.polls.get(crowd.mode)
         arguments = {
             "-w": target.wait, "-i": target.in_, "-x": target.worker, "-g": crowd.prefix, "-n": crowd.listeners,
             "-c": crowd.channels, "-m": crowd.messages, "-b": crowd.payload, "-y": crowd.history, "-t": crowd.timeout,
-            "-M": "keep" if crowd.keep else "close", "-H": int(target.answers_head), "-S": int(target.half_close),
+            "-M": crowd.mode, "-H": int(target.answers_head), "-S": int(target.half_close),
             "-k": 0, "-a": _sender(target), "-q": poll, "-p": target.send,
         }  # fmt: skip
         with self._start("load", arguments, "-h") as program:

@@ -16,8 +16,12 @@ import pytest
 from bench import document, redis, svg
 from bench.scale import Scale
 from rplx.bench import rounds
-from rplx.bench.servers import Target
+from rplx.bench.command import LISTENING, MODES
+from rplx.bench.servers import Target, started_floor
 from rplx.bench.tools import COMPILERS, PROGRAMS, ToolFailed, build
+from rplx.options.checks import parse_address
+from tests.lines.sockets import request
+from tests.lines.wire import Conversation, http
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE
 
@@ -77,6 +81,35 @@ def test_kept_connections_get_every_message_of_a_round() -> None:
         assert result["median"]["cycles_per_s"] > 0
 
 
+@pytest.mark.parametrize(
+    ("mode", "payload"), [("stream", 64), ("websocket", 24), ("websocket", 1000), ("websocket", 70000)]
+)
+def test_streams_get_every_message_of_a_round(mode: str, payload: int) -> None:
+    """The floor writes lengths of frames in one, in two and in eight bytes."""
+    out = measured("--listeners", "200", "--channels", "3", "--rounds", "1", "--mode", mode, "--payload", str(payload))
+    for result in out["results"].values():
+        assert result["delivered"] == result["expected"] == 200 * rounds.KEPT_MESSAGES
+        assert {"entered_per_s", "deliveries_per_s", "bytes_a_listener", "deliver_cpu_us"} <= set(result["median"])
+        assert "cycles_per_s" not in result["median"]  # nobody polls again
+
+
+def test_the_floor_streams_as_a_server_does(tmp_path: Path) -> None:
+    build(tmp_path)
+    with started_floor(tmp_path) as floor:
+        wait, in_ = parse_address(floor.wait), parse_address(floor.in_)
+        stream = Conversation(wait, http("GET /?identifier=1:c5 HTTP/1.1\nHost: x\nAccept: text/event-stream"))
+        assert stream.until(b"\r\n\r\n").endswith(b"Transfer-Encoding: chunked\r\n\r\n")
+        talk = Conversation(wait, request("/?identifier=1:c5"))
+        assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in talk.until(b"\r\n\r\n")
+        for number in (b"1", b"2"):
+            sender = Conversation(in_, http("POST / HTTP/1.1\nHost: x\nX-Realplexor: identifier=c5", number))
+            cursor = sender.answer()[1].split()[1]
+            text = b'{"ids":{"c5":"%b"},"data":%b}' % (cursor, number)
+            event = b"id: %b:*\ndata: %b\n\n" % (cursor, text)
+            assert stream.until(b"\n\n\r\n") == b"%x\r\n%b\r\n" % (len(event), event)
+            assert talk.until(b"%b}" % number) == bytes([0x81, len(text)]) + text
+
+
 @pytest.mark.parametrize("mode", ["in", "in-pipelined"])
 def test_sends_are_acknowledged(mode: str) -> None:
     out = measured("--rounds", "1", "--mode", mode, "--channels", "5")
@@ -112,18 +145,22 @@ def test_target_elsewhere() -> None:
     with LiveServer() as server:
         lines = ["--target", f"localhost:{server.wait[1]}", "--in", f"localhost:{server.in_[1]}"]
         out = measured(*lines, "--listeners", str(LISTENERS), "--rounds", "1")
-        kept = measured(*lines, "--listeners", str(LISTENERS), "--rounds", "1", "--mode", "keepalive")
+        kept, streams = [
+            measured(*lines, "--listeners", str(LISTENERS), "--rounds", "1", "--mode", mode)
+            for mode in ("keepalive", "stream")
+        ]
     assert set(out["results"]) == {"target"}
     assert out["results"]["target"]["delivered"] == out["results"]["target"]["expected"] == LISTENERS
     assert "bytes_a_listener" not in out["results"]["target"]["median"]  # its process is not ours to look at
-    assert kept["results"]["target"]["delivered"] == LISTENERS * rounds.KEPT_MESSAGES
+    for out in (kept, streams):
+        assert out["results"]["target"]["delivered"] == LISTENERS * rounds.KEPT_MESSAGES
 
 
 def test_target_at_the_path_of_a_socket(tmp_path: Path) -> None:
     places = [f"unix:{tmp_path}/{name}" for name in ("wait", "in")]
     with LiveServer("--wait", places[0], "--in", places[1], addresses=False):
-        for mode in ("close", "keepalive", "in", "in-pipelined"):
-            listeners = ["--listeners", str(LISTENERS)] if mode in ("close", "keepalive") else []
+        for mode in MODES:
+            listeners = ["--listeners", str(LISTENERS)] if mode in LISTENING else []
             out = measured("--target", places[0], "--in", places[1], "--rounds", "1", "--mode", mode, *listeners)
             assert out["results"]["target"]["delivered"] == out["results"]["target"]["expected"] > 0
     done = bench("--target", places[0], "--in", places[1])
@@ -132,13 +169,14 @@ def test_target_at_the_path_of_a_socket(tmp_path: Path) -> None:
     assert (done.returncode, "the path of a socket is absolute" in done.stderr) == (2, True), done.stderr
 
 
-def test_lost_messages_are_seen() -> None:
+@pytest.mark.parametrize(("mode", "messages"), [("close", 1), ("stream", 3), ("websocket", 3)])
+def test_lost_messages_are_seen(mode: str, messages: int) -> None:
     with LiveServer("--set", "wait.max_connections_per_address=4") as server:
         lines = ["--target", f"127.0.0.1:{server.wait[1]}", "--in", f"127.0.0.1:{server.in_[1]}"]
-        done = bench(*lines, "--json", "--listeners", "7", "--rounds", "1")
+        done = bench(*lines, "--json", "--listeners", "7", "--rounds", "1", "--mode", mode)
     assert done.returncode == 1
     result = json.loads(done.stdout)["results"]["target"]
-    assert (result["delivered"], result["expected"]) == (4, 7)
+    assert (result["delivered"], result["expected"]) == (4 * messages, 7 * messages)
 
 
 def test_swapped_lines_are_refused() -> None:
