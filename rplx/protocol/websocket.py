@@ -87,11 +87,12 @@ class BadFrame(ValueError):
 class FrameReader:
     """Reads the frames of one client. With `deflate` its messages may be compressed (RFC 7692).
 
-    `error` is set when something came that ends the connection; `closed` then, too, and behind a close frame. What
+    `whole` counts what has come whole: messages, and control frames that stand between two of them. `error` is set when
+    something came that ends the connection; `closed` then, too, and behind a close frame. What
     follows either is ignored.
     """
 
-    __slots__ = ("_buffer", "_is_deflated", "_message", "_needed", "closed", "deflate", "error")
+    __slots__ = ("_buffer", "_is_deflated", "_message", "_needed", "closed", "deflate", "error", "whole")
 
     def __init__(self, *, deflate: bool = False) -> None:
         self.deflate = deflate
@@ -99,6 +100,7 @@ class FrameReader:
         self._needed = 0  # bytes that the buffer has to hold before there is anything to do
         self._message: bytearray | None = None  # the fragments of a message that goes on
         self._is_deflated = False  # whether they are compressed
+        self.whole = 0
         self.closed = False
         self.error: BadFrame | None = None
 
@@ -162,6 +164,8 @@ class FrameReader:
             self._take_control(opcode, payload, received)
         else:
             self._take_fragment(head[0], payload, received)
+        if self._message is None:
+            self.whole += 1
         return start + length
 
     def _check(self, first: int, second: int) -> int:

@@ -16,6 +16,9 @@ from rplx.protocol.request_reader import RequestReader
 from rplx.protocol.websocket import FrameReader, Received
 from rplx.wait_line.states import NEXT, READING, UNWATCHED, Inbound, State, Turn
 
+READ_SIZE = 16384  # bytes of a WebSocket that are read at once
+DEFLATED_READ_SIZE = 2048  # where they may be compressed: each hundred may be a message of 64 KiB
+
 
 class ClientGone(GreenletExit):
     """Thrown into a connection's greenlet when its client has hung up or does not read."""
@@ -24,22 +27,26 @@ class ClientGone(GreenletExit):
 class Inbox:
     """What the client of a WebSocket has sent that is not carried out yet: whole messages, and one in part.
 
-    `deadline`: when that one has to be whole, in monotonic seconds; 0 if there is none.
+    `deadline`: when that one has to be whole, in monotonic seconds; 0 if there is none. `read_size`: how many bytes are
+    read at once, so that what they say holds up nobody for long.
     """
 
-    __slots__ = ("deadline", "reader", "received")
+    __slots__ = ("_whole", "deadline", "read_size", "reader", "received")
 
     def __init__(self, reader: FrameReader) -> None:
         self.deadline = 0.0
         self.reader = reader
         self.received: list[Received] = []
+        self.read_size = DEFLATED_READ_SIZE if reader.deflate else READ_SIZE
+        self._whole = 0  # what had come whole when the deadline was set
 
     def watch(self, now: float, seconds: float) -> None:
         """Has a message that has come in part be whole in so many seconds from when it was first seen to have begun."""
         if self.reader.is_idle or self.reader.closed:
             self.deadline = 0.0
-        elif not self.deadline:
+        elif not self.deadline or self.reader.whole != self._whole:
             self.deadline = now + seconds
+            self._whole = self.reader.whole
 
 
 NOTHING_CAME = Inbox(FrameReader())

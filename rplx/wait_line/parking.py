@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import select
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,8 @@ class Parked:
         self._socket_time_is_up = socket_time_is_up
         self._gevent_hub = get_hub()
         self._loop: Any = self._gevent_hub.loop
+        self._unread: deque[Connection] = deque()  # streams that are looked at in the next turns
+        self._look_on = self._loop.timer(0.0)  # a timer, not a callback: sockets are looked at between two turns
         self.configure(options)
 
     def configure(self, options: WaitOptions) -> None:
@@ -118,7 +121,20 @@ class Parked:
             connection.event = None
         self._connections.run(connection, self._wait(connection))
         if connection.inbound is UNREAD and connection.state is PARKED:
-            self.look(connection)
+            self._unread.append(connection)
+            if len(self._unread) == 1:
+                self._look_on.start(self._look_at_unread)
+
+    def _look_at_unread(self) -> None:
+        """Looks at streams whose clients have sent something meanwhile, for a turn."""
+        for _ in range(len(self._unread)):
+            connection = self._unread.popleft()
+            if connection.state is PARKED and connection.inbound is UNREAD:
+                self.look(connection)
+            if self._hub.turns.is_over():
+                break
+        if self._unread:
+            self._look_on.start(self._look_at_unread)
 
     # -- what happens to a poll that waits
 

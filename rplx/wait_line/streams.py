@@ -88,13 +88,16 @@ class Streams:
     def _catch_up(self, connection: Connection, member: Member) -> bool:
         """Returns whether the stream is PARKED again. Raises OSError, GreenletExit."""
         connection.state = WRITING
+        connection.deadline = 0.0  # that was for what its client says; from now on `sending` sets it
         try:
             self._finish_piece(connection, member)
+            self._turns.rest()  # many may have been woken together
             if connection.inbox is not None and not self._carry_out(connection, member):
                 return False
             while True:
                 while piece := self._streams.read_on(member):
                     self._sending.write(connection, (piece,), 0)
+                    self._turns.rest()
                 if self._streams.settle(member):
                     break
                 self._turns.pause()

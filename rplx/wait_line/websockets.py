@@ -22,8 +22,6 @@ from rplx.wait_line.sending import Sending
 from rplx.wait_line.socket_commands import SocketCommands
 from rplx.wait_line.states import ENDED, QUIET, UNREAD
 
-READ_SIZE = 16384  # bytes read at once
-
 _DONT_WAIT = _socket.MSG_DONTWAIT
 _PEEK = _socket.MSG_DONTWAIT | _socket.MSG_PEEK
 
@@ -76,6 +74,7 @@ class WebSockets:
             if isinstance(last, Ping) and self._streams.say(member, pong_frame(last.data)):  # it answers all (5.5.3)
                 received.clear()
         self._keep(connection, inbox)
+        connection.deadline = inbox.deadline
         if received or inbox.reader.closed or connection.inbound is UNREAD:
             self._streams.step_out(member)
         return True
@@ -92,7 +91,6 @@ class WebSockets:
     def _keep(self, connection: Connection, inbox: Inbox) -> None:
         """Leaves its inbox with a connection that has something in it."""
         inbox.watch(time.monotonic(), self._timeout)
-        connection.deadline = inbox.deadline
         if inbox.received or not inbox.reader.is_idle:
             connection.inbox = inbox
             return
@@ -133,9 +131,10 @@ def _receive(connection: Connection, inbox: Inbox) -> None:
     """Reads once. Afterwards the connection is QUIET, UNREAD if there may be more, or ENDED. Raises OSError."""
     connection.inbound = UNREAD
     try:
-        data = connection.sock.recv(READ_SIZE, _DONT_WAIT)
+        size = inbox.read_size
+        data = connection.sock.recv(size, _DONT_WAIT)
         inbox.received += inbox.reader.feed(data)
-        if not data or (len(data) < READ_SIZE and not connection.sock.recv(1, _PEEK)):
+        if not data or (len(data) < size and not connection.sock.recv(1, _PEEK)):
             connection.inbound = ENDED
     except BlockingIOError:
         connection.inbound = QUIET
