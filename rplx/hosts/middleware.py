@@ -123,6 +123,9 @@ class _NoParking:
     def can_talk(self, environ: Environ) -> bool:
         return False
 
+    def has_sent_ahead(self, environ: Environ) -> bool:
+        return False
+
     def talk(self, *_args: Any) -> Iterable[bytes]:
         raise Unavailable(self._why)
 

@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from rplx.errors import Ending, Refusal, Unavailable
-from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi
+from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi, read_no_more
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
 from rplx.net.retry_after import retry_milliseconds
 from rplx.protocol.websocket import FrameReader
 from rplx.protocol.websocket_stream import takes_deflate
-from rplx.wait_line.connection import Inbox
+from rplx.wait_line.connection import READ_SIZE, Inbox
 from rplx.wait_line.handshakes import SWITCHING
 from rplx.wait_line.socket_commands import SocketCommands
 
-READ_SIZE = 16384  # bytes read at once
 LINGER = 2.0  # seconds that a client may take to end its half behind the close
 
 Headers = Iterable[tuple[str, str]]
@@ -64,7 +63,7 @@ def talk(
 ) -> Any:
     """Answers a handshake and talks until the WebSocket ends; returns what the application is to give the server.
 
-    `first` goes out behind the head. Without a member it is a close frame, and the end.
+    `first` goes out behind the head. Without a member it is a close frame, and the end. Raises as `read_no_more` does.
     """
     sock = client_socket(environ)
     try:
@@ -81,6 +80,7 @@ def talk(
     finally:
         if member is not None:
             room.hub.leave(member)
+    read_no_more(environ, start_response)
     return [] if is_pywsgi(environ) else _done_in_gunicorn()
 
 
@@ -111,6 +111,7 @@ class _Talk:
                 if not self._take_in():
                     return
                 self._give_out()
+                self._room.hub.turns.rest()  # its client may have sent more than one turn takes
         except Unavailable as found:
             error = found  # its client comes back, and reads on then
         self._streams.leave(self._member)
@@ -123,7 +124,7 @@ class _Talk:
         """Reads what has come and carries it out. Returns whether the WebSocket goes on."""
         inbox = self._inbox
         try:
-            data = os.read(self._sock.fileno(), READ_SIZE)
+            data = os.read(self._sock.fileno(), inbox.read_size)
         except BlockingIOError:
             return self._carry_out()
         inbox.received += inbox.reader.feed(data)

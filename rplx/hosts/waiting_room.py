@@ -18,7 +18,7 @@ from gevent.hub import Hub as GeventHub
 from gevent.monkey import get_original
 
 from rplx.errors import Unavailable
-from rplx.hosts.client_sockets import Environ, client_socket, closer_of, is_pywsgi
+from rplx.hosts.client_sockets import Environ, client_socket, closer_of, has_sent_ahead, is_pywsgi
 from rplx.hosts.streaming import Stream
 from rplx.hosts.talking import can_talk, talk
 from rplx.hub.hub import Hub, PollTimeout
@@ -115,6 +115,10 @@ class WaitingRoom:
     def can_talk(self, environ: Environ) -> bool:
         """Returns whether there can be WebSockets; see Parking."""
         return can_talk(environ)
+
+    def has_sent_ahead(self, environ: Environ) -> bool:
+        """Returns whether something has come behind a request; see Parking."""
+        return has_sent_ahead(environ)
 
     def talk(
         self,

@@ -138,7 +138,8 @@ class Calling:
         text = request if isinstance(request, bytes) else None
         keep_alive = not isinstance(request, bytes) and request.keep_alive and not self._draining.begun
         connection.keep_alive = keep_alive
-        direct = Direct(connection, keep_alive, text, may_wait=connection.inbound is not ENDED)
+        sent_ahead = connection.reader is not None or connection in self._connections.ahead
+        direct = Direct(connection, keep_alive, text, connection.inbound is not ENDED, sent_ahead)
         environ = environ_of(connection, request, direct)
         try:
             body = self._application(environ, response.start)
@@ -155,7 +156,6 @@ class Calling:
         if direct.upgraded:
             connection.keep_alive = False
             connection.inbox = NOTHING_CAME
-            self._connections.ahead.pop(connection, None)  # further requests: it is none of HTTP's any more
         if listener is None:
             # Plain text has no refusals: the connection is closed.
             silent = text is not None and not response.is_success()

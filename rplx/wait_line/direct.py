@@ -16,16 +16,18 @@ KEY = "rplx.direct"
 class Direct:
     """One request of a connection that our own server holds.
 
-    `text` is a plain text request whole, None for HTTP. Without `may_wait` the poll is answered at once. The
-    application sets `listener` where the poll has to wait, and `timeout` to the seconds for which it does at most: the
-    server parks it and sends its answer, which the application does not begin. A stream has no timeout, and `first` is
-    sent behind its head. `upgraded`: this is a WebSocket from now on, also if it ends with its answer.
+    `text` is a plain text request whole, None for HTTP. Without `may_wait` the poll is answered at once. `sent_ahead`:
+    something behind the request has been read. The application sets `listener` where the poll has to wait, and
+    `timeout` to the seconds for which it does at most: the server parks it and sends its answer, which the application
+    does not begin. A stream has no timeout, and `first` is sent behind its head. `upgraded`: this is a WebSocket from
+    now on, also if it ends with its answer.
     """
 
     connection: Any
     keep_alive: bool
     text: bytes | None = None
     may_wait: bool = True
+    sent_ahead: bool = False
     listener: Listener | Member | None = None
     timeout: float = NEVER
     first: bytes = b""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 SWITCHING = "101 Switching Protocols"
+_SENT_AHEAD = "nothing may come behind the handshake of a WebSocket before its answer"
 
 Joined = Callable[[Any, dict[str, str | None], int], Callable[[str], None] | None]
 
@@ -88,14 +89,16 @@ class Handshakes:
     def _check_server(self, environ: Environ, direct: Direct | None) -> None:
         """Raises BadRequest, UpgradeRequired, Unavailable where no WebSocket can be opened."""
         if direct is not None:
-            if direct.connection.reader is not None:
-                raise BadRequest("nothing may come behind the handshake of a WebSocket before its answer")
+            if direct.sent_ahead:
+                raise BadRequest(_SENT_AHEAD)
             return
         if self._parking is None:
             raise Unavailable("polls wait in rplx serve alone here")
         self._parking.admit(environ)
         if not self._parking.can_talk(environ):
             raise UpgradeRequired("this server hands on no WebSocket; listen by event streams or polls")
+        if self._parking.has_sent_ahead(environ):
+            raise BadRequest(_SENT_AHEAD)
 
     def _enter(
         self, environ: Environ, connection: Any, encoding: WebSocketStream, ends_at: float

@@ -42,6 +42,9 @@ class Parking(Protocol):
     def can_talk(self, environ: Environ) -> bool:
         """Returns whether WebSockets can be served in the server that made `environ`."""
 
+    def has_sent_ahead(self, environ: Environ) -> bool:
+        """Returns whether the client of a handshake has sent something behind it."""
+
     def talk(
         self,
         member: Member | None,

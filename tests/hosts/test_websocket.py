@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from pathlib import Path
 
+import gevent
 import pytest
 
 from rplx.protocol.websocket import Opcode
-from tests.hosts.http import ask, eventually, online, send
+from tests.hosts.http import Client, ask, eventually, online, send
 from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi
+from tests.lines.socket_floods import FLOODS, Flood
 from tests.lines.sockets import Socket, request
 from tests.lines.wire import Conversation
 from tests.protocol.frames import close, frame, text
@@ -108,6 +112,60 @@ def test_a_hang_up_is_noticed(server: Server, prefix: str) -> None:
         socket.open()
         getattr(socket.conversation, how)()
         is_online(server, f"{prefix}{how}", 0)
+
+
+@pytest.mark.parametrize("kind", ["pings", "nothing new", "many channels"])
+def test_a_client_that_never_pauses(server: Server, prefix: str, kind: str) -> None:
+    """Others are answered while it goes on, not when it has ended."""
+    flood = Flood(server.wait, 1, FLOODS[kind])
+    for number in range(3):
+        assert send(server.in_, f"{number + 5}:{prefix}a", b"1")
+        assert ask(server.wait, request_of(f"/?identifier={number}.5:{prefix}a")).status == "200 OK"
+    assert flood.goes_on
+    flood.end()
+    is_online(server, "f", 0)
+
+
+def test_nothing_may_come_behind_a_handshake(server: Server, prefix: str) -> None:
+    """A whole request there or a part of one: it is refused, and lost nowhere."""
+    for behind in (request_of(f"/?identifier=1:{prefix}a&position"), frame(Opcode.PING)):
+        client = Client(server.wait, request(f"/?identifier={prefix}a") + behind)
+        assert client.read().status == "400 Bad Request"
+        client.close()
+
+
+WRAPPED = """
+from rplx.wsgi import application
+
+def app(environ, start_response):
+    return application(environ, lambda *given: start_response(*given))
+"""
+
+
+@pytest.mark.parametrize("kind", ["gunicorn", "gunicorn, wrapped", "pywsgi"])
+def test_nothing_behind_a_websocket_is_http(tmp_path: Path, kind: str) -> None:
+    """A proxy takes it for a WebSocket, so that a request in it would have passed all that it looks at."""
+    (tmp_path / "wrapped.py").write_text(WRAPPED)
+    with (
+        pywsgi()
+        if kind == "pywsgi"
+        else gunicorn(*HOOKS)
+        if kind == "gunicorn"
+        else gunicorn(*HOOKS, application="wrapped:app", cwd=tmp_path)
+    ) as server:
+        socket = opened(server, "/?identifier=a")
+        socket.open()
+        socket.send(close(1000))
+        assert socket.frame()[0] == 0x88
+        with contextlib.suppress(OSError):
+            for _ in range(100):  # the server ends the connection before
+                socket.send(request_of("/?identifier=smuggled"))
+                gevent.sleep(0.05)
+        assert online(server.in_) == {"a": 0}
+
+
+def request_of(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
 
 
 def test_refusals(server: Server, prefix: str) -> None:
