@@ -40,6 +40,7 @@ class Streams:
         carry_out: Callable[[Connection, Member], bool],
     ) -> None:
         self._streams = hub.streams
+        self._named = hub.named
         self._turns = hub.turns
         self._connections = connections
         self._sending = sending
@@ -94,21 +95,23 @@ class Streams:
             self._turns.rest()  # many may have been woken together
             if connection.inbox is not None and not self._carry_out(connection, member):
                 return False
-            while True:
-                while piece := self._streams.read_on(member):
+            while not (member.client and self._named.has_newer(member)):
+                if piece := self._streams.read_on(member):
                     self._sending.write(connection, (piece,), 0)
                     self._turns.rest()
-                if self._streams.settle(member):
-                    break
-                self._turns.pause()
-        except Unavailable as error:  # its client comes back, and reads on then
-            self._streams.leave(member)
-            self._end(connection, member, error)
-            return False
-        connection.state = PARKED
-        connection.event = None
-        self._loop.run_callback(self._renew, connection)
-        return True
+                elif self._streams.settle(member):
+                    connection.state = PARKED
+                    connection.event = None
+                    self._loop.run_callback(self._renew, connection)
+                    return True
+                else:
+                    self._turns.pause()
+            error: Refusal = Ending()
+        except Unavailable as found:  # its client comes back, and reads on then
+            error = found
+        self._streams.leave(member)
+        self._end(connection, member, error)
+        return False
 
     def _finish_piece(self, connection: Connection, member: Member) -> None:
         piece, sent = member.answer, connection.sent

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lines.sockets import Socket, request
-from tests.lines.wire import Wire, settings
+from tests.lines.wire import Conversation, Wire, http, settings
 from tests.live import LiveServer
 from tests.redis_server import AVAILABLE, RedisServer
 from tests.waiting import eventually
@@ -136,3 +136,21 @@ def test_a_newer_one_of_the_same_client_ends_the_older_one() -> None:
         wire.send("b", "2")
         assert newest.message() == 2
         assert wire.online("b") == "b 1\n"
+
+
+@pytest.mark.parametrize("is_socket", [False, True])
+def test_a_newer_one_ends_one_that_is_behind(*, is_socket: bool) -> None:
+    """What it has begun to write is finished, and the rest of history is the newer one's."""
+    with LiveServer() as server:
+        wire = Wire(server)
+        for number in range(20):
+            wire.send(f"{number + 2}:a", json.dumps("x" * 190_000))
+        target = "/?identifier=1:a&client=a_client_of_this_test"
+        asked = request(target) if is_socket else http(f"GET {target}&stream HTTP/1.1\nHost: h")
+        older = Conversation(server.wait, asked, receive_buffer=4096)
+        eventually(lambda: wire.online("a"), "a 1\n")
+        newer = Socket(wire, "a&client=a_client_of_this_test")
+        assert older.rest().count(b'"ids"') < 20
+        eventually(lambda: wire.online("a"), "a 1\n")
+        wire.send("a", "1")
+        assert newer.message() == 1
