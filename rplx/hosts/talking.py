@@ -17,6 +17,7 @@ from rplx.errors import Ending, Refusal, Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi, read_no_more
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
+from rplx.net.listening import unsent
 from rplx.net.retry_after import retry_milliseconds
 from rplx.protocol.websocket import FrameReader
 from rplx.protocol.websocket_stream import takes_deflate
@@ -102,6 +103,8 @@ class _Talk:
         self._member = member
         self._sock = sock
         self._inbox = Inbox(FrameReader(deflate=takes_deflate(member.encoding)))
+        self._write_timeout = room.commands.write_timeout
+        sock.settimeout(self._write_timeout)
 
     def run(self) -> None:
         """Returns when it has ended. Raises OSError."""
@@ -115,7 +118,7 @@ class _Talk:
         except Unavailable as found:
             error = found  # its client comes back, and reads on then
         self._streams.leave(self._member)
-        self._sock.sendall(self._member.encoding.bye(error, retry_milliseconds(error)))
+        self._write(self._member.encoding.bye(error, retry_milliseconds(error)))
 
     def _is_to_go_on(self) -> bool:
         return self._room.open and not self._room.is_superseded(self._member)
@@ -138,7 +141,7 @@ class _Talk:
         if inbox.received or inbox.reader.closed or is_late:
             self._streams.step_out(self._member)
             frames, goes_on = self._room.commands.carry_out(self._member, inbox, 0.0)
-            self._sock.sendall(b"".join(frames))
+            self._write(b"".join(frames))
             return goes_on
         return True
 
@@ -150,9 +153,20 @@ class _Talk:
                 return
             if member.answer is None:
                 progress = member.channel_set.progress
-                self._sock.sendall(member.encoding.heartbeat(progress.common, progress.named))
+                self._write(member.encoding.heartbeat(progress.common, progress.named))
                 return
         while piece := self._streams.read_on(member):
-            self._sock.sendall(piece)
+            self._write(piece)
         if not self._streams.settle(member):
             self._room.hub.turns.pause()
+
+    def _write(self, data: bytes) -> None:
+        """Writes as long as the client takes some every `write_timeout` seconds. Raises OSError."""
+        left = memoryview(data)
+        while left:
+            untaken = unsent(self._sock.fileno())
+            try:
+                left = left[self._sock.send(left) :]
+            except TimeoutError:
+                if unsent(self._sock.fileno()) >= untaken:  # else it reads, but too little for its socket to take more
+                    raise

@@ -31,6 +31,7 @@ class SocketCommands:
     def configure(self, options: WaitOptions) -> None:
         """Takes new options."""
         self.timeout = options.head_timeout  # seconds within which a message has to come whole
+        self.write_timeout = options.write_timeout
         self._max_ids = options.max_ids
         self._parser = CommandParser(options.max_ids, options.id_max)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -112,6 +113,16 @@ def test_a_hang_up_is_noticed(server: Server, prefix: str) -> None:
         socket.open()
         getattr(socket.conversation, how)()
         is_online(server, f"{prefix}{how}", 0)
+
+
+@pytest.mark.parametrize("start", [lambda given: gunicorn(*HOOKS, options=given), pywsgi], ids=["gunicorn", "pywsgi"])
+def test_who_reads_nothing_is_dropped(start: Callable[[dict[str, str]], Server]) -> None:
+    with start({"RPLX_WAIT_WRITE_TIMEOUT": "1", "RPLX_PRESENCE_OFFLINE_TIMEOUT": "0.5"}) as server:
+        slow = Conversation(server.wait, request("/?identifier=a"), receive_buffer=4096)
+        slow.until(b'"open"')
+        for _ in range(30):
+            send(server.in_, "a", json.dumps("x" * 190_000).encode())
+        is_online(server, "a", 0)
 
 
 @pytest.mark.parametrize("kind", ["pings", "nothing new", "many channels"])
