@@ -9,7 +9,7 @@ namespace Rplx;
  *
  * It listens by an event stream, or by polls where there are no streams (protocol page, parts 9 and 10), and comes back
  * from its cursors whatever breaks: nothing is lost or doubled while the server's history holds it. The iteration
- * throws RefusedException for refusals that will not pass (400, 403, 413).
+ * throws RefusedException for refusals that will not pass (400, 401, 403, 413).
  *
  * @implements \IteratorAggregate<int, Message>
  */
@@ -38,6 +38,7 @@ final class Listener implements \IteratorAggregate
     private WaitRequest $requests;
     private Cursors $cursors;
     private Pace $pace;
+    private HeldGrant $grant;
 
     /** @var list<Due> */
     private array $due = [];
@@ -74,6 +75,7 @@ final class Listener implements \IteratorAggregate
         $this->cursors = new Cursors($marker->cursors($channels));
         $this->requests = new WaitRequest($url);
         $this->pace = new Pace($options);
+        $this->grant = new HeldGrant($options, $marker);
         while ($this->asks) {
             $this->exchange === null ? $this->ask() : $this->begin();
         }
@@ -154,8 +156,12 @@ final class Listener implements \IteratorAggregate
                 usleep((int)ceil($left * 1e6));
             } elseif ($this->exchange === null) {
                 $this->ask();
-            } else {
+            } elseif ($this->stream === null || !$this->stream->isOpen) {
                 $this->read($end);
+            } elseif ($this->grant->dueAt() > Socket::now()) {
+                $this->read(min($end, $this->grant->dueAt()));
+            } elseif ($this->grant->renew()) {
+                $this->drop(); // the next stream brings it
             }
         } catch (RefusedException $error) {
             if (!in_array($error->getCode(), self::PASSING, true)) {
@@ -196,9 +202,10 @@ final class Listener implements \IteratorAggregate
         $now = Socket::now();
         $isStream = $this->pace->wantsStream($now);
         $this->asks = $this->asks || (!$isStream && $this->stream !== null);
-        $this->stream = $isStream ? new StreamAnswer($this->cursors, $this->options->objects) : null;
+        $this->stream = $isStream ? new StreamAnswer($this->cursors, $this->options->objects, $this->grant) : null;
         $this->body = '';
         $seconds = $this->pace->pollSeconds($now);
+        $this->requests->grant = $this->grant->header();
         $request = $this->request($seconds);
         $this->exchange = new Exchange($this->requests->address, $this->clientOptions, $request);
         $this->startedAt = Socket::now();
@@ -281,6 +288,9 @@ final class Listener implements \IteratorAggregate
             $this->fallBack();
             return;
         }
+        if (!$stream->isOpen) {
+            $this->grant->take($this->exchange->response);
+        }
         array_push($this->due, ...$stream->feed($bytes, $this->clientOptions->answerMax));
         if ($stream->isOpen) {
             $this->asks = false;
@@ -332,10 +342,15 @@ final class Listener implements \IteratorAggregate
             throw $this->exchange->broken('Connection closed before the answer was complete');
         }
         $response = $this->exchange->response;
+        if ($status === HeldGrant::UNAUTHORIZED && $this->grant->isToBeAskedAgain()) {
+            $this->drop();
+            return;
+        }
         if ($status !== 200) {
             $retry = in_array($status, [429, 503], true) ? (float)$response->header('Retry-After') : 0.0;
             throw new RefusedException($status, $response->phrase, $this->body, $retry);
         }
+        $this->grant->take($response);
         $messages = Blocks::read($this->body, $this->options->objects);
         if ($messages === [] && !$this->asks && Socket::now() - $this->startedAt <= self::QUICK) {
             throw $this->exchange->broken('An empty answer at once');

@@ -22,6 +22,18 @@ final class ListenerOptions
     /** Called with the list of ids whose history does not reach back to where this listener was: messages are missing. */
     public ?\Closure $onGap = null;
 
+    /**
+     * A grant (protocol page, part 12), or a function that returns one, which is called again before its end. Null or
+     * an empty text from it, and a new grant that the server does not take, end the foreach with a RefusedException
+     * (401); false says that there is none just now.
+     *
+     * @var string|callable|null
+     */
+    public $grant = null;
+
+    /** Called with the list of ids that the server does not let this listener hear. */
+    public ?\Closure $onRefused = null;
+
     /** Seconds after which a foreach ends; 0: it goes on until close(). The next foreach goes on from there. */
     public float $seconds = 0.0;
 
@@ -40,12 +52,17 @@ final class ListenerOptions
     public static function fromArray(array $values): self
     {
         $options = new self();
-        if (isset($values['onGap']) && is_callable($values['onGap'])) {
-            $values['onGap'] = \Closure::fromCallable($values['onGap']);
+        foreach (['onGap', 'onRefused'] as $name) {
+            if (isset($values[$name]) && is_callable($values[$name])) {
+                $values[$name] = \Closure::fromCallable($values[$name]);
+            }
         }
         Options::assign($options, $values);
         if (!in_array($options->transport, [self::AUTO, self::STREAM, self::POLL], true)) {
             throw new InputException('Option "transport" must be "auto", "stream" or "poll"');
+        }
+        if ($options->grant !== null && !is_string($options->grant) && !is_callable($options->grant)) {
+            throw new InputException('Option "grant" must be a text, or a function that returns one');
         }
         if (!($options->seconds >= 0)) {
             throw new InputException('Option "seconds" must not be below 0');

@@ -23,12 +23,14 @@ final class StreamAnswer
 
     private Cursors $cursors;
     private bool $objects;
+    private ?HeldGrant $grant;
     private string $rest = '';
 
-    public function __construct(Cursors $cursors, bool $objects)
+    public function __construct(Cursors $cursors, bool $objects, ?HeldGrant $grant = null)
     {
         $this->cursors = $cursors;
         $this->objects = $objects;
+        $this->grant = $grant;
     }
 
     /**
@@ -64,6 +66,9 @@ final class StreamAnswer
         }
         if ($event->type === 'gap') {
             return new Due(null, [], self::said($event)['ids'] ?? []);
+        }
+        if ($this->grant !== null && ($event->type === 'refused' || $event->type === 'expires')) {
+            $this->grant->takeEvent($event->type, self::said($event));
         }
         if ($event->type !== '' || $event->data === null) {
             return new Due(null, $mark);

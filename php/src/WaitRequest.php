@@ -13,6 +13,9 @@ final class WaitRequest
     private const GET_MAX = 1700;
 
     public Address $address;
+
+    /** @var string the line of the head that brings a grant, with its end; nothing without one */
+    public string $grant = '';
     private string $target;
 
     /** @var string by which the server knows whose older poll or stream to end (part 9.9) */
@@ -52,7 +55,7 @@ final class WaitRequest
 
     private function written(string $marker, string $flags, string $header): string
     {
-        $head = " HTTP/1.1\r\nHost: {$this->address->hostHeader}\r\n$header\r\n";
+        $head = " HTTP/1.1\r\nHost: {$this->address->hostHeader}\r\n$this->grant$header\r\n";
         if (strlen($marker) <= self::GET_MAX) {
             return "GET $this->target$marker&$flags$head\r\n";
         }
