@@ -35,10 +35,19 @@ export interface RealplexorOptions {
    * session; polls always work. Default: ["poll"].
    */
   transports?: readonly RealplexorTransport[];
+  /**
+   * A grant, for channels that not everybody may hear, or a function that gives one: the text, or the Response of a fetch whose body it
+   * is. It is asked for the first one, again 10 to 25 s before each one's end, and once where the server does not take one. A text that is no
+   * grant, null, and a Response of 400 to 499 but 429 say that there is none any more: the client stops, and tells `refused`. Needs the
+   * module, or the script from the server and a browser that knows promises.
+   */
+  grant?: string | (() => RealplexorGrant | Promise<RealplexorGrant>) | null;
 }
 
+export type RealplexorGrant = string | Response | null | undefined;
+
 /** Why there is no connection now; "idle" means that nothing is subscribed. */
-export type RealplexorDisconnectReason = 'error' | 'silence' | 'offline' | 'hidden' | 'idle' | 'closed';
+export type RealplexorDisconnectReason = 'error' | 'silence' | 'offline' | 'hidden' | 'idle' | 'refused' | 'closed';
 
 export interface RealplexorEvents {
   /** The server has answered, for the first time or again. */
@@ -57,6 +66,11 @@ export interface RealplexorEvents {
    * connection is dead, or the request has never left the browser. It is given up, and the server asked again.
    */
   stalled: { type: 'stalled'; seconds: number };
+  /**
+   * The server does not let this page hear these channels. With status 403 the others are heard, if there are others; with 401 there is
+   * no grant, or none that counts, and nothing is heard: the client has stopped, until subscribe(), execute() or the like.
+   */
+  refused: { type: 'refused'; ids: string[]; status: 401 | 403 };
   message: { type: 'message'; data: any; id: string; cursor: string };
 }
 

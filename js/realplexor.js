@@ -2,7 +2,7 @@
 
 // src/cursors.js
 function newChannel(id) {
-  return { id: String(id), cursor: null, functions: [], ready: false, told: void 0 };
+  return { id: String(id), cursor: null, functions: [], ready: false, told: void 0, refused: false };
 }
 var plain = (cursor) => cursor.replace(/^0+(?=\d)/, "").replace(/\.0*$|(\.\d*?)0+$/, "$1");
 function compareCursors(a, b) {
@@ -54,14 +54,16 @@ var DEFAULTS = {
   credentials: "same-origin",
   shared: null,
   // by the class
-  transports: null
+  transports: null,
   // by the class
+  grant: null
 };
 var NAMES = Object.keys(DEFAULTS);
 var FORMS = {
   identifier: /^\w[\w.-]*$/,
   credentials: /^(omit|same-origin|include)$/,
-  transports: /^((poll|stream)(,|$))+$/
+  transports: /^((poll|stream)(,|$))+$/,
+  grant: /^[\w-]+\.[\w-]+\.[\w-]+$|^function$/
 };
 function has(form, value) {
   return (typeof value === "number" ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
@@ -72,7 +74,7 @@ function option(name, value) {
     throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(", ")}`);
   }
   if (value == null) return usual;
-  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : value);
+  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : typeof value === "function" ? "function" : value);
   if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
   return value;
 }
@@ -184,17 +186,18 @@ var CLOSED = 8;
 
 // src/transports/poll.js
 var POST_FROM = 1700;
-function poll(options, { cursors, asks, seconds }, hooks, by) {
+function poll(options, { cursors, asks, seconds, grant }, hooks, by) {
   const { url, identifier, client } = options;
   const items = Object.keys(cursors).map((name) => cursors[name] === null ? name : `${cursors[name]}:${name}`);
   const marker = `${identifier}=${items.join()}`;
-  const isPost = marker.length >= POST_FROM;
+  const isPost = grant || marker.length >= POST_FROM;
   const wait = (seconds ? "&timeout=" + seconds : "") + "&client=" + client;
   const query = `${isPost ? "" : marker + "&"}ncrnd=${Date.now()}&json${asks ? "&position" : wait}${by ? by.tail : ""}`;
   const request = {
     url: url + (url.indexOf("?") < 0 ? "?" : "&") + query,
     method: isPost ? "POST" : "GET",
-    body: isPost ? marker + "\n" : void 0,
+    body: isPost ? marker + "\n" + (grant ? `grant=${grant}
+` : "") : void 0,
     // text/plain: no preflight across origins
     credentials: options.credentials
   };
@@ -231,12 +234,15 @@ function askByFetch({ url, method, body, credentials }, accepted, give, read2) {
   return () => controller.abort();
 }
 function responseOf({ status, statusText }, text, header) {
+  const list = (name) => (header(name) || "").split(/\s*,\s*/);
   const after = status === 429 || status === 503 ? header("Retry-After") : 0;
   const response = {
     status,
     text: status < 300 ? "" : `HTTP ${status}: ${text.trim() || statusText}`,
     position: header("X-Realplexor-Cursor"),
-    gaps: (header("X-Realplexor-Gap") || "").split(/\s*,\s*/),
+    gaps: list("X-Realplexor-Gap"),
+    refused: list("X-Realplexor-Refused"),
+    expires: header("X-Realplexor-Grant-TTL"),
     retryAfter: Math.max(0, isNaN(after) ? (Date.parse(after) - Date.now()) / 1e3 : after) || 0
   };
   try {
@@ -284,7 +290,7 @@ var ID = /^\w[\w.-]*$/;
 var OLD_ID = /^\w+$/;
 var NAME = /^\w*$/;
 var CURSOR = /^\d+(\.\d+)?$/;
-var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled"];
+var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled", "refused"];
 var loadParts = () => {
 };
 function extendBy(load) {
@@ -329,7 +335,7 @@ var Realplexor = class {
     this.#pace = paceOf(this.#options);
     this.#options.transports ??= ["poll"];
     const isShared = (this.#options.shared ?? !this.#isOld()) && canShare();
-    if (isShared || this.#options.transports[0] !== "poll" && canStream()) loadParts(this.#options, (lineOf2) => this.#extend(lineOf2, isShared));
+    if (isShared || this.#options.grant || this.#options.transports[0] !== "poll" && canStream()) loadParts(this.#options, (lineOf2) => this.#extend(lineOf2, isShared));
     this.#watchPage("addEventListener");
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
@@ -434,7 +440,7 @@ var Realplexor = class {
   #extend(lineOf2, isShared) {
     if (this.#phase === CLOSED) return;
     this.#line = lineOf2(this.#options, isShared, { poll, compareCursors });
-    if (this.#phase === WAITING) this.#poll();
+    if (this.#phase === WAITING || this.#options.grant && this.#phase === ASKING) this.#poll();
   }
   #isOld() {
     return this instanceof Dklab_Realplexor;
@@ -520,7 +526,8 @@ var Realplexor = class {
       done: (response) => this.#responded(response)
     };
     try {
-      this.#end = this.#line ? this.#line.poll(request, hooks) : poll(this.#options, request, hooks);
+      if (this.#line) this.#end = this.#line.poll(request, hooks);
+      else if (!this.#options.grant) this.#end = poll(this.#options, request, hooks);
     } catch (error) {
       this.#failed(error, {});
     }
@@ -561,7 +568,7 @@ var Realplexor = class {
     else this.#failed(errorOf(response), response);
   }
   #answered(response) {
-    const { blocks, position, gaps = [], asks, by, more } = response;
+    const { blocks, position, gaps = [], refused, asks, by, more } = response;
     const channels = this.#asked;
     this.#enter(DELIVERING, more);
     this.#refusal = "";
@@ -573,6 +580,7 @@ var Realplexor = class {
       this.#connected = true;
       this.#emit("connected", {});
     }
+    if (refused) this.#tellRefused(refused);
     const missed = (gaps[0] === "*" ? Object.keys(channels) : gaps).map((name) => channels[name]).filter(Boolean);
     const untold = response.gaps ? takeHead(valuesOf(channels), missed, position) : [];
     if (untold.length) this.#emit("gap", { ids: untold.map((channel) => channel.id) });
@@ -602,8 +610,9 @@ var Realplexor = class {
   }
   /** The server refuses or is away, its answer cannot be read, or something on the path has cut a request that waited. */
   #failed(error, response) {
-    const { status, retryAfter, waited, by } = response;
+    const { status, retryAfter, waited, by, refused = [] } = response;
     log(this.#options, "failed", error);
+    if (status === 401 || status === 403 && (refused[0] || this.#options.grant)) return this.#stop(error);
     const isWaiting = this.#phase === WAITING;
     const after = this.#pace.holdFor(retryAfter);
     if (isWaiting && waited > QUICK && (after || CUT.test(status))) {
@@ -616,6 +625,20 @@ var Realplexor = class {
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
     this.#next(RETRYING, Math.max(this.#pace.retryDelay(), after), "error", error);
+  }
+  /** Tells of channels that the server does not let this page hear, once while it does not. */
+  #tellRefused(names) {
+    const refused = names.map((name) => this.#asked[name]).filter(Boolean);
+    const ids = refused.filter((channel) => !channel.refused).map((channel) => channel.id);
+    for (const channel of this.#known()) channel.refused = refused.indexOf(channel) >= 0;
+    if (ids.length) this.#emit("refused", { ids, status: 403 });
+  }
+  /** The server lets this page hear nothing. It is asked again once the page changes something, and not as a guest. */
+  #stop({ status, message }) {
+    const ids = valuesOf(this.#asked).map((channel) => channel.id);
+    console.error(`Realplexor: ${message}`);
+    this.#rest(IDLE, "refused");
+    this.#emit("refused", { ids, status });
   }
   /** The connection died without a word, or the server does not know how to answer with its position alone. */
   #silent(seconds, isAccepted) {
@@ -733,6 +756,8 @@ async function read(body, names, give) {
     if (comment) end.text = comment;
     if (event === "open") tell({ position: said.cursor, gaps: said.gaps, asks: isOpen = true });
     else if (event === "gap") tell({ gaps: said.ids });
+    else if (event === "refused") tell({ refused: said.ids });
+    else if (event === "expires") tell({ expires: said.in });
     else if (!event && (said || id)) tell({ blocks: [said || markBlock(id, names)] });
     return event === "bye";
   };
@@ -792,17 +817,16 @@ function choosing(options, poll2) {
     } else {
       isUnsure = !(waited > QUICK);
       last = by;
-      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 ? ends + 1 : 0;
+      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 && status !== 401 ? ends + 1 : 0;
     }
   }
   return (_, request, hooks) => {
-    const { cursors, seconds } = request;
     const name = isUnsure || options.transports.find((name2) => name2 === "poll" || IS_THERE[name2]() && !(Date.now() < until(name2)));
-    const by = KNOWN[name]?.(options, Object.keys(cursors), () => clearTimeout(timer));
+    const by = KNOWN[name]?.(options, Object.keys(request.cursors), () => clearTimeout(timer));
     let timer;
-    const after = (seconds2, action) => {
+    const after = (seconds, action) => {
       clearTimeout(timer);
-      timer = setTimeout(action, seconds2 * 1e3);
+      timer = setTimeout(action, seconds * 1e3);
     };
     const done = (response) => {
       clearTimeout(timer);
@@ -819,7 +843,7 @@ function choosing(options, poll2) {
       end();
       done({ status: 0, text: "Nothing has come", isHeld: true });
     };
-    const end = poll2(options, by ? { cursors, seconds, asks: true } : request, { ...hooks, done }, by);
+    const end = poll2(options, by ? { ...request, asks: true } : request, { ...hooks, done }, by);
     if (by) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
     return () => {
       clearTimeout(timer);
@@ -828,11 +852,118 @@ function choosing(options, poll2) {
   };
 }
 
+// src/grants.js
+var AHEAD_MIN = 10;
+var AHEAD_MORE = 15;
+var AGAIN_AFTER2 = 5e3;
+var PATIENCE = 1e4;
+var UNAUTHORIZED = 401;
+var FORM = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+var errorOf2 = (text, status) => Object.assign(new Error(text), { status });
+async function textOf(given) {
+  const isResponse = given && typeof given.text === "function";
+  if (isResponse && !given.ok && (given.status > 499 || given.status === 429)) throw errorOf2(`No grant: HTTP ${given.status}`);
+  const text = String((isResponse ? given.ok && await given.text() : given) || "").trim();
+  if (!FORM.test(text)) throw errorOf2("There is no grant", UNAUTHORIZED);
+  return text;
+}
+function lifetimeOf(token) {
+  try {
+    const { exp, iat } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    return exp - iat;
+  } catch {
+    return NaN;
+  }
+}
+function granting({ grant }, poll2) {
+  if (!grant) return poll2;
+  const canAsk = typeof grant === "function";
+  let token;
+  let ends;
+  let timer;
+  let asking = null;
+  let running = null;
+  function endsIn(seconds) {
+    ends = Date.now() + seconds * 1e3;
+    if (canAsk) wait((seconds - Math.min(seconds / 2, AHEAD_MIN + Math.random() * AHEAD_MORE)) * 1e3);
+  }
+  function wait(delay) {
+    clearTimeout(timer);
+    timer = setTimeout(renew, delay);
+    timer.unref?.();
+  }
+  function ask() {
+    const late = new Promise((_, reject) => setTimeout(() => reject(errorOf2("No grant has come")), PATIENCE));
+    asking ||= Promise.race([Promise.resolve().then(canAsk ? grant : () => grant), late]).then(textOf).then((text) => {
+      token = text;
+      ends = Infinity;
+      const seconds = lifetimeOf(text);
+      if (seconds > 0) endsIn(seconds);
+    }).finally(() => asking = null);
+    return asking;
+  }
+  function renew() {
+    if (!running) ends = 0;
+    else ask().then(() => running?.(), ({ status }) => status || Date.now() >= ends || wait(AGAIN_AFTER2));
+  }
+  return (options, request, hooks) => {
+    let end = () => {
+    };
+    let isOver = false;
+    let goesOn = false;
+    let isSecond = false;
+    let used;
+    const begin = () => {
+      if (isOver) return;
+      used = token;
+      goesOn = false;
+      end = poll2(options, { ...request, grant: token }, { ...hooks, done });
+    };
+    const give = (response) => {
+      if (isOver) return;
+      if (!response.more) leave();
+      hooks.done(response);
+    };
+    const fail = ({ message: text, status = 0 }) => give({ status, text, asks: request.asks });
+    const done = (response) => {
+      const { status, expires, blocks, more } = response;
+      if (expires) endsIn(+expires);
+      if (status === UNAUTHORIZED) {
+        ends = 0;
+        if (canAsk && !isSecond) {
+          isSecond = true;
+          return ask().then(begin, fail);
+        }
+      }
+      goesOn = more;
+      if (blocks && !more && used !== token) response.waited = QUICK;
+      give(response);
+    };
+    const next = () => {
+      if (!goesOn || used === token) return;
+      end();
+      begin();
+    };
+    const leave = () => {
+      isOver = true;
+      if (running === next) running = null;
+    };
+    running = next;
+    if (token && Date.now() < ends) begin();
+    else ask().then(begin, fail);
+    return () => {
+      leave();
+      end();
+    };
+  };
+}
+
 // src/transports/shared.js
 var KEPT = 20;
-var PATIENCE = 3e3;
+var PATIENCE2 = 3e3;
 function sharing(options, isShared, { poll: poll2, compareCursors: compareCursors2 }) {
-  const name = ["rplx 2", options.url, options.identifier, options.credentials].join(" ");
+  const { url, identifier, credentials, grant } = options;
+  const name = ["rplx 2", url, identifier, credentials, grant && grant.call ? "grant" : grant].join(" ");
   let isAlone = !isShared;
   let line = null;
   let own;
@@ -871,7 +1002,7 @@ function sharing(options, isShared, { poll: poll2, compareCursors: compareCursor
     if (!pinged) {
       pinged = Date.now();
       post({ ping: true });
-    } else if (Date.now() - pinged > PATIENCE) {
+    } else if (Date.now() - pinged > PATIENCE2) {
       steal();
     }
   }
@@ -1079,7 +1210,7 @@ var valueIn = (map, name) => Object.prototype.hasOwnProperty.call(map, name) ? m
 
 // src/parts.js
 function lineOf(options, isShared, { poll: poll2, compareCursors: compareCursors2 }) {
-  return sharing(options, isShared, { poll: choosing(options, poll2), compareCursors: compareCursors2 });
+  return sharing(options, isShared, { poll: granting(options, choosing(options, poll2)), compareCursors: compareCursors2 });
 }
 
 // src/index.js

@@ -55,14 +55,13 @@ export function choosing(options, poll) {
     } else {
       isUnsure = !(waited > QUICK);
       last = by;
-      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 ? ends + 1 : 0;
+      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 && status !== 401 ? ends + 1 : 0;
     }
   }
 
   return (_, request, hooks) => {
-    const { cursors, seconds } = request;
     const name = isUnsure || options.transports.find((name) => name === 'poll' || (IS_THERE[name]() && !(Date.now() < until(name))));
-    const by = KNOWN[name]?.(options, Object.keys(cursors), () => clearTimeout(timer));
+    const by = KNOWN[name]?.(options, Object.keys(request.cursors), () => clearTimeout(timer));
     let timer;
     const after = (seconds, action) => {
       clearTimeout(timer);
@@ -83,7 +82,7 @@ export function choosing(options, poll) {
       end();
       done({ status: 0, text: 'Nothing has come', isHeld: true });
     };
-    const end = poll(options, by ? { cursors, seconds, asks: true } : request, { ...hooks, done }, by);
+    const end = poll(options, by ? { ...request, asks: true } : request, { ...hooks, done }, by);
     // A page that was busy may find a timer that is due before the bytes that have come.
     if (by) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
     return () => {

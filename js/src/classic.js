@@ -5,12 +5,17 @@ import { world } from './world.js';
 /** The server puts its option in place of the dollar name. What it does not serve knows no server to ask for the rest of it. */
 const SCRIPT_ID = '$SCRIPT_ID';
 
+/** Milliseconds until a script that did not come is loaded again for a page that needs it. */
+const AGAIN_AFTER = 5000;
+
 /** Loads the script that defines Realplexor.lineOf (src/classic-shared.js) from the server, once for a page. */
-function fromServer({ url, identifier }, callback) {
+function fromServer(options, callback) {
+  const { url, identifier } = options;
   if (Realplexor.lineOf) return callback(Realplexor.lineOf);
   if (/^(\$|undefined-)/.test(SCRIPT_ID) || !world.document) return;
   const script = document.createElement('script');
   script.src = `${url}${url.indexOf('?') < 0 ? '?' : '&'}${identifier}=${SCRIPT_ID}&shared`;
+  if (options.grant) script.onerror = () => setTimeout(() => fromServer(options, callback), AGAIN_AFTER); // it is no guest meanwhile
   script.onload = () => Realplexor.lineOf && callback(Realplexor.lineOf);
   document.head.appendChild(script);
 }

@@ -30,7 +30,7 @@ const ID = /^\w[\w.-]*$/;
 const OLD_ID = /^\w+$/; // also of a number, since 1.5 is nobody's name
 const NAME = /^\w*$/;
 const CURSOR = /^\d+(\.\d+)?$/;
-const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled'];
+const EVENTS = ['connected', 'disconnected', 'gap', 'error', 'message', 'stalled', 'refused'];
 
 /** Calls back with `lineOf` (parts.js) where a page has a way to it, at once or later. */
 let loadParts = () => {};
@@ -76,7 +76,7 @@ export class Realplexor {
     this.#pace = paceOf(this.#options);
     this.#options.transports ??= ['poll'];
     const isShared = (this.#options.shared ?? !this.#isOld()) && canShare();
-    if (isShared || (this.#options.transports[0] !== 'poll' && canStream())) loadParts(this.#options, (lineOf) => this.#extend(lineOf, isShared));
+    if (isShared || this.#options.grant || (this.#options.transports[0] !== 'poll' && canStream())) loadParts(this.#options, (lineOf) => this.#extend(lineOf, isShared));
     this.#watchPage('addEventListener');
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#ticker.unref?.();
@@ -195,7 +195,7 @@ export class Realplexor {
   #extend(lineOf, isShared) {
     if (this.#phase === CLOSED) return;
     this.#line = lineOf(this.#options, isShared, { poll, compareCursors });
-    if (this.#phase === WAITING) this.#poll();
+    if (this.#phase === WAITING || (this.#options.grant && this.#phase === ASKING)) this.#poll();
   }
 
   #isOld() {
@@ -293,7 +293,8 @@ export class Realplexor {
       done: (response) => this.#responded(response),
     };
     try {
-      this.#end = this.#line ? this.#line.poll(request, hooks) : poll(this.#options, request, hooks);
+      if (this.#line) this.#end = this.#line.poll(request, hooks);
+      else if (!this.#options.grant) this.#end = poll(this.#options, request, hooks);
     } catch (error) {
       this.#failed(error, {});
     }
@@ -340,7 +341,7 @@ export class Realplexor {
   }
 
   #answered(response) {
-    const { blocks, position, gaps = [], asks, by, more } = response;
+    const { blocks, position, gaps = [], refused, asks, by, more } = response;
     const channels = this.#asked;
     this.#enter(DELIVERING, more);
     this.#refusal = '';
@@ -352,6 +353,7 @@ export class Realplexor {
       this.#connected = true;
       this.#emit('connected', {});
     }
+    if (refused) this.#tellRefused(refused);
     const missed = (gaps[0] === '*' ? Object.keys(channels) : gaps).map((name) => channels[name]).filter(Boolean);
     const untold = response.gaps ? takeHead(valuesOf(channels), missed, position) : [];
     if (untold.length) this.#emit('gap', { ids: untold.map((channel) => channel.id) });
@@ -386,8 +388,9 @@ export class Realplexor {
 
   /** The server refuses or is away, its answer cannot be read, or something on the path has cut a request that waited. */
   #failed(error, response) {
-    const { status, retryAfter, waited, by } = response;
+    const { status, retryAfter, waited, by, refused = [] } = response;
     log(this.#options, 'failed', error);
+    if (status === 401 || (status === 403 && (refused[0] || this.#options.grant))) return this.#stop(error);
     const isWaiting = this.#phase === WAITING;
     const after = this.#pace.holdFor(retryAfter);
     // The next request goes on behind a cut as behind an answer: nobody is told, since the cursors lose nothing.
@@ -403,6 +406,22 @@ export class Realplexor {
     if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
     this.#refusal = error.status ? error.message : this.#refusal;
     this.#next(RETRYING, Math.max(this.#pace.retryDelay(), after), 'error', error);
+  }
+
+  /** Tells of channels that the server does not let this page hear, once while it does not. */
+  #tellRefused(names) {
+    const refused = names.map((name) => this.#asked[name]).filter(Boolean);
+    const ids = refused.filter((channel) => !channel.refused).map((channel) => channel.id);
+    for (const channel of this.#known()) channel.refused = refused.indexOf(channel) >= 0;
+    if (ids.length) this.#emit('refused', { ids, status: 403 });
+  }
+
+  /** The server lets this page hear nothing. It is asked again once the page changes something, and not as a guest. */
+  #stop({ status, message }) {
+    const ids = valuesOf(this.#asked).map((channel) => channel.id);
+    console.error(`Realplexor: ${message}`);
+    this.#rest(IDLE, 'refused');
+    this.#emit('refused', { ids, status });
   }
 
   /** The connection died without a word, or the server does not know how to answer with its position alone. */

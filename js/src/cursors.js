@@ -1,14 +1,14 @@
 /**
  * The channels that a client knows, and how their cursors grow. Nothing here asks a server or reads a clock.
  *
- * A channel is {id, cursor, functions, ready, told}. A `cursor` of null means "from now on". `ready` says that the server has
+ * A channel is {id, cursor, functions, ready, told, refused}. A `cursor` of null means "from now on". `ready` says that the server has
  * answered a request which named the channel. `told` is the cursor at which the page was told of a gap; it is undefined
  * unless the last answer named that gap.
  */
 
 /** Returns a channel that has no cursor and no functions yet. */
 export function newChannel(id) {
-  return { id: String(id), cursor: null, functions: [], ready: false, told: undefined };
+  return { id: String(id), cursor: null, functions: [], ready: false, told: undefined, refused: false };
 }
 
 /** Returns the cursor without needless zeros at either end, and without a needless point. */

@@ -18,12 +18,14 @@ const DEFAULTS = {
   credentials: 'same-origin',
   shared: null, // by the class
   transports: null, // by the class
+  grant: null,
 };
 const NAMES = Object.keys(DEFAULTS);
 const FORMS = {
   identifier: /^\w[\w.-]*$/,
   credentials: /^(omit|same-origin|include)$/,
   transports: /^((poll|stream)(,|$))+$/,
+  grant: /^[\w-]+\.[\w-]+\.[\w-]+$|^function$/,
 };
 
 /** Whether `value` is text, or a number, of that form. What String() makes of undefined, null or NaN is nobody's name. */
@@ -37,7 +39,7 @@ function option(name, value) {
     throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(', ')}`);
   }
   if (value == null) return usual;
-  const isOdd = typeof usual === 'number' ? !(typeof value === 'number' && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : value);
+  const isOdd = typeof usual === 'number' ? !(typeof value === 'number' && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : typeof value === 'function' ? 'function' : value);
   if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
   return value;
 }

@@ -16,6 +16,12 @@ from tests.pages.surroundings import HAS_BROWSER, HAS_NODE, NGINX, nginx, open_p
 from tests.redis_server import free_port
 
 HAS_PHP = bool(shutil.which("php")) or bool(os.environ.get("CI"))
+# A page whose site signs grants, in Node; the server that is asked here takes no notice of them.
+GRANTED = """
+import { Realplexor } from 'rplx';
+const show = () => {}, showLogin = show, byNetwork = fetch;
+globalThis.fetch = (url, ...given) => (url === '/grant' ? new Response('a.b.c') : byNetwork(url, ...given));
+"""
 HAS_COMPOSER = bool(shutil.which("composer")) or bool(os.environ.get("CI"))
 
 
@@ -102,12 +108,14 @@ def page_hears(newcomer: Newcomer, html: str, site: int) -> None:
 def javascript(page: Page, newcomer: Newcomer) -> None:
     newcomer.install("python3 -m venv .venv && . .venv/bin/activate\npip install /path/to/rplx\n")
     install, script = page.next("sh"), page.next("js")
-    serve, header, site = page.next("sh", "rplx serve"), page.next("http"), page.next("nginx")
+    serve, granted = page.next("sh", "rplx serve"), page.next("js")
+    header, site = page.next("http"), page.next("nginx")
     newcomer.start(serve, 8088)
     if HAS_NODE:
         install_by_npm(newcomer, install)
         assert (newcomer.folder / "node_modules/rplx/dist/realplexor.min.mjs").exists()
         in_node(newcomer, script, "const show = () => {}, add = show;")
+        in_node(newcomer, f"{granted}\nawait realplexor.ready;\nrealplexor.close();", GRANTED)
     origin = "https://www.example.com"
     answer = ask(newcomer.address(8088), get("/?identifier=a&position", f"Origin: {origin}"))
     assert answer.headers["access-control-allow-origin"] == origin

@@ -9,7 +9,7 @@
  * `blocks` are messages, [{ids, data}], with a text `broken` in place of data that is no JSON, or with `isMark` where the cursors alone
  * move. They are undefined for a refusal, with the reason as `text`, for what cannot be read, and where there was no
  * answer; its `status` is 0 then. `position` is null where the server gives none, `gaps` are the names on the wire that have a gap, where `*`
- * stands for all. `retryAfter` are seconds, `waited` the milliseconds since the request began.
+ * stands for all; `refused` are those that the server lets nobody hear without another grant. `expires` are seconds until the grant ends. `retryAfter` are seconds, `waited` the milliseconds since the request began.
  *
  * By another transport, named `by`, a request may go on behind an answer, which says so by `more`. Of its answers only the first has a
  * `position`, and of the others those alone have `gaps` that tell of some.
@@ -23,18 +23,18 @@ import { log } from '../options.js';
 /** Characters from which on the list of channels travels in a POST body: proxies cut longer addresses. */
 const POST_FROM = 1700;
 
-/** Polls, or asks by another transport's `ask`, with its `tail` behind the address (transports/stream.js). */
-export function poll(options, { cursors, asks, seconds }, hooks, by) {
+/** Polls, with a `grant` if there is one, or asks by another transport's `ask`, with its `tail` behind the address (transports/stream.js). */
+export function poll(options, { cursors, asks, seconds, grant }, hooks, by) {
   const { url, identifier, client } = options;
   const items = Object.keys(cursors).map((name) => (cursors[name] === null ? name : `${cursors[name]}:${name}`));
   const marker = `${identifier}=${items.join()}`;
-  const isPost = marker.length >= POST_FROM;
+  const isPost = grant || marker.length >= POST_FROM;
   const wait = (seconds ? '&timeout=' + seconds : '') + '&client=' + client;
   const query = `${isPost ? '' : marker + '&'}ncrnd=${Date.now()}&json${asks ? '&position' : wait}${by ? by.tail : ''}`;
   const request = {
     url: url + (url.indexOf('?') < 0 ? '?' : '&') + query,
     method: isPost ? 'POST' : 'GET',
-    body: isPost ? marker + '\n' : undefined, // text/plain: no preflight across origins
+    body: isPost ? marker + '\n' + (grant ? `grant=${grant}\n` : '') : undefined, // text/plain: no preflight across origins
     credentials: options.credentials,
   };
   const started = Date.now();
@@ -91,12 +91,15 @@ function askByXhr({ url, method, body, credentials }, accepted, give) {
 }
 
 function responseOf({ status, statusText }, text, header) {
+  const list = (name) => (header(name) || '').split(/\s*,\s*/);
   const after = status === 429 || status === 503 ? header('Retry-After') : 0;
   const response = {
     status,
     text: status < 300 ? '' : `HTTP ${status}: ${text.trim() || statusText}`,
     position: header('X-Realplexor-Cursor'),
-    gaps: (header('X-Realplexor-Gap') || '').split(/\s*,\s*/),
+    gaps: list('X-Realplexor-Gap'),
+    refused: list('X-Realplexor-Refused'),
+    expires: header('X-Realplexor-Grant-TTL'),
     retryAfter: Math.max(0, isNaN(after) ? (Date.parse(after) - Date.now()) / 1000 : after) || 0,
   };
   try {

@@ -28,7 +28,8 @@ const PATIENCE = 3000;
  * apart, so it is handed what it needs of the others.
  */
 export function sharing(options, isShared, { poll, compareCursors }) {
-  const name = ['rplx 2', options.url, options.identifier, options.credentials].join(' ');
+  const { url, identifier, credentials, grant } = options;
+  const name = ['rplx 2', url, identifier, credentials, grant && grant.call ? 'grant' : grant].join(' ');
   let isAlone = !isShared; // each tab asks by itself, also where the server cannot be shared
   let line = null; // the BroadcastChannel; null: this tab has not joined
   let own; // of this tab since it joined: {id, stays, left, queued}

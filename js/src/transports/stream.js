@@ -38,6 +38,8 @@ async function read(body, names, give) {
     if (comment) end.text = comment;
     if (event === 'open') tell({ position: said.cursor, gaps: said.gaps, asks: (isOpen = true) });
     else if (event === 'gap') tell({ gaps: said.ids });
+    else if (event === 'refused') tell({ refused: said.ids });
+    else if (event === 'expires') tell({ expires: said.in });
     else if (!event && (said || id)) tell({ blocks: [said || markBlock(id, names)] });
     return event === 'bye';
   };

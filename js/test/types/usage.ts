@@ -14,6 +14,8 @@ old.subscribe('a', (data, id: string, cursor: string) => data.anything + id + cu
 client.subscribe<{ price: number }>(['a', 'b', 7], (data) => data.price.toFixed(2)).setCursor('a', null);
 client.on('gap', ({ ids }) => ids.map((id) => id.length)).off('error', ({ error }) => error.message);
 client.on('disconnected', ({ reason }) => reason === 'silence');
+client.on('refused', ({ ids, status }) => status === 401 && ids.join());
+for (const grant of ['a.b.c', () => null, async () => 'a.b.c', () => fetch('/grant')]) new Realplexor('https://h/', { grant });
 client.on('stalled', ({ seconds }) => seconds.toFixed());
 const ready: Promise<void> = client.ready;
 const isConnected: boolean = client.connected;
