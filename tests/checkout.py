@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PLACE = "/path/to/rplx"  # where pages say that a checkout lies
-BESIDE = ("django", "flask")  # what pages install beside rplx and its extras
+BESIDE = ("django", "flask", "pytest")  # what pages install beside rplx and its extras
 _NO_SOURCE = shutil.ignore_patterns(".*", "node_modules", "build", "dist", "*.egg-info", "__pycache__")
 
 

@@ -48,6 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "": {"client", "hosts", "version"},
     "bench": GROUND | {"options", "system"},
     "cli": GROUND | {"bench", "client", "engine", "legacy", "options", "serving", "system"},
+    "testing": {"client", "hosts"},
     # The other doors, see DOORS.
     "wsgi": {"hosts"},
     "runtime": {"hosts"},

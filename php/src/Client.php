@@ -68,6 +68,9 @@ final class Client
      */
     public function sendJson($channels, string $json, $onlyFor = null): array
     {
+        if (($capture = Testing\Capture::current()) !== null) {
+            return $capture->record($this->marker, $channels, $json, $onlyFor);
+        }
         $marker = $this->marker->forSend($channels, $onlyFor);
         $answer = $marker === null ? null : $this->connection->exchange($marker, $json, false);
         $receipt = [];

@@ -79,7 +79,7 @@ class Dklab_Realplexor:
         left out silently, as the old module did.
         """
         try:
-            items = self._names.items(cursors_by_id(_without_odd_cursors(idsAndCursors), checked_old_id))
+            items = self._names.items(cursors_by_id(without_odd_cursors(idsAndCursors), checked_old_id))
             limiters = self._names.limiters(cursors_by_id(showOnlyForIds, checked_old_id)) if showOnlyForIds else ""
             body = encode(data)
         except InvalidArgument as error:
@@ -150,7 +150,7 @@ class Dklab_Realplexor:
         return connection.recv(65_536)
 
 
-def _without_odd_cursors(ids: Any) -> Any:
+def without_odd_cursors(ids: Any) -> Any:
     """Returns the ids without those whose cursor is a number that cannot be written as a cursor."""
     if not isinstance(ids, Mapping):
         return ids

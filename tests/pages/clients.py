@@ -161,6 +161,18 @@ def php(page: Page, newcomer: Newcomer) -> None:
     in_php(newcomer, old)
 
 
+def testing(page: Page, newcomer: Newcomer) -> None:
+    install = page.next("sh", "python3 -m venv")
+    newcomer.install(install)
+    page.files(newcomer.folder, newcomer.here)
+    assert "2 passed" in newcomer.run(page.next("sh", "pytest"))
+    assert "Ran 2 tests" in newcomer.python(page.next("python", "import unittest"))
+    php_test = page.next("php")
+    if HAS_PHP:
+        newcomer.folder = newcomer.checkout.folder
+        in_php(newcomer, php_test)
+
+
 def php_file(newcomer: Newcomer, *blocks: str) -> Path:
     file = newcomer.folder / "typed.php"
     file.write_text("<?php\nset_error_handler(fn($kind, $text) => throw new Exception($text));\n")
