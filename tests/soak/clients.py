@@ -15,6 +15,11 @@ Address = tuple[str, int]
 PATIENCE = 60.0  # seconds until an answer that has to come is missed
 FORMS = ("kept", "closed", "text")  # how a listener speaks: HTTP/1.1, HTTP/1.0, plain text
 
+HANDSHAKE = (
+    "GET /%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 _BLOCK = re.compile(rb'  \{\n    "ids": \{ ([^}]*) \},\n    "data":[ \n](.*)\n  \}')
 _PAIR = re.compile(r'"(\w+)": "([\d.]+)"')
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset

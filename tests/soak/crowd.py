@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.soak.clients import RESET, Address
+from tests.soak.clients import HANDSHAKE, RESET, Address
 
 WINDOW = 256  # connections under way at once, where they come one after another
 PER_SOURCE = 10_000  # connections from one address of loopback
@@ -163,6 +163,16 @@ def _all_parked(members: list[Member]) -> bool:
 def http(version: str, identifiers: str) -> bytes:
     """A listener's request."""
     return f"GET /?identifier={identifiers} HTTP/{version}\r\nHost: x\r\n\r\n".encode()
+
+
+def stream(identifiers: str) -> bytes:
+    """An event stream's request."""
+    return f"GET /?identifier={identifiers} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n".encode()
+
+
+def websocket(identifiers: str) -> bytes:
+    """The handshake of a WebSocket that listens at once."""
+    return (HANDSHAKE % f"?identifier={identifiers}").encode()
 
 
 def is_answer(member: Member) -> bool:

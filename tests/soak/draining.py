@@ -11,11 +11,17 @@ import gevent
 
 from tests.live import LiveServer
 from tests.soak.clients import Address, BackEnd
-from tests.soak.crowd import HEAD_END, Crowd, Member, http, is_answer
+from tests.soak.crowd import HEAD_END, Crowd, Member, http, is_answer, stream, websocket
 
 LATE = 2.0  # seconds beyond server.drain, on a machine that is busy with the clients too
 PATIENCE = 60.0
-FORMS = {"kept": http("1.1", "a"), "closed": http("1.0", "a"), "text": b"identifier=a\n"}
+FORMS = {
+    "kept": http("1.1", "a"),
+    "closed": http("1.0", "a"),
+    "text": b"identifier=a\n",
+    "stream": stream("a"),
+    "websocket": websocket("a"),
+}
 
 
 @dataclass
@@ -41,14 +47,13 @@ class Count:
 
 
 def run(*, listeners: int, drain: float = 10.0) -> Count:
-    """A third of the listeners in each form; back-ends send to other channels, and one is connected and silent."""
+    """A fifth of the listeners in each form; back-ends send to other channels, and one is connected and silent."""
     count = Count(drain=drain)
     with LiveServer("--set", f"server.drain={drain}") as server, Crowd(server.wait) as crowd:
         back_end, silent = BackEnd(server.in_), BackEnd(server.in_)
         silent.online()
-        crowd.park(listeners // 3, FORMS["closed"])
-        crowd.park(listeners // 3, FORMS["text"])
-        crowd.come(listeners // 3, FORMS["kept"])
+        for form, request in FORMS.items():
+            (crowd.park if form in ("closed", "text") else crowd.come)(listeners // 5, request)
         count.waiting = len(crowd.members)
         crowd.until(lambda: back_end.online("a").get("a") == count.waiting, PATIENCE, "all wait")
         sending = gevent.spawn(_send, server.in_, count)
@@ -72,11 +77,16 @@ def run(*, listeners: int, drain: float = 10.0) -> Count:
 
 
 def _is_ended(member: Member) -> bool:
-    if member.request == FORMS["kept"]:
-        whole = is_answer(member) and b"\r\nConnection: close\r\n" in member.data
+    data = member.data
+    if member.request == FORMS["stream"]:
+        whole = b"\nevent: bye\n" in data and data.endswith(b"\r\n0\r\n\r\n")
+    elif member.request == FORMS["websocket"]:
+        whole = b"\x10h{" in data and data.endswith(b"}")  # 4200
     else:
-        whole = True
-    return whole and member.end == "closed" and member.data.endswith(HEAD_END)
+        whole = data.endswith(HEAD_END)
+        if member.request == FORMS["kept"]:
+            whole = whole and is_answer(member) and b"\r\nConnection: close\r\n" in data
+    return whole and member.end == "closed"
 
 
 def _send(address: Address, count: Count) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import gevent
 
 from tests.soak.clients import Address, BackEnd, Listener
+from tests.soak.event_streams import StreamListener
+from tests.soak.sockets import SocketListener
 from tests.waiting import eventually
 
 CHANNELS = 10
@@ -18,6 +21,14 @@ AFTER = 30  # messages that are sent when all is over
 # Listeners that ask for a server that is away must not meet themselves: from an address of its own no connection can
 # end where it begins.
 SOURCE = "127.0.0.2"
+
+
+MAKERS: tuple[Callable[[Address], Listener], ...] = (
+    lambda address: Listener(address, "kept", source=SOURCE),
+    lambda address: Listener(address, "closed", source=SOURCE),
+    lambda address: StreamListener(address, source=SOURCE),
+    lambda address: SocketListener(address, random.Random(1), source=SOURCE),
+)
 
 
 @dataclass
@@ -92,11 +103,11 @@ def _lost_after(in_: Address, crowd: list[_Resumer]) -> int:
 
 
 class _Resumer:
-    """An HTTP listener of two channels. `told`: the gap of its first answer after the kill, None until there is one."""
+    """An HTTP listener of two channels. `told`: the gap of its first answer after the kill, None until it is there."""
 
     def __init__(self, address: Address, number: int, count: Count) -> None:
         self.names = frozenset((f"k{number % CHANNELS}", f"k{(number + 3) % CHANNELS}"))
-        self._listener = Listener(address, "closed" if number % 2 else "kept", source=SOURCE)
+        self._listener = MAKERS[number % len(MAKERS)](address)
         self._cursors: dict[str, str | None] = dict.fromkeys(self.names)
         self._count = count
         self.received = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.live import LiveServer
 from tests.soak.clients import BackEnd
-from tests.soak.crowd import Crowd, http
+from tests.soak.crowd import Crowd, http, stream, websocket
 from tests.soak.vitals import COUNTED, descriptors, greenlets
 
 CHANNELS = 8
@@ -33,7 +33,7 @@ class Count:
 
 
 def run(*, listeners: int, wave: int) -> Count:
-    """`listeners` in all, a `wave` at a time: half over HTTP/1.1, half in plain text; every other message is large."""
+    """`listeners` in all, a `wave` at a time, of each form as many; every other message is large."""
     count = Count()
     with LiveServer(*OPTIONS, program=COUNTED) as server, Crowd(server.wait) as crowd:
         pid = server.process.pid
@@ -41,9 +41,9 @@ def run(*, listeners: int, wave: int) -> Count:
         while count.resets < listeners:
             number = count.resets // wave
             for channel in range(CHANNELS):
-                share = wave // CHANNELS // 2
-                crowd.come(share, http("1.1", f"r{channel}"))
-                crowd.come(share, f"identifier=r{channel}\n".encode())
+                id = f"r{channel}"
+                for request in (http("1.1", id), f"identifier={id}\n".encode(), stream(id), websocket(id)):
+                    crowd.come(wave // CHANNELS // 4, request)
             crowd.until(
                 lambda: sum(back_end.online("r").values()) == len(crowd.members), PATIENCE, "the wave is parked"
             )
@@ -53,7 +53,7 @@ def run(*, listeners: int, wave: int) -> Count:
             started = back_end.start([(f"r{channel}", text) for channel in range(CHANNELS)])
             count.resets += len(crowd.members)
             crowd.look(0.1)  # the first have it
-            count.answered += sum(member.data.endswith(b"\n]") for member in crowd.members)
+            count.answered += sum(member.data.rstrip().endswith((b"\n]", b'x"}')) for member in crowd.members)
             crowd.leave(hard=True)
             back_end.finish(started)
             _wait_for_descriptors(crowd, pid, at_work)

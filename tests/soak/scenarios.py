@@ -52,7 +52,7 @@ class Scenario(NamedTuple):
 
 SCENARIOS = {
     "delivery": Scenario(
-        "Listeners in all three forms follow 200 channels and are torn away again and again",
+        "Listeners in all forms follow 200 channels and are torn away again and again",
         partial(delivery.run, messages=1_000_000, channels=200, listeners=500, reconnects=100_000),
         partial(delivery.run, messages=8_000, channels=40, listeners=80, reconnects=800),
     ),
@@ -62,7 +62,7 @@ SCENARIOS = {
         partial(gaps.run, resumes=400),
     ),
     "kills": Scenario(
-        "The server is killed (-9) under load and started again",
+        "The server is killed (-9) under load and started again, with listeners in all forms over HTTP",
         partial(kills.run, kills=20, listeners=200),
         partial(kills.run, kills=2, listeners=30),
     ),
@@ -87,7 +87,7 @@ SCENARIOS = {
         partial(steady.run, seconds=8.0, listeners=100),
     ),
     "slow_readers": Scenario(
-        "Listeners that read nothing come among honest ones, again and again",
+        "Listeners in all forms that read nothing come among honest ones, again and again",
         partial(slow_readers.run, honest=5000, slow=200, rounds=7),
         partial(slow_readers.run, honest=300, slow=40, rounds=5, write_timeout=1.0),
     ),
@@ -102,7 +102,7 @@ SCENARIOS = {
         partial(half_open.run_options, listeners=20),
     ),
     "resets": Scenario(
-        "Listeners end with resets while a message goes out to them",
+        "Listeners in all forms end with resets while a message goes out to them",
         partial(resets.run, listeners=50_000, wave=2000),
         partial(resets.run, listeners=1600, wave=400),
     ),
@@ -137,7 +137,7 @@ SCENARIOS = {
         partial(reloads.run, times=12, listeners=50),
     ),
     "draining": Scenario(
-        "SIGTERM under load, with listeners in all three forms and a silent back-end",
+        "SIGTERM under load, with listeners in all forms and a silent back-end",
         partial(draining.run, listeners=3000),
         partial(draining.run, listeners=150, drain=1.5),
     ),

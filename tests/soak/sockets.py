@@ -12,13 +12,9 @@ from gevent.socket import timeout as SocketTimeout
 
 from rplx.protocol.websocket import Opcode
 from tests.protocol.frames import frame
-from tests.soak.clients import PATIENCE, Address, Answer, Dropped, Listener, connect, marker
+from tests.soak.clients import HANDSHAKE, PATIENCE, Address, Answer, Dropped, Listener, connect, marker
 from tests.soak.followers import Follower
 
-HANDSHAKE = (
-    "GET /%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 EXTRA = [f"extra{number}" for number in range(20)]  # channels that it adds and drops, and into which nobody sends
 TALKS = 0.1  # of the times that it waits for something it says something first
 
@@ -26,8 +22,8 @@ TALKS = 0.1  # of the times that it waits for something it says something first
 class SocketListener(Listener):
     """It goes on from its cursors on one connection after another. `chance` says when it adds and drops channels."""
 
-    def __init__(self, address: Address, chance: random.Random) -> None:
-        super().__init__(address, "websocket")
+    def __init__(self, address: Address, chance: random.Random, *, source: str = "") -> None:
+        super().__init__(address, "websocket", source=source)
         self._chance = chance
         self._data = b""
 
@@ -40,13 +36,16 @@ class SocketListener(Listener):
         take: int | None = None,
         hard: bool = False,
     ) -> Answer:
-        """Returns when a message has come, with all that have come with it. The rest as for Listener.poll."""
+        """Returns when a message has come, with all that have come with it; with a `query` when it is open, too.
+
+        The rest as for Listener.poll.
+        """
         try:
             sock = self._sock or self._opened(cursors)
             sock.settimeout(PATIENCE if patience is None else patience)
             if self._chance.random() < TALKS:
                 self._talk(sock, next(iter(cursors)))
-            return self._next(sock, take)
+            return self._next(sock, take, opens=bool(query))
         except SocketTimeout:
             self.drop(hard=hard)
             if patience is None:
@@ -62,7 +61,7 @@ class SocketListener(Listener):
 
     def _opened(self, cursors: Mapping[str, str | None]) -> socket.socket:
         """Half of the times the channels stand in the target, else they are said."""
-        self._sock = sock = connect(self.address)
+        self._sock = sock = connect(self.address, source=self._source)
         self.connections += 1
         in_target = self._chance.random() < 0.5
         sock.sendall((HANDSHAKE % (f"?{marker(cursors)}" if in_target else "")).encode())
@@ -90,13 +89,13 @@ class SocketListener(Listener):
     def _say(self, sock: socket.socket, value: object) -> None:
         sock.sendall(frame(Opcode.TEXT, json.dumps(value).encode()))
 
-    def _next(self, sock: socket.socket, take: int | None) -> Answer:
+    def _next(self, sock: socket.socket, take: int | None, *, opens: bool) -> Answer:
         answer = Answer()
         taken = 0
-        while not answer.blocks:
+        while not (answer.blocks or (opens and answer.position)):
             while (found := self._frame()) is not None:
                 self._add(answer, *found)
-            if not answer.blocks:
+            if not (answer.blocks or (opens and answer.position)):
                 taken += self._receive(sock)
                 if take is not None and taken >= take:
                     raise Dropped
@@ -132,6 +131,7 @@ class SocketListener(Listener):
         if "data" in value:
             answer.blocks.append((value["ids"], json.dumps(value["data"])))
         else:
+            answer.position = value.get("open", answer.position)
             answer.gaps |= frozenset(value.get("gaps", ())) | frozenset(value.get("gap", ()))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import gevent
 from gevent import socket
@@ -11,12 +10,11 @@ from gevent.socket import timeout as SocketTimeout
 
 from tests.event_source import Event, events
 from tests.soak.clients import connect, reset
+from tests.soak.event_streams import take_chunk
 from tests.soak.followers import Drops, Follower
 
 LOOK_EVERY = 0.05  # seconds between two looks at whether a hang-up is due
 SHORT = 800  # bytes, at most, that are read before a hang-up
-
-_CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 
 
 class StreamFollower(Follower):
@@ -78,11 +76,10 @@ class StreamFollower(Follower):
         """Takes the events that are whole; returns the rest."""
         while True:
             if chunked:
-                match = _CHUNK.match(data)
-                end = match.end() + int(match[1], 16) if match else 0
-                if not match or len(data) < end + 2:
+                taken = take_chunk(data)
+                if taken is None:
                     return data
-                block, data = data[match.end() : end], data[end + 2 :]
+                block, data = taken
             else:
                 block, blank, rest = data.partition(b"\n\n")
                 if not blank:
