@@ -27,6 +27,7 @@ from rplx.hub.sets import Listener
 from rplx.protocol.long_poll import PREFIX
 from rplx.wait_line.draining import DRAIN_POLL
 from rplx.wait_line.socket_commands import SocketCommands
+from rplx.wait_line.wsgi import has_body
 
 Headers = list[tuple[str, str]]
 StartResponse = Callable[..., Any]
@@ -250,7 +251,7 @@ class Poll:
         self._room = room
         self._listener = listener
         self._connection = client_socket(environ)
-        self._drains = not kept and not _has_body(environ) and not hasattr(self._connection, "cipher")
+        self._drains = not kept and not has_body(environ) and not hasattr(self._connection, "cipher")
         self._timeout = timeout
         self._environ = environ
         if not kept and is_pywsgi(environ):
@@ -299,7 +300,3 @@ def closing(environ: Environ, start_response: StartResponse) -> StartResponse:
         return start_response(status, headers, *more)
 
     return start
-
-
-def _has_body(environ: Environ) -> bool:
-    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ

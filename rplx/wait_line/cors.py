@@ -82,7 +82,7 @@ class Cors:
         return [
             *headers,
             ("Access-Control-Allow-Methods", "GET, POST"),
-            ("Access-Control-Allow-Headers", "Content-Type"),
+            ("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID"),
             ("Access-Control-Max-Age", _PREFLIGHT_AGE),
         ]
 

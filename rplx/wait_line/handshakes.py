@@ -19,7 +19,7 @@ from rplx.protocol.websocket_stream import WebSocketStream, websocket_stream
 from rplx.wait_line.cors import Cors, Environ
 from rplx.wait_line.direct import KEY, Direct
 from rplx.wait_line.hosting import Parking
-from rplx.wait_line.wsgi import client_name, target_of
+from rplx.wait_line.wsgi import client_name, has_body, target_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -66,6 +66,8 @@ class Handshakes:
         """
         if not self._cors.may_open_socket(environ):
             raise Forbidden("a page of another site may open no WebSocket, as it is not among wait.allowed_origins")
+        if has_body(environ):
+            raise BadRequest("the handshake of a WebSocket has no body")
         direct: Direct | None = environ.get(KEY)
         self._check_server(environ, direct)
         accepted = websocket_handshake.accept(_offer_of(environ), deflate=self._deflate)

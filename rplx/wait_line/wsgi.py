@@ -21,6 +21,11 @@ _CLIENT = re.compile(r"client=([A-Za-z0-9_-]{16,64})(?:&|$)")  # nobody else can
 UNTOUCHED = (("Cache-Control", "no-store, no-transform"), AT_ONCE)  # what others on the way may do with an answer
 
 
+def has_body(environ: Environ) -> bool:
+    """Returns whether a request has a body."""
+    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
 def target_of(environ: Environ) -> str:
     """Returns the request target as it came: RAW_URI is what gunicorn calls it, REQUEST_URI others."""
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")

@@ -137,6 +137,11 @@ def test_a_client_that_never_pauses(server: Server, prefix: str, kind: str) -> N
     is_online(server, "f", 0)
 
 
+@pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+def test_a_handshake_has_no_body(server: Server, prefix: str, body: bytes) -> None:
+    assert ask(server.wait, request(f"/?identifier={prefix}a")[:-2] + body).status == "400 Bad Request"
+
+
 def test_nothing_may_come_behind_a_handshake(server: Server, prefix: str) -> None:
     """A whole request there or a part of one: it is refused, and lost nowhere."""
     for behind in (request_of(f"/?identifier=1:{prefix}a&position"), frame(Opcode.PING)):

@@ -129,6 +129,7 @@ class TestAllowedOrigins:
         lines = self.head(wire, request)
         assert lines[0] == "HTTP/1.1 204 No Content"
         assert "Access-Control-Allow-Methods: GET, POST" in lines
+        assert "Access-Control-Allow-Headers: Content-Type, Last-Event-ID" in lines
 
     def test_everybody(self) -> None:
         with LiveServer("--set", "wait.allowed_origins=*") as server:
