@@ -26,13 +26,13 @@ export interface RealplexorOptions {
   /** Whether cookies travel, as in fetch(). Default: "same-origin". */
   credentials?: 'omit' | 'same-origin' | 'include';
   /**
-   * Whether all tabs of the page's origin share one poll. Where the browser or the server cannot (no HTTPS, no Web Locks, no position
-   * from the server), each tab polls by itself. Default: true; false for Dklab_Realplexor.
+   * Whether all tabs of the page's origin share one connection. Where the browser or the server cannot (no HTTPS, no Web Locks, no position
+   * from the server), each tab listens by itself. Default: true; false for Dklab_Realplexor.
    */
   shared?: boolean;
   /**
    * The ways to listen, the best first. One that does not work between browser and server is left out, for ten minutes or until the next
-   * session; polls always work. Default: ["poll"].
+   * session; polls always work. Default: ["stream", "poll"]; ["poll"] for Dklab_Realplexor.
    */
   transports?: readonly RealplexorTransport[];
   /**

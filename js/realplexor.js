@@ -333,7 +333,7 @@ var Realplexor = class {
     this.logon(this.#options.login);
     this.#options.url = addressOf(fullUrl);
     this.#pace = paceOf(this.#options);
-    this.#options.transports ??= ["poll"];
+    this.#options.transports ??= this.#isOld() ? ["poll"] : ["stream", "poll"];
     const isShared = (this.#options.shared ?? !this.#isOld()) && canShare();
     if (isShared || this.#options.grant || this.#options.transports[0] !== "poll" && canStream()) loadParts(this.#options, (lineOf2) => this.#extend(lineOf2, isShared));
     this.#watchPage("addEventListener");

@@ -81,10 +81,15 @@ test('several channels at once, a burst in order, a nested object', async () => 
   assert.deepEqual(object.lines[1], { sku: 'cup', count: 1 });
 });
 
-test('a burst that outruns the history is told as a gap', async () => {
+test('a burst that outruns the history comes whole by a stream, and is told as a gap to who polls', async () => {
+  const by = (page, transport) => page.locator('.browser:nth-child(1) .transport', { hasText: transport }).waitFor();
+  await visit(two, '?transports=poll');
+  await by(one, 'event stream');
+  await by(two, 'polls');
   await one.fill('#burst [name=count]', '500');
   await one.click('#burst button');
-  await lines(two, 1, 'Alpha').filter({ hasText: 'burst 500' }).waitFor();
+  for (const page of [one, two]) await lines(page, 1, 'Alpha').filter({ hasText: 'burst 500' }).waitFor();
+  assert.deepEqual(await lines(one, 1, 'Alpha').locator('span').allTextContents(), Array.from({ length: 100 }, (_, i) => `burst ${500 - i}`));
   // A page that listens again during the burst and falls behind once more is told twice.
   await lines(two, 1, 'Alpha').filter({ hasText: 'no longer has all' }).first().waitFor();
 });

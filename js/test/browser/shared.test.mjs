@@ -10,7 +10,7 @@ beforeEach(openContext);
 afterEach(closeContext);
 
 test('nine tabs with seven channels share one poll, and each hears all of its own', async () => {
-  await nine();
+  await nine({ transports: ['poll'] });
   await until(() => running() === 1, 'one poll');
   const before = tabs.map(({ polls }) => polls);
   await assertAll(await sendAll(140), ...tabs);

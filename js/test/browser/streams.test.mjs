@@ -4,8 +4,7 @@ import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { Server, sleep, until } from './support.mjs';
 import { assertAll, closeContext, context, events, got, heard, host, leader, nine, open, openContext, options, ready, running, sendAll, server, startAll, stopAll, tabs, takeOut } from './tabs.mjs';
 
-const STREAMS = { transports: ['stream', 'poll'] };
-const ALONE = { ...STREAMS, shared: false };
+const ALONE = { shared: false };
 
 before(startAll);
 after(stopAll);
@@ -102,7 +101,7 @@ test('under load a page changes from streams to polls and back: nothing is lost 
 });
 
 test('nine tabs with seven channels share one stream, and each hears all of its own', async () => {
-  await nine(STREAMS);
+  await nine();
   const lead = await leader();
   await streams(lead);
   const before = tabs.map(({ polls }) => polls);
@@ -113,7 +112,7 @@ test('nine tabs with seven channels share one stream, and each hears all of its 
 });
 
 test('the tab that leads a shared stream is killed under load: nothing is lost or doubled', async () => {
-  await nine(STREAMS);
+  await nine();
   let sent = await sendAll(50);
   for (let round = 0; round < 3; round++) {
     const lead = await leader();
@@ -130,12 +129,12 @@ test('the tab that leads a shared stream is killed under load: nothing is lost o
 });
 
 test('tabs that join, change their channels and leave lose and double nothing of a shared stream', async () => {
-  await open(['a', 'b'], { options: STREAMS });
+  await open(['a', 'b']);
   await ready(...tabs);
   const sending = sendAll(350);
   for (const ids of [['c'], ['a', 'd']]) {
     await sleep(100);
-    const tab = await open([], { options: STREAMS });
+    const tab = await open([]);
     tab.ids = ids;
     await tab.page.evaluate((ids) => {
       for (const id of ids) client.setCursor(id, '1').subscribe(id, (data, id) => got.push([id, data]));

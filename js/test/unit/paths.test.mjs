@@ -58,7 +58,7 @@ async function end(status = 200, text = ' \r\n', headers = { 'X-Realplexor-Curso
 
 /** Brings a client to its first waiting poll. */
 async function listening(options = {}, Class = Realplexor) {
-  client = new Class('http://site.example/', options);
+  client = new Class('http://site.example/', { transports: ['poll'], ...options });
   for (const type of ['connected', 'disconnected', 'error', 'stalled']) {
     client.on(type, ({ reason, seconds }) => told.push([type, reason ?? seconds].filter(Boolean).join(' ')));
   }
@@ -270,7 +270,7 @@ test('the shorter of the two timeouts decides; without either a poll may wait fo
 
 for (const Class of [Realplexor, Dklab_Realplexor]) {
   test(`an old server sends its head at once and knows no timeout: ${Class.name} waits as long as it waits`, async () => {
-    client = new Class('http://site.example/');
+    client = new Class('http://site.example/', { transports: ['poll'] });
     for (const type of ['connected', 'disconnected', 'error', 'stalled']) client.on(type, ({ reason }) => told.push(reason ?? type));
     client.subscribe('a', () => {}).execute();
     const accept = () => requests.at(-1).resolve({ status: 200, headers: { get: () => null }, text: () => new Promise((come) => (requests.at(-1).come = come)) });

@@ -27,7 +27,7 @@ beforeEach(() => {
   Date.now = () => originals.now() + leap;
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   steps.length = 0;
-  client = new Realplexor('http://site.example/', { reconnectDelay: 50 });
+  client = new Realplexor('http://site.example/', { transports: ['poll'], reconnectDelay: 50 });
 });
 
 afterEach(() => {
@@ -200,7 +200,7 @@ test('a long walk through all events keeps to the table, and uses each of its en
   }
   for (const from of [...Object.keys(WAYS), 'DELIVERING']) {
     client.close();
-    client = new Realplexor('http://site.example/', { reconnectDelay: 50 });
+    client = new Realplexor('http://site.example/', { transports: ['poll'], reconnectDelay: 50 });
     const way = WAYS[from] ?? (async () => {
       await WAYS.WAITING();
       client.subscribe('a', () => client.close());

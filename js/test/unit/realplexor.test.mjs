@@ -6,9 +6,11 @@ import { ScriptedServer, reply, script } from './scripted.mjs';
 let server;
 let client;
 
-async function listen(answer, namespaceOrOptions) {
+const POLLS = { transports: ['poll'] };
+
+async function listen(answer, options) {
   server = await ScriptedServer.start(answer);
-  client = new Realplexor(server.url, namespaceOrOptions);
+  client = new Realplexor(server.url, { ...POLLS, ...options });
   return client;
 }
 
@@ -55,7 +57,7 @@ test('each client has a name of its own, and keeps it', async () => {
   const names = [];
   for (let turn = 0; turn < 2; turn++) {
     server = await ScriptedServer.start(script((response) => reply(response, [{ ids: { a: '1000.5' }, data: 1 }])));
-    client = new Realplexor(server.url);
+    client = new Realplexor(server.url, POLLS);
     client.subscribe('a', () => {});
     const polls = [await server.poll(1), await server.poll(2)];
     names.push(...polls.map(({ url }) => /&client=(\w{16,64})$/.exec(url)[1]));
@@ -264,7 +266,7 @@ test('one message in two ids calls back for each, the same function twice in one
 test('namespace and login stand before the id on the wire, and callbacks do not see them', async () => {
   await listen(
     script((response) => reply(response, [{ ids: { anna_ns_a: '1001' }, data: 1 }])),
-    'ns_',
+    { namespace: 'ns_' },
   );
   const got = [];
   client.logon('anna').subscribe('a', (data, id) => got.push(id));
@@ -399,7 +401,7 @@ test('a gap is told with the ids, before the messages, and once', async () => {
       (response) => reply(response, [{ ids: { ns_a: '2001' }, data: 1 }], { position: '3000', gaps: ['ns_a', 'ns_b'] }),
       (response) => reply(response, [], { position: '3001', gaps: ['ns_b'] }),
     ),
-    'ns_',
+    { namespace: 'ns_' },
   );
   const seen = [];
   client.on('gap', ({ ids }) => seen.push(ids));
@@ -418,7 +420,7 @@ test('a gap of `*` is one of all channels of the poll', async () => {
       (response) => reply(response, [{ ids: { ns_a: '2001' }, data: 1 }], { position: '3000', gaps: ['*'] }),
       (response) => reply(response, [], { position: '3001', gaps: ['*'] }),
     ),
-    'ns_',
+    { namespace: 'ns_' },
   );
   const seen = [];
   client.on('gap', ({ ids }) => seen.push(ids));

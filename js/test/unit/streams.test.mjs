@@ -4,7 +4,6 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { Dklab_Realplexor, Realplexor, faults } from './checked.mjs';
 import { beat, begin, bye, end, gap, last, message, opened, page, pass, requests, settled } from './network.mjs';
 
-const STREAMS = { transports: ['stream', 'poll'] };
 const URL_ = 'http://site.example/';
 let client;
 let got;
@@ -17,7 +16,7 @@ afterEach(() => {
 });
 
 /** Makes a client of these channels, with what it tells in `got` and `told`. */
-function made(ids = ['a'], options = STREAMS, Class = Realplexor) {
+function made(ids = ['a'], options = {}, Class = Realplexor) {
   got = [];
   told = [];
   client = new Class(URL_, options);
@@ -235,7 +234,7 @@ test('where no first event comes within 3 s the client polls, and remembers it f
   made();
   assert.match((await last()).url, /&position$/);
   client.close();
-  client = new Realplexor('http://other.example/', STREAMS);
+  client = new Realplexor('http://other.example/');
   client.subscribe('a', () => {}).execute();
   assert.ok((await last()).isStream);
 });
