@@ -59,6 +59,6 @@ $(VENV)/.run: pyproject.toml setup.py tools/need.sh
 $(VENV)/.test: pyproject.toml setup.py tools/need.sh tests/requirements.lock js/package-lock.json
 	tools/need.sh test $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[redis,test]' --constraint tests/requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[async,redis,test]' --constraint tests/requirements.lock
 	cd js && npm ci --silent --no-audit --no-fund
 	touch $(VENV)/.run $@

@@ -176,6 +176,11 @@ class Listening:
             if grants.until_due():
                 raise
 
+    async def interrupted(self) -> None:
+        """Takes note that a step was cancelled, which costs its connection."""
+        self._stream = None
+        await self._wire.drop()
+
     async def _open_stream(self) -> None:
         """Asks for a stream and takes its first event."""
         request = self._request(f"stream&client={self._name}", ("Accept", "text/event-stream"))

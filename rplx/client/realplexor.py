@@ -20,11 +20,19 @@ from rplx.client.granting import Source
 from rplx.client.listener import Listener
 from rplx.client.listening import POLL_SECONDS
 from rplx.client.names import Ids, Names, Prefixes, checked_marker_word
+from rplx.client.wait_url import url_beside
 
 TIMEOUT = 5.0  # seconds for one call: connect, send, answer
 IDLE_MAX = 4  # idle connections that are kept; as many threads send at once without a new one
 
 _Read = TypeVar("_Read")
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """Returns the seconds for one call. Raises InvalidArgument unless they are more than 0."""
+    if seconds is not None and not seconds > 0:
+        raise InvalidArgument(f"Timeout must be more than 0 seconds, {seconds} given")
+    return seconds
 
 
 class Realplexor:
@@ -58,9 +66,7 @@ class Realplexor:
         for TLS with the system's certificates, or an `ssl.SSLContext`. `identifier`: the word before `=` in the
         marker (part 1), the server's option pages.identifier. Raises InvalidArgument.
         """
-        if timeout is not None and not timeout > 0:
-            raise InvalidArgument(f"Timeout must be more than 0 seconds, {timeout} given")
-        self.timeout = timeout
+        self.timeout = checked_timeout(timeout)
         self.address = Address.of(host, port, tls)
         names = Names.of(namespace, login, password)
         self._commands = Commands(self.address, names, checked_marker_word(identifier))
@@ -168,13 +174,8 @@ class Realplexor:
         empty text from it, and a new one that the server does not take, end the listener with Refused (401). OSError
         from it is retried. `on_refused` is called with the ids that the server does not let this listener hear.
         """
-        if wait is None and self.address.is_unix:
-            raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")
-        if wait is None:
-            wait = f"http://{Address(self.address.host, 8088)}/"
-        tls = self.address.tls or True
         return Listener(
-            wait,
+            url_beside(self.address) if wait is None else wait,
             channels,
             self._commands.names,
             self._commands.identifier,
@@ -182,7 +183,7 @@ class Realplexor:
             self.timeout,
             poll_seconds,
             poll_timeout,
-            tls,
+            self.address.tls or True,
             transport,
             grant,
             on_refused,

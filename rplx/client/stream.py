@@ -29,8 +29,11 @@ class Wire(Protocol):
     All of it raises ConnectionFailed, ConnectionLost, Timeout and BrokenResponse.
     """
 
-    address: Address
-    asked_at: float
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def asked_at(self) -> float: ...
 
     async def ask(self, request: Request, seconds: float | None) -> Answer:
         """Returns the answer, which has to come within so many seconds of the request.

@@ -8,6 +8,15 @@ from urllib.parse import urlsplit
 from rplx.client.connection import UNIX, Address
 from rplx.client.errors import InvalidArgument, shown
 
+PORT = 8088
+
+
+def url_beside(address: Address) -> str:
+    """Returns the WAIT line's URL of the server whose IN line is there. Raises InvalidArgument if nothing says so."""
+    if address.is_unix:
+        raise InvalidArgument("wait must be given, as the IN line is at the path of a socket")
+    return f"http://{Address(address.host, PORT)}/"
+
 
 def parsed_url(url: str, tls: bool | ssl.SSLContext) -> tuple[Address, str]:
     """Returns where to connect, and the request target up to the marker. Raises InvalidArgument."""

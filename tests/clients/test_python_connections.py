@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,10 +25,23 @@ from rplx.client import (
     Timeout,
 )
 from tests.clients.stub import StubConnection, StubServer, body, receipt_for, receipts
+from tests.live import LiveServer
 from tests.redis_server import free_port
-from tests.waiting import eventually, takes_less
+from tests.waiting import PATIENCE, eventually, takes_less
+
+BROKEN = [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "non-HTTP response received: SSH-2.0-OpenSSH_9.2"),
+    (b"HTTP/2.0 200 OK\r\n\r\n", "non-HTTP response received: HTTP/2.0 200 OK"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "'x' is no length"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", "at most 268435456 are read"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n", "not a line of ONLINE: 'hello'"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5002\r\n\r\na " + b"9" * 5000, "not a line of ONLINE: 'a 999"),
+    (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "head is longer than 65536 bytes"),
+    (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", "head is longer than 65536 bytes"),
+]
 
 
+@pytest.mark.usefixtures("each_client")
 class TestConnections:
     def test_kept_and_reconnected(self) -> None:
         """One connection serves many calls; one that the server closed in between is replaced without a repetition."""
@@ -114,32 +131,6 @@ class TestConnections:
                 assert caught.value.unknown
 
             takes_less(2, send)
-
-    @pytest.mark.parametrize(
-        ("answer", "text"),
-        [
-            (b"SSH-2.0-OpenSSH_9.2\r\n", "non-HTTP response received: SSH-2.0-OpenSSH_9.2"),
-            (b"HTTP/2.0 200 OK\r\n\r\n", "non-HTTP response received: HTTP/2.0 200 OK"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "'x' is no length"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", "at most 268435456 are read"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n", "not a line of ONLINE: 'hello'"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 5002\r\n\r\na " + b"9" * 5000, "not a line of ONLINE: 'a 999"),
-            (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "head is longer than 65536 bytes"),
-            (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", "head is longer than 65536 bytes"),
-        ],
-    )
-    def test_broken_answers(self, answer: bytes, text: str) -> None:
-        def broken(connection: StubConnection, number: int) -> None:
-            connection.read()
-            connection.write(answer)
-            connection.read()
-
-        with (
-            StubServer(broken) as server,
-            Realplexor(*server.address) as client,
-            pytest.raises(BrokenResponse, match=re.escape(text)),
-        ):
-            client.online()
 
     def test_short_answer(self) -> None:
         def short(connection: StubConnection, number: int) -> None:
@@ -249,6 +240,97 @@ class TestConnections:
             Realplexor("h", 1, **options)
 
 
+@pytest.mark.parametrize(("answer", "text"), BROKEN)
+def test_broken_answers(answer: bytes, text: str) -> None:
+    def broken(connection: StubConnection, number: int) -> None:
+        connection.read()
+        connection.write(answer)
+        connection.read()
+
+    with (
+        StubServer(broken) as server,
+        Realplexor(*server.address) as client,
+        pytest.raises(BrokenResponse, match=re.escape(text)),
+    ):
+        client.online()
+
+
+@pytest.mark.parametrize("answer", [answer for answer, _ in BROKEN])
+@pytest.mark.usefixtures("each_client")
+def test_broken_answers_are_noticed_at_once(answer: bytes) -> None:
+    def broken(connection: StubConnection, number: int) -> None:
+        connection.read()
+        connection.write(answer + b"\r\n")  # httpx looks at heads that are whole
+        connection.read()
+
+    with (
+        StubServer(broken) as server,
+        Realplexor(*server.address, timeout=PATIENCE) as client,
+        pytest.raises(BrokenResponse),
+    ):
+        client.online()
+
+
 def test_every_error_is_of_one_tree() -> None:
     for kind in (InvalidArgument, Refused, NotStored, ConnectionFailed, ConnectionLost, Timeout, BrokenResponse):
         assert issubclass(kind, RealplexorError)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    with LiveServer() as live:
+        yield live
+
+
+def test_after_a_fork(server: LiveServer) -> None:
+    """The child opens a connection of its own; the parent's stays whole."""
+    client = Realplexor(*server.in_)
+    client.send("fork", "parent")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            client.send("fork", "child")
+            status = 0
+        finally:
+            os._exit(status)
+    for number in range(20):
+        assert list(client.send("fork", number)) == ["fork"]
+    assert os.waitpid(child, 0)[1] == 0
+
+
+GEVENT_PROGRAM = """
+from rplx.client import Realplexor
+from gevent import monkey
+monkey.patch_all()
+import gevent, sys
+host, port, url = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+client = Realplexor(host, port)
+ticks = []
+
+def tick():
+    while True:
+        ticks.append(1)
+        gevent.sleep(0.01)
+
+gevent.spawn(tick)
+listener = client.listen("g", url)
+received = gevent.spawn(lambda: [next(listener).data for _ in range(200)])
+while len(ticks) < 20:  # the listener waits; the others run
+    gevent.sleep(0.01)
+senders = [gevent.spawn(lambda: [client.send("g", number) for number in range(10)]) for _ in range(20)]
+gevent.joinall(senders, raise_error=True)
+assert sorted(received.get(timeout=120)) == sorted(list(range(10)) * 20)
+"""
+
+
+def test_under_gevent(server: LiveServer) -> None:
+    """Patched after the client was imported, too: a waiting listener and twenty senders share one thread."""
+    host, port = server.in_
+    done = subprocess.run(
+        [sys.executable, "-c", GEVENT_PROGRAM, host, str(port), "http://{}:{}/".format(*server.wait)],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()

@@ -20,6 +20,7 @@ from rplx.client import (
     Realplexor,
     Refused,
     Timeout,
+    async_listener,
     listening,
     retrying,
 )
@@ -29,6 +30,8 @@ from rplx.client import (
 from rplx.client.connection import Answer
 from rplx.client.retrying import Waits
 from tests.clients.stub import StubConnection, StubServer, answering, body, marker
+
+pytestmark = pytest.mark.usefixtures("each_client")
 
 
 def block(data: Any, **ids: str) -> str:
@@ -71,7 +74,7 @@ class TestListen:
         def tell(ids: list[str]) -> None:
             gaps.append(ids)
             if len(gaps) == 2:
-                listener.close()
+                threading.Thread(target=listener.close).start()
 
         with StubServer(serve) as server:
             client = Realplexor(namespace="n_")
@@ -186,7 +189,7 @@ class TestPathsThatCut:
 
     @pytest.fixture(autouse=True)
     def _short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (blocking, listening, retrying):
+        for module in (async_listener, blocking, listening, retrying):
             monkeypatch.setattr(module, "WAITED", 0.1)
         monkeypatch.setattr(retrying, "RETRY_FIRST", 60.0)
         monkeypatch.setattr(retrying, "RETRY_MAX", 60.0)
@@ -255,7 +258,7 @@ class TestPathsThatCut:
         assert len(self.polls(say_nothing, poll_seconds=1)) == 3
 
     def test_quick_failures_back_off(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        for module in (blocking, listening, retrying):
+        for module in (async_listener, blocking, listening, retrying):
             monkeypatch.setattr(module, "WAITED", 60.0)
         monkeypatch.setattr(retrying, "RETRY_FIRST", 0.01)
         with caplog.at_level("INFO", "rplx.client"):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import os
 import re
+import secrets
 import shutil
 import signal
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -33,6 +32,8 @@ from rplx.client import (
 from tests.clients.stub import StubConnection, StubServer
 from tests.live import LiveServer
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("each_client")
 
 HISTORY = ("--set", "history.max_messages=3000")
 
@@ -89,8 +90,13 @@ def test_polls_end_when_they_ask_to_and_nothing_is_lost() -> None:
         assert [message.data for message in got] == [1]
 
 
-def test_send_and_listen(server: LiveServer, client: Realplexor) -> None:
+def new_namespace() -> str:
+    return f"n{secrets.token_hex(4)}_"
+
+
+def test_send_and_listen(server: LiveServer) -> None:
     """What is sent after `listen` returned arrives, though nothing waits yet; a message in two channels comes once."""
+    client = Realplexor(*server.in_, new_namespace())
     with client.listen(["a1", "a2"], url(server)) as listener:
         receipt = client.send(["a1", "a2", "a3"], {"text": "привет", "list": [1, [2]]})
         own = client.send({"a1": "99999999999.50"}, None)
@@ -261,11 +267,12 @@ def test_logins(tmp_path: Path) -> None:
         assert str(old_caught.value) == "Request failed: 403 Access Deined\ninvalid password for login: dk\n"
 
 
-def test_old_names(server: LiveServer, client: Realplexor) -> None:
-    old = Dklab_Realplexor(*server.in_, "old_")
+def test_old_names(server: LiveServer) -> None:
+    namespace = new_namespace()
+    old = Dklab_Realplexor(*server.in_, namespace)
     position = old.cmdWatch(0)[0]
     assert position["event"] == "FAKE"
-    with Realplexor(*server.in_, "old_").listen(["a", "b"], url(server)) as listener:
+    with Realplexor(*server.in_, namespace).listen(["a", "b"], url(server)) as listener:
         old.send("a", {"k": "ж"})
         old.send(["a", "b"], [1])
         old.send({"b": "99999999999"}, 2, ["a"])
@@ -273,59 +280,6 @@ def test_old_names(server: LiveServer, client: Realplexor) -> None:
         assert old.cmdOnline(["a"]) == ["a"]
         assert set(old.cmdOnlineWithCounters()) == {"a", "b"}
     assert {event["id"] for event in old.cmdWatch(position["pos"])} == {"a", "b"}
-
-
-def test_after_a_fork(client: Realplexor) -> None:
-    """The child opens a connection of its own; the parent's stays whole."""
-    client.send("fork", "parent")
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            client.send("fork", "child")
-            status = 0
-        finally:
-            os._exit(status)
-    for number in range(20):
-        assert list(client.send("fork", number)) == ["fork"]
-    assert os.waitpid(child, 0)[1] == 0
-
-
-GEVENT_PROGRAM = """
-from rplx.client import Realplexor
-from gevent import monkey
-monkey.patch_all()
-import gevent, sys
-host, port, url = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-client = Realplexor(host, port)
-ticks = []
-
-def tick():
-    while True:
-        ticks.append(1)
-        gevent.sleep(0.01)
-
-gevent.spawn(tick)
-listener = client.listen("g", url)
-received = gevent.spawn(lambda: [next(listener).data for _ in range(200)])
-while len(ticks) < 20:  # the listener waits; the others run
-    gevent.sleep(0.01)
-senders = [gevent.spawn(lambda: [client.send("g", number) for number in range(10)]) for _ in range(20)]
-gevent.joinall(senders, raise_error=True)
-assert sorted(received.get(timeout=120)) == sorted(list(range(10)) * 20)
-"""
-
-
-def test_under_gevent(server: LiveServer) -> None:
-    """Patched after the client was imported, too: a waiting listener and twenty senders share one thread."""
-    host, port = server.in_
-    done = subprocess.run(
-        [sys.executable, "-c", GEVENT_PROGRAM, host, str(port), url(server)],
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")

@@ -17,6 +17,8 @@ from rplx.client import (
 )
 from tests.clients.stub import StubConnection, StubServer, answering, body, marker
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 
 class TestQuestions:
     @pytest.mark.parametrize(

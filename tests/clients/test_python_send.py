@@ -6,12 +6,15 @@ import re
 import socket
 import threading
 from array import array
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
 
 from rplx.client import (
+    AsyncRealplexor,
     InvalidArgument,
     NotStored,
     Realplexor,
@@ -22,6 +25,7 @@ from rplx.client.names import checked_json
 from tests.clients.stub import StubConnection, StubServer, answering, body, marker, receipt_for, receipts
 
 
+@pytest.mark.usefixtures("each_client")
 class TestSend:
     def test_request_bytes(self) -> None:
         with StubServer(receipts) as server, Realplexor(*server.address) as client:
@@ -46,7 +50,7 @@ class TestSend:
             ({"abc": 5.25}, None, "5.25:abc"),
             ("abc", "ghi", "abc,*ghi"),
             (["abc"], ["ghi", "jkl"], "abc,*ghi,*jkl"),
-            ((id for id in ("x", "y")), None, "x,y"),
+            (lambda: (id for id in ("x", "y")), None, "x,y"),
             ({"x"}, frozenset("y"), "x,*y"),
             ({"x": None}.keys(), {1: "y"}.values(), "x,*y"),
             (7, 8, "7,*8"),
@@ -54,7 +58,7 @@ class TestSend:
     )
     def test_marker(self, ids: Any, limit_to: Any, list_: str) -> None:
         with StubServer(receipts) as server, Realplexor(*server.address) as client:
-            client.send(ids, 1, limit_to)
+            client.send(ids() if callable(ids) else ids, 1, limit_to)
         assert [marker(request) for request in server.requests] == [list_]
 
     @pytest.mark.parametrize(
@@ -200,54 +204,13 @@ def test_what_is_no_json_text_at_all(text: Any) -> None:
         checked_json(text)
 
 
+@pytest.mark.usefixtures("each_client")
 class TestSendMany:
-    def test_pipelined_in_order(self) -> None:
-        """All requests come on one connection, and a second one before the first is answered."""
-        both = threading.Event()
-
-        def hold_the_first(connection: StubConnection, number: int) -> None:
-            first = connection.read()
-            connection.read()
-            both.set()
-            connection.answer(receipt_for(first, 0))
-            connection.answer(receipt_for(connection.requests[1], 1))
-            for turn in range(2, 1000):
-                connection.answer(receipt_for(connection.read(), turn))
-
-        with StubServer(hold_the_first) as server, Realplexor(*server.address) as client:
-            answers = client.send_many((f"c{number % 3}", number) for number in range(500))
-            assert both.is_set()
-            assert answers == [{f"c{number % 3}": f"{1000 + number}.5"} for number in range(500)]
-            assert [body(request) for request in server.requests] == [b"%d" % number for number in range(500)]
-            assert len(server.connections) == 1
-            assert client.send("abc", 1) == {"abc": "1500.5"}  # on the same connection still
-
     def test_limiters_and_none(self) -> None:
         with StubServer(receipts) as server, Realplexor(*server.address, "n_") as client:
             assert client.send_many([]) == []
             assert client.send_many([(["a", "b"], 1, "c")]) == [{"a": "1000.5", "b": "1000.5"}]
         assert [marker(request) for request in server.requests] == ["n_a,n_b,*n_c"]
-
-    def test_refused_in_the_middle(self) -> None:
-        def refuse_the_third(connection: StubConnection, number: int) -> None:
-            for turn in range(1000):
-                request = connection.read()
-                if turn == 2:
-                    connection.answer("not JSON\n", "400 Bad Request")
-                else:
-                    connection.answer(receipt_for(request, turn))
-
-        with (
-            StubServer(refuse_the_third) as server,
-            Realplexor(*server.address) as client,
-            pytest.raises(SendManyError, match=r"^message 2: 400 Bad Request: not JSON$") as caught,
-        ):
-            client.send_many([("abc", number) for number in range(5)])
-        error = caught.value
-        assert sorted(error.receipts) == [0, 1, 3, 4]
-        assert list(error.failed) == [2]
-        assert not error.unknown
-        assert isinstance(error.__cause__, Refused)
 
     def test_refusal_that_closes_leaves_the_rest_unsent(self) -> None:
         def refuse_the_third(connection: StubConnection, number: int) -> None:
@@ -282,21 +245,6 @@ class TestSendMany:
             assert [answer["abc"] for answer in answers] == [f"{1000 + n}.5" for n in (0, 1, 2, 10, 11, 12, 20, 21)]
             assert [body(request) for request in server.requests] == [b"%d" % number for number in range(8)]
 
-    def test_lost_connection_names_the_unsure(self) -> None:
-        def die(connection: StubConnection, number: int) -> None:
-            connection.answer(receipt_for(connection.read(), 0))
-            connection.read()
-
-        with (
-            StubServer(die) as server,
-            Realplexor(*server.address) as client,
-            pytest.raises(SendManyError, match=r"^after 1 messages: ") as caught,
-        ):
-            client.send_many([("abc", number) for number in range(4)])
-        assert caught.value.receipts == {0: {"abc": "1000.5"}}
-        assert caught.value.unsure == [1, 2, 3]
-        assert caught.value.unknown
-
     def test_wrong_message_stops_behind_those_before(self) -> None:
         with StubServer(receipts) as server, Realplexor(*server.address) as client:
             with pytest.raises(SendManyError, match=r'message 1: Identifier must match .*, "a b"') as caught:
@@ -315,3 +263,114 @@ class TestSendMany:
             with pytest.raises(KeyError, match="row"):
                 client.send_many(messages())
             assert [body(request) for request in server.requests] == [b"1"]
+
+
+class TestPipelining:
+    """Of the client that blocks alone."""
+
+    def test_pipelined_in_order(self) -> None:
+        """All requests come on one connection, and a second one before the first is answered."""
+        both = threading.Event()
+
+        def hold_the_first(connection: StubConnection, number: int) -> None:
+            first = connection.read()
+            connection.read()
+            both.set()
+            connection.answer(receipt_for(first, 0))
+            connection.answer(receipt_for(connection.requests[1], 1))
+            for turn in range(2, 1000):
+                connection.answer(receipt_for(connection.read(), turn))
+
+        with StubServer(hold_the_first) as server, Realplexor(*server.address) as client:
+            answers = client.send_many((f"c{number % 3}", number) for number in range(500))
+            assert both.is_set()
+            assert answers == [{f"c{number % 3}": f"{1000 + number}.5"} for number in range(500)]
+            assert [body(request) for request in server.requests] == [b"%d" % number for number in range(500)]
+            assert len(server.connections) == 1
+            assert client.send("abc", 1) == {"abc": "1500.5"}  # on the same connection still
+
+    def test_refused_in_the_middle(self) -> None:
+        def refuse_the_third(connection: StubConnection, number: int) -> None:
+            for turn in range(1000):
+                request = connection.read()
+                if turn == 2:
+                    connection.answer("not JSON\n", "400 Bad Request")
+                else:
+                    connection.answer(receipt_for(request, turn))
+
+        with (
+            StubServer(refuse_the_third) as server,
+            Realplexor(*server.address) as client,
+            pytest.raises(SendManyError, match=r"^message 2: 400 Bad Request: not JSON$") as caught,
+        ):
+            client.send_many([("abc", number) for number in range(5)])
+        error = caught.value
+        assert sorted(error.receipts) == [0, 1, 3, 4]
+        assert list(error.failed) == [2]
+        assert not error.unknown
+        assert isinstance(error.__cause__, Refused)
+
+    def test_lost_connection_names_the_unsure(self) -> None:
+        def die(connection: StubConnection, number: int) -> None:
+            connection.answer(receipt_for(connection.read(), 0))
+            connection.read()
+
+        with (
+            StubServer(die) as server,
+            Realplexor(*server.address) as client,
+            pytest.raises(SendManyError, match=r"^after 1 messages: ") as caught,
+        ):
+            client.send_many([("abc", number) for number in range(4)])
+        assert caught.value.receipts == {0: {"abc": "1000.5"}}
+        assert caught.value.unsure == [1, 2, 3]
+        assert caught.value.unknown
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+class TestOneByOne:
+    """The asynchronous client's `send_many` waits for each answer."""
+
+    @staticmethod
+    def sent(backend: str, server: StubServer, messages: Any) -> list[dict[str, str]]:
+        async def send() -> list[dict[str, str]]:
+            async with AsyncRealplexor(*server.address) as client:
+                return await client.send_many(messages)
+
+        return anyio.run(send, backend=backend)
+
+    def test_an_asynchronous_generator(self, backend: str) -> None:
+        async def messages() -> AsyncIterator[tuple[str, int]]:
+            for number in range(3):
+                yield "abc", number
+
+        with StubServer(receipts) as server:
+            assert self.sent(backend, server, messages()) == [{"abc": f"{1000 + number}.5"} for number in range(3)]
+            assert len(server.connections) == 1
+
+    def test_nothing_is_sent_behind_a_refusal(self, backend: str) -> None:
+        def refuse(connection: StubConnection, number: int) -> None:
+            connection.answer(receipt_for(connection.read(), 0))
+            connection.read()
+            connection.answer("not JSON\n", "400 Bad Request")
+            connection.read()
+
+        with (
+            StubServer(refuse) as server,
+            pytest.raises(SendManyError, match=r"^message 1: 400 Bad Request: not JSON$") as caught,
+        ):
+            self.sent(backend, server, [("abc", number) for number in range(5)])
+        assert caught.value.receipts == {0: {"abc": "1000.5"}}
+        assert list(caught.value.failed) == [1]
+        assert caught.value.unsure == []
+        assert len(server.requests) == 2
+
+    def test_a_lost_connection_leaves_one_unsure(self, backend: str) -> None:
+        def die(connection: StubConnection, number: int) -> None:
+            connection.answer(receipt_for(connection.read(), 0))
+            connection.read()
+
+        with StubServer(die) as server, pytest.raises(SendManyError, match=r"^after 1 messages: ") as caught:
+            self.sent(backend, server, [("abc", number) for number in range(4)])
+        assert caught.value.receipts == {0: {"abc": "1000.5"}}
+        assert caught.value.failed == {}
+        assert caught.value.unsure == [1]

@@ -18,6 +18,8 @@ from tests.clients.stub import StubConnection, StubServer, body
 from tests.live import LiveServer
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 OPEN = b'retry: 1\nid: 100:*\nevent: open\ndata: {"cursor":"100","gaps":[]}\n\n'
 BYE = b'retry: 1\nevent: bye\ndata: {"retry":1}\n\n'

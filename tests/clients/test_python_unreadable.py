@@ -124,6 +124,7 @@ def test_the_listener_goes_on(server: LiveServer, message: str) -> None:
     assert data.raw == message.encode()
 
 
+@pytest.mark.usefixtures("each_client")
 def test_a_server_that_checks_nothing() -> None:
     with (
         LiveServer("--set", "in.check_json=false") as server,

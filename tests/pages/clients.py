@@ -29,10 +29,14 @@ def python(page: Page, newcomer: Newcomer) -> None:
     newcomer.install(page.next("sh", "python3 -m venv"))
     newcomer.start(page.next("sh", "rplx serve"), 8088)
     programs = page.all("python")
+    newcomer.install_more(page.next("sh", "pip install"))
+    awaited, *old = page.all("python")
+    programs += old
     (follow,) = [program for program in programs if "client.follow()" in program]  # never ends
     printed = newcomer.python("".join([program for program in programs if program != follow]))
     assert printed.startswith("{'alpha': '")
     assert "\nhello {'beta': '" in printed
+    assert re.fullmatch(r"hello \{'alpha': '\d+\.\d+'\}\n\{.*\}\n", newcomer.python(awaited))
     (newcomer.folder / "following.py").write_text(newcomer.here(programs[0] + follow))
     heard = newcomer.begin("python following.py")
     told_of_listeners(newcomer, heard, "", "online %s\n")
