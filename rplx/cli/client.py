@@ -152,6 +152,12 @@ def configure_listen(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--login", default="", help="listen to this login's channels")
     parser.add_argument("--count", type=_count, metavar="N", help="end after N messages")
+    parser.add_argument(
+        "--transport",
+        choices=("auto", "stream", "poll"),
+        default="auto",
+        help="an event stream or polls; auto (default): a stream, or polls where that does not work",
+    )
     _add_common_options(parser)
     parser.add_argument(
         "ids",
@@ -168,7 +174,7 @@ def listen(args: argparse.Namespace) -> int:
     login = args.login.partition(":")[0]
     with contextlib.suppress(KeyboardInterrupt), _errors(f"--wait URL or {WAIT_VARIABLE}"):
         client = Realplexor(namespace=args.namespace, login=login, timeout=args.timeout)
-        with client.listen(_items(args.ids), url, on_gap=_print_gap) as listener:
+        with client.listen(_items(args.ids), url, on_gap=_print_gap, transport=args.transport) as listener:
             for number, message in enumerate(listener, 1):
                 _print_message(message, args.json)
                 if number == args.count:

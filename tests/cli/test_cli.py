@@ -88,6 +88,7 @@ def test_version_and_help(capsys: Capture) -> None:
         (["online", "--no-such"], "unrecognized arguments: --no-such"),
         (["serve", "--set", "wait.timeout"], '"wait.timeout" is not OPTION=VALUE'),
         (["listen", "a", "--count", "0"], '"0" is not a whole number above 0'),
+        (["listen", "a", "--transport", "pigeon"], "invalid choice: 'pigeon'"),
         (["online", "--timeout", "nan"], '"nan" is not a number of seconds'),
         (["send", "abc", "hello"], "rplx send: the message is not JSON: Expecting value: line 1 column 1 (char 0)"),
         (["send", "abc", "hello"], "to send it as a text, quote it twice: '\"hello\"'"),
@@ -279,6 +280,23 @@ class TestListen:
                 stream, position, *_ = server.requests
                 assert stream.startswith(b"GET /?identifier=n_a,5:n_b&stream&client=")
                 assert position.startswith(b"GET /?identifier=n_a,5:n_b&json&position HTTP/1.1\r\n")
+
+    @pytest.mark.parametrize(
+        ("transport", "targets"),
+        [("auto", ["stream", "json&position"]), ("stream", ["stream"]), ("poll", ["json&position"])],
+    )
+    def test_the_transport(self, transport: str, targets: list[str], capsys: Capture) -> None:
+        answers = (" \r\n", ' \r\n[{"ids": {"a": "7"}, "data": 1}]')
+        with StubServer(answering(*answers)) as server:
+            status = main(["listen", "a", "--wait", server.url, "--count", "1", "--transport", transport])
+            asked = [request.split(b" ")[1].decode().partition("&client=")[0] for request in server.requests]
+        assert asked[: len(targets)] == [f"/?identifier=a&{target}" for target in targets]
+        if transport == "stream":
+            assert status == 1
+            assert capsys.readouterr().err.endswith("the server has no event streams\n")
+        else:
+            assert status == 0
+            assert capsys.readouterr().out == "7:a 1\n"
 
     def test_gap_and_refusal(self, capsys: Capture) -> None:
         def gap(connection: StubConnection, number: int) -> None:
