@@ -6,6 +6,7 @@ them done at once (listener.py); asyncio and trio run them over the other one (a
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import secrets
@@ -32,7 +33,17 @@ from rplx.client.granting import UNAUTHORIZED, Grants, Source
 from rplx.client.names import Ids, Names, cursors_by_id
 from rplx.client.requests import Request
 from rplx.client.retrying import WAITED, Retry, Waits, is_passing, retry_after
-from rplx.client.stream import AUTO, OPEN_PATIENCE, SILENCE, Choice, NoStreams, Stream, Wire, said
+from rplx.client.stream import (
+    AGAIN_AFTER,
+    AUTO,
+    OPEN_PATIENCE,
+    SILENCE,
+    Choice,
+    NoStreams,
+    Stream,
+    Wire,
+    said,
+)
 
 POLL_SECONDS = 25.0  # that polls ask for: what lies on the way cuts silent ones from 30 s on (part 9.1)
 POLL_TIMEOUT = 305.0  # seconds: wait.timeout of old servers (300 s) and what the way there and back may take
@@ -44,6 +55,7 @@ CERTAIN = {400, 401, 403, 413}  # refusals of a stream that a poll would get, to
 EVERYTHING = "*"  # a gap in every channel of the poll (part 9.3)
 
 _Result = TypeVar("_Result")
+_log = logging.getLogger("rplx.client")
 
 
 class Listening:
@@ -230,6 +242,7 @@ class Listening:
             self._retry.succeeded((stream.retry or 0.0) * (1.0 if stream.is_bye else random.random()))
         elif self._does_not_fit(error, is_open=stream is not None):
             self.choice.does_not_fit(now)
+            _log.info("%s; polling for %d s", error, AGAIN_AFTER)
         elif not is_passing(error) or isinstance(error, NoStreams):
             raise error
         else:

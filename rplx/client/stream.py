@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from typing import Any, Protocol
 
 from rplx.client.connection import RETRY_AFTER_MAX, Address, Answer, Deadline
-from rplx.client.errors import BrokenResponse, InvalidArgument, Refused
+from rplx.client.errors import BrokenResponse, InvalidArgument, Refused, Timeout
 from rplx.client.events import EventParser, StreamEvent
 from rplx.client.requests import Request
 
@@ -70,7 +71,10 @@ class Stream:
 
         Raises Refused, NoStreams, and what the wire raises.
         """
-        head = await wire.begin(request, patience)
+        try:
+            head = await wire.begin(request, patience)
+        except Timeout as error:
+            raise cls._held_back(wire, patience, error) from error
         if head.status != 200:
             raise head.refusal()
         if not head.headers.get("content-type", "").lower().startswith("text/event-stream"):
@@ -80,13 +84,11 @@ class Stream:
     async def next(self, patience: float = SILENCE) -> StreamEvent | None:
         """Returns the next event, None at the end. Raises Refused, ConnectionLost, Timeout, BrokenResponse.
 
-        Once it is open, something has to come within `patience` seconds; after Timeout it may be asked again. A server
-        that refuses for now says so by a stream that ends before it was open (part 10.9).
+        Once it is open, something has to come within `patience` seconds; after Timeout it may be asked again, where
+        that has not cost the connection. A server that refuses for now says so by a stream that ends before it was open (part 10.9).
         """
         while not self._events:
-            data = await self._wire.read_some(
-                Deadline(patience) if self.is_open else Deadline(self._patience, self._wire.asked_at)
-            )
+            data = await self._some(patience)
             if not data:
                 if not self.is_open and self.retry is not None:
                     raise Refused(503, "Service Unavailable", self._comment, self.retry)
@@ -99,6 +101,23 @@ class Stream:
         self.is_open = self.is_open or event.type == "open"
         self.is_bye = self.is_bye or event.type == "bye"
         return event
+
+    async def _some(self, patience: float) -> bytes:
+        """Returns what comes next, b"" at the end. Raises Timeout."""
+        if self.is_open:
+            return await self._wire.read_some(Deadline(patience))
+        try:
+            return await self._wire.read_some(Deadline(self._patience, self._wire.asked_at))
+        except Timeout as error:
+            raise self._held_back(self._wire, self._patience, error) from error
+
+    @staticmethod
+    def _held_back(wire: Wire, patience: float | None, error: Timeout) -> Timeout:
+        """Returns the error that says what it may be, if the request went out at all."""
+        if math.isinf(wire.asked_at):
+            return error
+        late = f"nothing of the stream within {Deadline(patience)}: something on the way may hold it back"
+        return Timeout(f"{wire.address}: {late}", unknown=error.unknown)
 
 
 def said(event: StreamEvent) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import bcrypt
 import pytest
 
 from rplx.client import Realplexor
-from tests.child import Child
+from tests.clients.php_listener import PhpListener
 from tests.live import LiveServer
 from tests.redis_server import free_port
 from tests.waiting import accepts, eventually
@@ -176,37 +176,12 @@ def test_the_path_of_a_socket(tmp_path: Path) -> None:
     assert json.loads(told) == [["unix-a"], [], [], f"{place}.none: {missing}", missing]
 
 
-LISTENER_SCRIPT = """
-require_once 'src/autoload.php';
-$client = new Rplx\\Client('127.0.0.1', 1);
-$listener = $client->listen(['news', 'other'], $argv[1], ['transport' => $argv[2], 'onGap' => function ($ids) {
-    echo "gap\\n";
-}]);
-echo "ready\\n";
-foreach ($listener as $message) {
-    echo json_encode($message->data), "\\n";
-    if ($message->data === 'end') {
-        break;
-    }
-}
-"""
-
-
-class ListeningScript(Child):
-    """A script on the command line that prints what it hears until the message "end"."""
-
-    def __init__(self, url: str, transport: str = "auto") -> None:
-        settings = ("-d", "error_reporting=-1", "-d", "display_errors=1")
-        super().__init__(["php", *settings, "-r", LISTENER_SCRIPT, "--", url, transport], cwd=PHP)
-        self.wait_for("^ready$")
-
-
 @pytest.mark.parametrize("transport", ["auto", "poll"])
 def test_a_listener_loses_and_doubles_nothing_over_restarts(tmp_path: Path, transport: str) -> None:
     kept = ("--set", f"engine.url=sqlite:///{tmp_path}/history.db", "--set", "history.max_messages=1000")
     kept += ("--set", "server.drain=0.2")
     server = LiveServer(*kept)
-    script = ListeningScript(f"http://{address(server.wait)}/", transport)
+    script = PhpListener(f"http://{address(server.wait)}/", transport)
     addresses = ("--wait", address(server.wait), "--in", address(server.in_))
     numbers = iter(range(10_000))
     sent = []
@@ -228,7 +203,7 @@ def test_a_listener_loses_and_doubles_nothing_over_restarts(tmp_path: Path, tran
 def test_a_listener_at_the_path_of_a_socket(tmp_path: Path) -> None:
     place = f"unix:{tmp_path}/wait.sock"
     with LiveServer("--wait", place, "--in", "127.0.0.1:0", addresses=False) as server:
-        script = ListeningScript(place)
+        script = PhpListener(place)
         Realplexor(*server.in_).send("news", "end")
         script.wait_for('^"end"$')
         script.stop()
