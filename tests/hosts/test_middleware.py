@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import rplx
 from rplx.client import ConnectionFailed, InvalidArgument
 from rplx.errors import ConfigError
 from rplx.wsgi import RealplexorMiddleware
+from tests.clients.listeners import awaited, blocking, each_is_heard, php
 from tests.hosts.http import Client, ask, eventually, get, messages, online, send
 from tests.hosts.servers import HOOKS, LISTENING_AT, ROOT, Server, gunicorn_command, rplx_serve
 
@@ -140,6 +143,16 @@ def test_a_poll_gets_what_the_application_publishes(site: Server, path: str, pre
     client.close()
     say(site, f"{prefix}a", 2)
     assert messages(ask(site.wait, get(f"{path}?identifier={cursor}:{prefix}a")).body) == [2]
+
+
+@pytest.mark.parametrize("transport", ["auto", "stream", "poll"])
+def test_back_ends_listen_to_it(site: Server, transport: str) -> None:
+    assert site.wait
+    assert site.in_
+    url = "http://{}:{}/rpl/".format(*site.wait)
+    with ExitStack() as stack:
+        kinds = [blocking, awaited, *([php] if shutil.which("php") else [])]
+        each_is_heard(site.in_, [stack.enter_context(kind(url, transport, {})) for kind in kinds])
 
 
 def test_the_applications_own_pages(site: Server) -> None:
