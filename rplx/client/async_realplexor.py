@@ -136,7 +136,8 @@ class AsyncRealplexor:
     ) -> AsyncListener:
         """Returns an asynchronous iterator over messages; see AsyncListener. The arguments are `Realplexor.listen`'s.
 
-        A function that returns the `grant` may be awaited. It asks nobody yet: what is sent after it was entered (`async with`) is received.
+        A function that returns the `grant` may be a coroutine. The listener asks nobody yet: what is sent after it was
+        entered (`async with`) is received.
         """
         return AsyncListener(
             url_beside(self.address) if wait is None else wait,

@@ -85,7 +85,8 @@ class Stream:
         """Returns the next event, None at the end. Raises Refused, ConnectionLost, Timeout, BrokenResponse.
 
         Once it is open, something has to come within `patience` seconds; after Timeout it may be asked again, where
-        that has not cost the connection. A server that refuses for now says so by a stream that ends before it was open (part 10.9).
+        that has not cost the connection. A server that refuses for now says so by a stream that ends before it was
+        open (part 10.9).
         """
         while not self._events:
             data = await self._some(patience)

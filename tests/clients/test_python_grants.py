@@ -15,6 +15,8 @@ from rplx.client.granting import Grants, Source
 from tests.clients.stub import StubConnection, StubServer
 from tests.clients.test_python_streams import OPEN, chunked, event, poll
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 KEY = "0123456789abcdef0123456789abcdef"
 NO = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 8\r\nX-Realplexor-Cursor: 100\r\n"
 NO += b'WWW-Authenticate: Bearer error="invalid_token"\r\nConnection: close\r\n\r\nexpired\n'
