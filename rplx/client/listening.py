@@ -37,7 +37,6 @@ from rplx.client.stream import (
     AGAIN_AFTER,
     AUTO,
     OPEN_PATIENCE,
-    SILENCE,
     Choice,
     NoStreams,
     Stream,
@@ -203,8 +202,8 @@ class Listening:
             self._take_event(await self._next_event(stream))
         self._stream = stream
 
-    async def _next_event(self, stream: Stream, patience: float = SILENCE) -> StreamEvent:
-        event = await stream.next(min(patience, SILENCE))
+    async def _next_event(self, stream: Stream, patience: float = math.inf) -> StreamEvent:
+        event = await stream.next(patience)
         if event is None:
             raise ConnectionLost(f"{self._wire.address}: the stream ended", unknown=True)
         return event

@@ -81,12 +81,12 @@ class Stream:
             raise NoStreams(f"{wire.address}: the server has no event streams")
         return cls(wire, patience, head.headers)
 
-    async def next(self, patience: float = SILENCE) -> StreamEvent | None:
+    async def next(self, patience: float = math.inf) -> StreamEvent | None:
         """Returns the next event, None at the end. Raises Refused, ConnectionLost, Timeout, BrokenResponse.
 
-        Once it is open, something has to come within `patience` seconds; after Timeout it may be asked again, where
-        that has not cost the connection. A server that refuses for now says so by a stream that ends before it was
-        open (part 10.9).
+        Once it is open, something has to come within `patience` seconds, SILENCE at most; after Timeout it may be asked
+        again, where that has not cost the connection. A server that refuses for now says so by a stream that ends
+        before it was open (part 10.9).
         """
         while not self._events:
             data = await self._some(patience)
@@ -106,7 +106,7 @@ class Stream:
     async def _some(self, patience: float) -> bytes:
         """Returns what comes next, b"" at the end. Raises Timeout."""
         if self.is_open:
-            return await self._wire.read_some(Deadline(patience))
+            return await self._wire.read_some(Deadline(min(patience, SILENCE)))
         try:
             return await self._wire.read_some(Deadline(self._patience, self._wire.asked_at))
         except Timeout as error:
