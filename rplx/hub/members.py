@@ -15,7 +15,7 @@ from rplx.messages import Message, cursor_value
 MEMBERS_MAX = 64
 """Members of a set, which share an Event: gevent searches the list of those who wait there when one leaves."""
 
-_NOTHING = Decimal(-1)  # less than any cursor
+NOTHING = Decimal(-1)  # less than any cursor
 BODIES_MAX = 256  # combinations of ids whose encoded message is kept for the next set
 
 
@@ -62,6 +62,9 @@ class Outgoing:
 
 Take = Callable[[bytes], int]
 """Writes to a member's socket; returns how many bytes it took. Raises OSError if it took none. It never waits."""
+
+Told = tuple[str, Decimal, tuple[str, ...]]
+"""The cursor of a plain message, its value, and the ids by which it was due."""
 
 Note = tuple[Outgoing, tuple[str, ...], bool]
 """A message that is pending for a set, the ids by which it is due, and whether it comes behind others."""
@@ -111,24 +114,61 @@ class Member:
 
 
 class StayingSet:
-    """Up to MEMBERS_MAX members, the Event on which their greenlets are parked, and what they have been told."""
+    """Up to MEMBERS_MAX members, the Event on which their greenlets are parked, and what they have been told.
+
+    Where nearly every set has one member, most of a delivery's time goes into memory that is touched once a message. So
+    `sole` is the Take of a member who is alone, else None, and a plain message is noted in `told` alone: who asks for
+    the `progress` has it counted in.
+    """
 
     __slots__ = (
-        "encoding", "entered", "event", "furthest", "members", "more", "names", "pending", "place", "progress", "since",
+        "_progress", "encoding", "entered", "event", "furthest", "members", "more", "names", "pending", "place",
+        "since", "sole", "told",
     )  # fmt: skip
 
     def __init__(self, names: tuple[str, ...], encoding: StreamEncoding, progress: Progress) -> None:
         self.names = names
         self.encoding = encoding
-        self.progress = progress
+        self._progress = progress
+        self.told: Told | None = None  # while no channel is named
         self.event = Event()
         self.members: dict[Member, Take] = {}
-        self.entered = _NOTHING  # greatest cursor at which a member came that is not in the progress
+        self.sole: Take | None = None
+        self.entered = NOTHING  # greatest cursor at which a member came that is not in the progress
         self.furthest = progress.furthest()  # greatest of all, pending ones too: a message beyond it is due to all
         self.pending: Note | None = None
         self.more: list[Note] | None = None  # pending behind that
         self.place = 0  # where it has its heartbeat
         self.since = 0  # how many messages there had been when it was made
+
+    @property
+    def progress(self) -> Progress:
+        """What the members have been told."""
+        self.count_in()
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress = progress
+        self.told = None
+
+    def count_in(self) -> None:
+        """Adds what is noted in `told` to the progress."""
+        if self.told is not None:
+            self._progress.told_plainly(*self.told)
+            self.told = None
+
+    def add(self, member: Member, take: Take) -> None:
+        """Takes a member in, or has one that is in it written to by `take`."""
+        self.members[member] = take
+        self.sole = take if len(self.members) == 1 else None
+
+    def discard(self, member: Member) -> bool:
+        """Lets go of a member. Returns whether it was in."""
+        if self.members.pop(member, None) is None:
+            return False
+        self.sole = next(iter(self.members.values())) if len(self.members) == 1 else None
+        return True
 
 
 NOWHERE: StayingSet = StayingSet((), None, Progress({}, "0", {}))  # type: ignore[arg-type]

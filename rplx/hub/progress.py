@@ -79,6 +79,15 @@ class Progress:
             elif id not in named or value > cursor_value(named[id]):
                 named[id] = cursor
 
+    def told_plainly(self, cursor: str, value: Decimal, ids: Sequence[str]) -> None:
+        """Takes note of a message that has been sent, by `ids`, with a cursor that the server drew in order.
+
+        No channel is named.
+        """
+        self.common, self.common_value = cursor, value
+        for id in ids:
+            self.at[id] = cursor
+
     def up_to(self, position: str) -> None:
         """Takes note that everything at or below `position`, which the server drew, has been told in all channels."""
         value = cursor_value(position)

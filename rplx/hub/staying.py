@@ -17,7 +17,7 @@ from typing import Protocol
 from rplx.engine import Engine
 from rplx.hub import log_lines
 from rplx.hub.encoding import StreamEncoding
-from rplx.hub.members import MEMBERS_MAX, NOWHERE, Member, Note, Outgoing, StayingSet, Take, taken_by
+from rplx.hub.members import MEMBERS_MAX, NOTHING, NOWHERE, Member, Note, Outgoing, StayingSet, Take, Told
 from rplx.hub.progress import Progress
 from rplx.hub.visibility import Visibility, visible_part
 from rplx.log import Log
@@ -76,7 +76,7 @@ class StayingSets:
             found = filling[member.names] = self._make(member, progress)
         elif progress is not found.progress:
             _join(found, progress, cursors)
-        found.members[member] = member.take
+        found.add(member, member.take)
         member.names = found.names  # one object for all
         member.cursors = cursors
         member.channel_set = found
@@ -93,7 +93,7 @@ class StayingSets:
         """Has a member's socket written to from now on."""
         member.take = take
         if member.channel_set is not NOWHERE:
-            member.channel_set.members[member] = take
+            member.channel_set.add(member, take)
 
     def _make(self, member: Member, progress: Progress) -> StayingSet:
         made = StayingSet(member.names, member.encoding, progress)
@@ -107,7 +107,7 @@ class StayingSets:
     def remove(self, member: Member) -> None:
         """Takes a member that is gone out of its set."""
         channel_set = member.channel_set
-        if channel_set.members.pop(member, None) is not None:
+        if channel_set.discard(member):
             member.channel_set = NOWHERE
             if not channel_set.members:
                 self._forget(channel_set)
@@ -140,6 +140,7 @@ class StayingSets:
         for member in channel_set.members:
             _leave(member, channel_set.progress.behind(member.cursors), b"")
         channel_set.members.clear()
+        channel_set.sole = None
         self._forget(channel_set)
         channel_set.event.set()
 
@@ -232,43 +233,50 @@ class StayingSets:
         now = time.monotonic
         note: Note | None = None
         encoding: StreamEncoding | None = None
-        logs = self._log.connections
-        served = 0
+        piece, told = self._plainly(note, encoding)
+        served = length = 0
         while queue:
             channel_set = queue.popleft()
-            progress = channel_set.progress
-            if channel_set.more is not None or progress.named or logs or channel_set.pending is None:
+            if channel_set.pending is not note or channel_set.encoding is not encoding:
+                note, encoding = channel_set.pending, channel_set.encoding
+                piece, told = self._plainly(note, encoding)
+                length = len(piece)
+            last = channel_set.told
+            if not length or channel_set.more is not None or (last is None and channel_set.progress.named):
                 self.serve(channel_set)
             else:
-                if channel_set.pending is not note or channel_set.encoding is not encoding:
-                    note, encoding = channel_set.pending, channel_set.encoding
-                    outgoing, matched, late = note
-                    is_plain = outgoing.plain and not late
-                    cursor, value = outgoing.cursor, outgoing.highest
-                    if is_plain:
-                        piece = outgoing.frame(encoding, matched)
-                        length = len(piece)
-                if not is_plain:
-                    self.serve(channel_set)
+                channel_set.pending = None
+                take = channel_set.sole
+                short: Sequence[tuple[Member, int]] = ()
+                if take is None:
+                    short = _short(channel_set, piece)
                 else:
-                    channel_set.pending = None
-                    short = None
-                    for member, take in channel_set.members.items():
-                        try:
-                            taken = take(piece)
-                        except OSError:  # full, or gone: its greenlet finds out which
-                            taken = 0
-                        if taken != length:
-                            short = [(member, taken)] if short is None else [*short, (member, taken)]
-                    before = progress if short is None else progress.copy()
-                    progress.common, progress.common_value = cursor, value
-                    for id in matched:
-                        progress.at[id] = cursor
-                    if short is not None:
-                        self._drop(channel_set, short, piece, before)
+                    try:
+                        taken = take(piece)
+                    except OSError:  # full, or gone: its greenlet finds out which
+                        taken = 0
+                    if taken != length:
+                        short = ((next(iter(channel_set.members)), taken),)
+                before = channel_set.progress.copy() if short else None
+                if last is not None and last[2] != told[2]:
+                    channel_set.count_in()
+                channel_set.told = told
+                if before is not None:
+                    self._drop(channel_set, short, piece, before)
             served += 1
             if not served % CHECK_EVERY and now() >= end:
                 return
+
+    def _plainly(self, note: Note | None, encoding: StreamEncoding | None) -> tuple[bytes, Told]:
+        """Returns a plain message as it is written to sets in order, and how it is noted there.
+
+        b"" if it is none, or is logged.
+        """
+        if note is None or encoding is None or self._log.connections:
+            return b"", ("", NOTHING, ())
+        outgoing, matched, late = note
+        piece = outgoing.frame(encoding, matched) if outgoing.plain and not late else b""
+        return piece, (outgoing.cursor, outgoing.highest, matched)
 
     def serve(self, channel_set: StayingSet) -> None:
         """Writes what is pending to all members."""
@@ -289,8 +297,7 @@ class StayingSets:
 
     def _write(self, channel_set: StayingSet, piece: bytes, before: Progress) -> None:
         """Writes a piece to all members. `before`: what they had been told before it."""
-        took = [(member, taken_by(take, piece)) for member, take in channel_set.members.items()]
-        short = [(member, taken) for member, taken in took if taken < len(piece)]
+        short = _short(channel_set, piece)
         if short:
             self._drop(channel_set, short, piece, before)
 
@@ -299,7 +306,7 @@ class StayingSets:
     ) -> None:
         """Lets members go whose sockets did not take a piece whole. `before`: what had been told before it."""
         for member, taken in short:
-            del channel_set.members[member]
+            channel_set.discard(member)
             told = channel_set.progress if taken else before
             _leave(member, told.behind(member.cursors), piece if taken else b"")
             self.fell_behind(member, taken)
@@ -346,6 +353,20 @@ def _advance(
     progress.told({id: cursors[id] for id in matched}, outgoing.present)
     written = outgoing.written(channel_set.encoding, matched)
     return channel_set.encoding.event(written, progress.common, progress.named)
+
+
+def _short(channel_set: StayingSet, piece: bytes) -> list[tuple[Member, int]]:
+    """Writes a piece to all members; returns those who did not take it whole, and how many bytes they took."""
+    short = []
+    length = len(piece)
+    for member, take in channel_set.members.items():
+        try:
+            taken = take(piece)
+        except OSError:
+            taken = 0
+        if taken != length:
+            short.append((member, taken))
+    return short
 
 
 def _join(found: StayingSet, progress: Progress, cursors: tuple[str, ...]) -> None:
