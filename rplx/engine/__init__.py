@@ -67,7 +67,7 @@ class Engine(Protocol):
         """Returns the names whose history no longer reaches back to the cursor, or never came so far (part 7.4)."""
 
     def join(self, names: Sequence[str]) -> None:
-        """Counts one more connection that listens to `names`."""
+        """Counts one more connection that listens to `names`. It never refuses or waits, nor does `leave`."""
 
     def leave(self, names: Sequence[str], count: int = 1, address: str = "") -> None:
         """Counts `count` connections less on `names`. `address` is that of the last one, "" if it is not known."""

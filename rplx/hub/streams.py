@@ -180,10 +180,10 @@ class Streams:
         if gaps:
             at, _ = _not_ahead(at, position, position)
         was, now = set(member.names), set(names)
-        engine.join(tuple(sorted(now - was)))
-        engine.leave(tuple(sorted(was - now)), 1, member.address)
         progress = Progress.begin(names, at, position)
-        member.names, member.progress = names, progress
+        engine.join(tuple(sorted(now - was)))
+        member.names, member.progress = names, progress  # what it is counted for, whatever happens from here on
+        engine.leave(tuple(sorted(was - now)), 1, member.address)
         if gaps:
             self._told[member] = {id: progress.at[id] for id in gaps}
         else:

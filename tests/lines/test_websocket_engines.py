@@ -72,6 +72,31 @@ def test_a_redis_that_goes_away_and_comes_back(redis: RedisServer) -> None:
         assert sorted(found) == ["a", "b"]
 
 
+@needs_redis
+@pytest.mark.parametrize("stays", [True, False])
+def test_channels_that_are_changed_while_redis_hangs(redis: RedisServer, stays: bool) -> None:
+    """Whatever comes of it, nobody is counted twice, and nobody who has left."""
+    with LiveServer(*settings(f"engine.url={redis.url}")) as server:
+        wire = Wire(server)
+        socket = Socket(wire, "a,c")
+        wire.send("b", "1")
+        eventually(lambda: wire.online(""), "a 1\nc 1\n")
+        redis.pause()
+        socket.say({"listen": {"b": "5"}, "stop": ["a"]})  # whether there is a gap, Redis alone knows
+        if stays:
+            socket.open()
+        else:
+            socket.conversation.reset()
+        redis.resume()
+        if stays:
+            eventually(lambda: wire.online(""), "a 0\nb 1\nc 1\n")
+            socket.conversation.close()
+        eventually(lambda: {line[-1] for line in wire.online("").splitlines()}, {"0"})
+        again = Socket(wire, "a,b,c")
+        eventually(lambda: wire.online(""), "a 1\nb 1\nc 1\n")
+        again.conversation.close()
+
+
 def test_limits_by_address_behind_a_proxy() -> None:
     with LiveServer(*settings("wait.trusted_proxies=127.0.0.1", "wait.max_connections_per_address=1")) as server:
         wire = Wire(server)
