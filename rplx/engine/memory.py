@@ -43,6 +43,7 @@ class MemoryEngine:
         self._wall = wall
         self._monotonic = monotonic
         self._clock = CursorClock()
+        self._last, self._latest = -1, Decimal(0)  # the clock when `latest` was asked for, as number and as cursor
         self._channels: OrderedDict[str, ChannelHistory] = OrderedDict()  # in the order of their last sends
         self._floors: OrderedDict[str, Decimal] = OrderedDict()  # of channels that were emptied
         self._beginning = cursor_value(self.draw())  # the floor of channels of which nothing is known
@@ -77,7 +78,10 @@ class MemoryEngine:
         return self._clock.draw(self._wall())
 
     def latest(self) -> Decimal | None:
-        return Decimal(self._clock.last).scaleb(-6)
+        last = self._clock.last
+        if last != self._last:  # many ask between two sends
+            self._last, self._latest = last, Decimal(last).scaleb(-6)
+        return self._latest
 
     def append(self, send: Send) -> Appended:
         message = Message(send.data, {}, frozenset(send.identifiers.limiters))

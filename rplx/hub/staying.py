@@ -74,7 +74,7 @@ class StayingSets:
         cursors = tuple(progress.at.values())
         if found is None or not self._may_join(found, cursors, quiet=quiet):
             found = filling[member.names] = self._make(member, progress)
-        elif progress is not found.progress:
+        else:
             _join(found, progress, cursors)
         found.add(member, member.take)
         member.names = found.names  # one object for all
@@ -371,13 +371,14 @@ def _short(channel_set: StayingSet, piece: bytes) -> list[tuple[Member, int]]:
 
 def _join(found: StayingSet, progress: Progress, cursors: tuple[str, ...]) -> None:
     """Takes into account where one comes in who has been told the same as the members of a set."""
-    at = found.progress.at
+    told = found.progress
+    at = told.at
     if cursors != tuple(at.values()):
         for id, cursor in progress.at.items():
             if cursor != at[id]:
                 found.entered = max(found.entered, cursor_value(cursor))
         found.furthest = max(found.furthest, found.entered)
-    named = found.progress.named
+    named = told.named
     for id, cursor in progress.named.items():
         named[id] = min(named.get(id, cursor), cursor, key=cursor_value)
 
