@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import capacity, document, isolation, redis, speed
+from bench import capacity, document, isolation, redis, speed, streams
 from bench.scale import FULL, QUICK
 from rplx.bench.session import machine
 from rplx.bench.tools import build
@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "goals": speed.goals,
     "growth": speed.growth,
     "sets": speed.sets,
+    "streams": streams.streams,
     "waiting": speed.waiting,
     "isolation": isolation.isolation,
     "pauses": isolation.pauses,

@@ -56,19 +56,17 @@ def check_complete(results: Mapping[str, Result]) -> None:
 PARKED = {  # by a Crowd's mode: who waits, and the bytes that it may take
     "close": ("listener, to be closed", 4096),
     "keepalive": ("listener, to be kept", 4096),
-    "stream": ("event stream", 3500),
-    "websocket": ("WebSocket", 4096),
 }
 
 
-def _crowd(listeners: int, mode: str) -> Crowd:
+def crowd_of(listeners: int, mode: str) -> Crowd:
     return Crowd(listeners, mode=mode, messages=messages_in_a_round(mode))
 
 
 def goals(tools: Tools, scale: Scale) -> Section:
     """The ratios to the floor that the project promises to itself."""
     found = {
-        mode: beside_floor(tools, listening(tools, _crowd(scale.listeners, mode)), scale.rounds) for mode in PARKED
+        mode: beside_floor(tools, listening(tools, crowd_of(scale.listeners, mode)), scale.rounds) for mode in PARKED
     }
     sends = []
     for form, senders in (
@@ -78,21 +76,16 @@ def goals(tools: Tools, scale: Scale) -> Section:
         for shared, share_cpus in (("", False), (", CPUs shared with them", True)):
             results = beside_floor(tools, sending(tools, senders), scale.rounds, share_cpus=share_cpus)
             title = f"sends /s, a connection each, 4 publishers{shared}, {form}"
-            sends.append(_goal(title, results, "sends_per_s", 0.85))
+            sends.append(goal(title, results, "sends_per_s", 0.85))
     piped = beside_floor(tools, sending(tools, Senders(1, 64, seconds=scale.send_seconds)), scale.rounds)
     rows = [
-        _goal("closed answers: entered /s", found["close"], "entered_per_s", 0.70),
-        _goal("closed answers: deliveries /s", found["close"], "deliveries_per_s", 0.95),
-        _goal("kept connections: deliveries /s", found["keepalive"], "deliveries_per_s", 0.90),
-        _goal("kept connections: full cycles /s", found["keepalive"], "cycles_per_s", 0.50),
-        _goal("event streams: deliveries /s", found["stream"], "deliveries_per_s", 0.90),
-        _goal("WebSockets: deliveries /s", found["websocket"], "deliveries_per_s", 0.85),
+        goal("closed answers: entered /s", found["close"], "entered_per_s", 0.70),
+        goal("closed answers: deliveries /s", found["close"], "deliveries_per_s", 0.95),
+        goal("kept connections: deliveries /s", found["keepalive"], "deliveries_per_s", 0.90),
+        goal("kept connections: full cycles /s", found["keepalive"], "cycles_per_s", 0.50),
         *sends,
-        _goal("sends /s, one connection, pipelined HTTP", piped, "sends_per_s", None),
+        goal("sends /s, one connection, pipelined HTTP", piped, "sends_per_s", None),
     ]
-    for mode in ("stream", "websocket"):
-        title = f"{PARKED[mode][0].rpartition(' ')[2]}: server CPU µs a delivery"
-        rows.append([*_goal(title, found[mode], "deliver_cpu_us", None)[:-1], "≤ 1.15" if mode == "stream" else "-"])
     for mode, (title, most) in PARKED.items():
         parked = number(found[mode]["rplx"].median("bytes_a_listener"))
         rows.append([f"bytes a parked {title}", parked, "-", "-", f"≤ {most:,}"])
@@ -100,7 +93,7 @@ def goals(tools: Tools, scale: Scale) -> Section:
     return Section("goals", markdown_table(head, rows))
 
 
-def _goal(title: str, results: Mapping[str, Result], metric: str, least: float | None) -> list[str]:
+def goal(title: str, results: Mapping[str, Result], metric: str, least: float | None) -> list[str]:
     rates = [number(results[name].median(metric)) for name in ("rplx", "floor")]
     return [title, *rates, f"{median_ratio(results, metric):.2f}", f"{least:.2f}" if least else "-"]
 
@@ -113,7 +106,7 @@ def growth(tools: Tools, scale: Scale) -> Section:
     for size in scale.sizes:
         close = beside_floor(tools, listening(tools, Crowd(size)), scale.rounds)
         full = beside_floor(tools, listening(tools, Crowd(size, history=31)), scale.rounds)
-        keep = beside_floor(tools, listening(tools, _crowd(size, "keepalive")), scale.rounds)
+        keep = beside_floor(tools, listening(tools, crowd_of(size, "keepalive")), scale.rounds)
         cpu = [
             close["rplx"].median("enter_cpu_us"), full["rplx"].median("enter_cpu_us"),
             close["rplx"].median("deliver_cpu_us"), keep["rplx"].median("deliver_cpu_us"),
@@ -139,22 +132,27 @@ def _with_ratio(results: Mapping[str, Result], metric: str) -> str:
 
 def sets(tools: Tools, scale: Scale) -> Section:
     """Every listener has a channel of its own beside the shared one, against all having the same two channels."""
+    head = [f"{scale.listeners:,} listeners", "one common set", "a set each", "ratio"]
+    return Section("sets", markdown_table(head, sets_rows(tools, scale, {"close": "closed", "keepalive": "kept"})))
+
+
+def sets_rows(tools: Tools, scale: Scale, modes: Mapping[str, str]) -> list[list[str]]:
+    """The rows of `sets` for modes of a Crowd, each with its title."""
     common, own = "%u:u0z,%u:%c", "%u:u%iz,%u:%c"
     rows = []
-    for mode, title in (("close", "closed"), ("keepalive", "kept"), ("stream", "streams"), ("websocket", "WebSockets")):
+    for mode, title in modes.items():
         with started_rplx() as rplx:
             targets = [
                 replace(rplx, name=name, polls={mode: POLL.format(ids, FORMS[mode])})
                 for name, ids in (("one set", common), ("own sets", own))
             ]
-            results = alternate(targets, listening(tools, _crowd(scale.listeners, mode)), scale.rounds)
+            results = alternate(targets, listening(tools, crowd_of(scale.listeners, mode)), scale.rounds)
         check_complete(results)
         for metric, what in SET_METRICS.items():
             rates = [number(results[target.name].median(metric)) for target in targets]
             ratio = median_ratio(results, metric, "own sets", "one set")
             rows.append([f"{title}: {what}", *rates, f"{ratio:.2f}"])
-    head = [f"{scale.listeners:,} listeners", "one common set", "a set each", "ratio"]
-    return Section("sets", markdown_table(head, rows))
+    return rows
 
 
 CHANNELS, WAITING = 300, 30  # channels of one listener, messages waiting in each
