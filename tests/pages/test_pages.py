@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.pages import blocks, clients, inside, server
+from tests.pages import blocks, clients, inside, private, server
 from tests.pages.blocks import Page
 from tests.pages.newcomer import PLACE, Newcomer
 
@@ -16,6 +16,7 @@ TYPED: dict[str, Callable[[Page, Newcomer], None]] = {
     "docs/gunicorn.md": inside.gunicorn,
     "docs/javascript.md": clients.javascript,
     "docs/php.md": clients.php,
+    "docs/private-channels.md": private.private_channels,
     "docs/proxies.md": server.proxies,
     "docs/python.md": clients.python,
     "docs/quickstart-django.md": inside.django,
@@ -23,7 +24,6 @@ TYPED: dict[str, Callable[[Page, Newcomer], None]] = {
     "docs/redis.md": server.redis,
     "docs/sqlite.md": server.sqlite,
     "docs/streams.md": clients.streams,
-    "docs/testing.md": clients.testing,
     "docs/wsgi.md": inside.wsgi,
     "js/README.md": clients.npm,
 }
