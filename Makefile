@@ -39,6 +39,7 @@ bench: $(VENV)/.test
 # Over an hour, with a core and a half of the machine.
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.soak
+	cd js && GRANTS=long PYTHON=$(abspath $(BIN)/python) node --test test/browser/grants.test.mjs
 
 # Rewrites what is made from the option table.
 docs: $(VENV)/.run

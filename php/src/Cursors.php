@@ -24,6 +24,14 @@ final class Cursors
     }
 
     /**
+     * @return list<string> the ids of all channels
+     */
+    public function ids(): array
+    {
+        return array_map('strval', array_keys($this->at));
+    }
+
+    /**
      * Has channels without a cursor begin where the server is.
      *
      * @param array<int|string, string> $present id => cursor

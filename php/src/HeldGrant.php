@@ -29,6 +29,9 @@ final class HeldGrant
     /** @var bool whether the present grant was asked for because the one before was not taken */
     private bool $isSecond = false;
 
+    /** @var list<string> full ids that were asked for */
+    private array $channels = [];
+
     /** @var list<string> ids that the server refuses */
     private array $refused = [];
 
@@ -101,10 +104,13 @@ final class HeldGrant
     }
 
     /**
-     * Takes what the head of an answer says: how long the grant counts, and which channels it does not open.
+     * Takes what the head of an answer says: how long the grant counts, and which of the channels it does not open.
+     *
+     * @param list<string> $channels full ids
      */
-    public function take(Response $response): void
+    public function take(Response $response, array $channels): void
     {
+        $this->channels = $channels;
         $this->isSecond = false;
         $seconds = $response->header('X-Realplexor-Grant-TTL');
         if (preg_match('/\A\d{1,9}\z/', $seconds)) {
@@ -155,6 +161,9 @@ final class HeldGrant
      */
     private function tellRefused(array $ids): void
     {
+        if ($ids === ['*']) {
+            $ids = $this->channels; // as it stands for a long list
+        }
         $short = array_map([$this->marker, 'short'], $ids);
         $news = array_values(array_diff($short, $this->refused));
         $this->refused = $short;

@@ -289,7 +289,7 @@ final class Listener implements \IteratorAggregate
             return;
         }
         if (!$stream->isOpen) {
-            $this->grant->take($this->exchange->response);
+            $this->grant->take($this->exchange->response, $this->cursors->ids());
         }
         array_push($this->due, ...$stream->feed($bytes, $this->clientOptions->answerMax));
         if ($stream->isOpen) {
@@ -350,7 +350,7 @@ final class Listener implements \IteratorAggregate
             $retry = in_array($status, [429, 503], true) ? (float)$response->header('Retry-After') : 0.0;
             throw new RefusedException($status, $response->phrase, $this->body, $retry);
         }
-        $this->grant->take($response);
+        $this->grant->take($response, $this->cursors->ids());
         $messages = Blocks::read($this->body, $this->options->objects);
         if ($messages === [] && !$this->asks && Socket::now() - $this->startedAt <= self::QUICK) {
             throw $this->exchange->broken('An empty answer at once');

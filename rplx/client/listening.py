@@ -51,7 +51,7 @@ QUICK = 1.0  # seconds: an empty answer that comes sooner counts as a failure, s
 GET_MAX = 1700  # characters of a list that still goes into the request target; longer ones go as a POST body
 NAME_BYTES = 16  # random ones of the name by which the server knows whose older poll to end (part 9.9)
 CERTAIN = {400, 401, 403, 413}  # refusals of a stream that a poll would get, too
-EVERYTHING = "*"  # a gap in every channel of the poll (part 9.3)
+EVERYTHING = "*"  # in place of a long list of channels (part 9.3)
 
 _Result = TypeVar("_Result")
 _log = logging.getLogger("rplx.client")
@@ -361,6 +361,8 @@ class Listening:
     def _tell_refused(self, ids: Iterable[str]) -> None:
         """Reports the channels that are refused, each once while it is."""
         refused = {self._names.short(id) for id in ids}
+        if EVERYTHING in refused:  # as it stands for a long list
+            refused = set(self._cursors)
         news, self._refused = refused - self._refused, refused
         if news and self._on_refused is not None:
             self._on_refused(sorted(news))

@@ -37,6 +37,7 @@ def test_there_are_tests() -> None:
         "client.test.mjs",
         "event_source.test.mjs",
         "foreign.test.mjs",
+        "grants.test.mjs",
         "iframe.test.mjs",
         "old_browser.test.mjs",
         "same-site.test.mjs",
