@@ -35,6 +35,7 @@ WAITING_MAX = 64 << 20  # bytes of memory of sends that wait for the transaction
 BEHIND_STEP = 1000  # changes of each kind that are written behind at once
 CLOSE_STEP = 0.002  # seconds between two looks at whether all is written, at the end
 CLOSE_TIMEOUT = 1.0  # seconds that closing the file may take
+GATHER_SECONDS = 0.001  # after which a batch is handed over although the loop still has other work
 DROPS_FROM = 500  # sends whose dropped messages are written with the next batch; fewer wait for the sweep
 
 
@@ -129,7 +130,8 @@ class Store:
         self._drains = False  # whether all that is behind is to be written now
         self._shrinks = False
         self._loop: Any = get_hub().loop
-        self._turn: Any = self._loop.timer(0.0)  # not a callback: what has come to other sockets goes along
+        self._idle: Any = self._loop.idle()  # called once the loop has nothing else to do: all that has come goes along
+        self._latest: Any = self._loop.timer(GATHER_SECONDS, GATHER_SECONDS)
         self._watch: Any = self._loop.timer(LOOK_EVERY, repeat=LOOK_EVERY)
         gevent.spawn(self._settle_forever)
 
@@ -172,7 +174,7 @@ class Store:
         if not self._is_due:
             self._is_due = True
             if self._in_flight is None:
-                self._turn.start(self._hand_over)
+                self._start_gathering()
 
     def drain(self, *, shrinks: bool) -> None:
         """Has all written that is behind, in steps; `shrinks`: then makes the file smaller if it has space to spare."""
@@ -200,8 +202,14 @@ class Store:
 
     # -- batches
 
+    def _start_gathering(self) -> None:
+        self._idle.start(self._hand_over)
+        self._latest.again(self._hand_over)  # start() would go on where it was stopped
+
     def _hand_over(self) -> None:
         """In the loop: gives the next batch to the writer, if there is anything to write and nothing being written."""
+        self._idle.stop()
+        self._latest.stop()
         self._is_due = False
         batch = self._current
         if self._in_flight is not None or not (batch.rows or self._has_behind()):
@@ -242,7 +250,7 @@ class Store:
             self._failed = batch.changes
         if self._current.rows or (failure is None and (self._is_due or self._drains)):
             self._is_due = True
-            self._turn.start(self._hand_over)
+            self._start_gathering()
         else:
             self._is_due = False
         self._end(batch, None if failure is None else self._troubles.failed(failure))
