@@ -33,6 +33,9 @@ class Disk:
         arguments = ("--set", f"engine.url=sqlite:///{self.path}", "--set", "server.drain=0", *options)
         return LiveServer(*arguments, shell=self.shell)
 
+    def log_bytes(self) -> int:
+        return self.path.with_name("history.db-wal").stat().st_size
+
     def mood(self, word: str) -> None:
         fresh = self._said.with_suffix(".new")
         fresh.write_text(word)
@@ -74,6 +77,7 @@ def healthy(live: LiveServer) -> bool:
         ("stuck", b"503", b"the disk does not answer; try again", "is stuck", "writes again"),
         ("failing", b"503", b"the disk takes no messages; try again", "takes no messages", "takes messages again"),
         ("full", b"507", b"the disk is full", "is full", "has room again"),
+        ("quota", b"507", b"the disk is full", "is full", "has room again"),
     ],
 )
 def test_sends_are_refused_and_all_else_goes_on(
@@ -113,6 +117,41 @@ def test_a_slow_disk_is_shared_by_those_who_send_at_once(disk: Disk) -> None:
         senders = [Conversation(live.in_, request(f"c{number}", b"1"), end=True) for number in range(60)]
         assert all(sender.rest().startswith(b"HTTP/1.1 200 ") for sender in senders)
         assert "ERROR" not in "".join(live.log)
+
+
+def flood(live: LiveServer, megabytes: int) -> Conversation:
+    """Sends so much on one connection, without waiting for an answer; the server has started."""
+    text = b'"%b"' % (b"x" * 49_998)
+    return Conversation(live.in_, request("abc", text) * (20 * megabytes), end=True)
+
+
+def test_a_checkpoint_that_takes_long_holds_up_nothing(disk: Disk) -> None:
+    with disk.server("--set", "engine.sync=process") as live:
+        send(live, "abc", b'"first"')
+        disk.mood("slow 3000")
+        answers = flood(live, 10).rest()
+        assert answers.count(b"HTTP/1.1 200 ") == 200
+        disk.mood("")
+        assert "ERROR" not in "".join(live.log)
+
+
+def test_the_log_does_not_grow_however_much_is_sent(disk: Disk) -> None:
+    with disk.server("--set", "engine.sync=process") as live:
+        send(live, "abc", b'"first"')
+        disk.mood("slow 20")
+        assert flood(live, 100).rest().count(b"HTTP/1.1 200 ") == 2000
+        assert disk.log_bytes() < 90_000_000
+
+
+def test_a_log_that_reaches_no_disk_has_an_end(disk: Disk) -> None:
+    with disk.server("--set", "engine.sync=process") as live:
+        send(live, "abc", b'"first"')
+        disk.mood("stuck")
+        assert flood(live, 100).rest().startswith(b"HTTP/1.1 200 ")
+        assert ask(live, request("abc", b'"refused"')).endswith(b"\r\n\r\nthe disk does not answer; try again\n")
+        assert disk.log_bytes() < 90_000_000
+        disk.mood("")
+        eventually(lambda: ask(live, request("abc", b'"after"')).startswith(b"HTTP/1.1 200 "))
 
 
 def test_a_server_ends_although_its_disk_is_stuck(disk: Disk) -> None:

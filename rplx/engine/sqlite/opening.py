@@ -16,7 +16,7 @@ from urllib.parse import quote
 import gevent
 
 from rplx.engine.sqlite import copies
-from rplx.engine.sqlite.disk import is_full
+from rplx.engine.sqlite.disk import WITHOUT_ROOM, is_full
 from rplx.engine.sqlite.schema import APPLICATION_ID, BEGINNING, TABLES, VERSION
 from rplx.errors import ConfigError
 
@@ -125,6 +125,13 @@ def connect(path: str, sync: str, beginning: str) -> sqlite3.Connection:
         return db
 
 
+def beside(path: str) -> sqlite3.Connection:
+    """Returns another connection to the file, which is in use, for its checkpoints. Raises sqlite3.Error."""
+    db = _connect(path)
+    db.execute("SELECT 1 FROM facts").fetchone()  # a checkpoint asks that its connection knows of the log
+    return db
+
+
 @contextlib.contextmanager
 def explained(path: str) -> Iterator[None]:
     """Turns errors of SQLite and of the system into ConfigErrors that say what to do."""
@@ -228,6 +235,8 @@ def _prepare(db: sqlite3.Connection, sync: str) -> None:
     db.execute(f"PRAGMA synchronous = {SYNCHRONOUS[sync]}")
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}").fetchall()
+    db.execute("PRAGMA wal_autocheckpoint = 0").fetchall()  # see checkpoints.py
+    db.execute("PRAGMA secure_delete = FAST").fetchall()  # some builds write zeros over all pages of what is dropped
     db.execute("INSERT OR REPLACE INTO facts VALUES ('opened', ?)", (int(time.time()),))
 
 
@@ -245,7 +254,7 @@ def _of_sqlite(path: str, error: sqlite3.Error) -> str:
 
 
 def _of_the_system(path: str, error: OSError) -> str:
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+    if error.errno in WITHOUT_ROOM:
         return f"the disk of {path} is full: make room there"
     return f"{path} cannot be written by {_user()} ({error.strerror}): give it the file and its folder"
 

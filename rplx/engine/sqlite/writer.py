@@ -11,6 +11,8 @@ from typing import Any
 from gevent import get_hub, monkey
 from gevent.event import Event as Flag
 
+from rplx.engine.sqlite import opening
+from rplx.engine.sqlite.checkpoints import Checkpoints
 from rplx.engine.sqlite.disk import is_full
 from rplx.engine.sqlite.records import Changes, Failure, Row
 from rplx.engine.sqlite.statements import shrink, write
@@ -71,10 +73,12 @@ class Writer:
     # -- in the thread
 
     def _run(self) -> None:
+        checkpoints = Checkpoints(lambda: opening.beside(self._path))
         while (job := self._jobs.get()) is not None:
-            self._results.append(self._attempt(job))
+            self._results.append(self._attempt(job, checkpoints))
             self._woken.send()
         try:
+            checkpoints.close()
             self._db.close()
         except sqlite3.Error:
             pass  # what was acknowledged is in the file or its log, and the next process finds it there
@@ -82,11 +86,14 @@ class Writer:
             self._is_closed = True
             self._woken.send()
 
-    def _attempt(self, job: Job) -> Failure | None:
+    def _attempt(self, job: Job, checkpoints: Checkpoints) -> Failure | None:
         try:
-            write(self._db, job.rows, job.changes)
+            checkpoints.make_room()
+            with checkpoints.writing:
+                write(self._db, job.rows, job.changes)
         except Exception as error:
             return Failure(str(error) or type(error).__name__, is_full(self._path, error))
+        checkpoints.written(job.rows, job.changes)
         if job.shrinks:
             with contextlib.suppress(sqlite3.Error):  # it is tried again, and nothing is lost
                 shrink(self._db)
