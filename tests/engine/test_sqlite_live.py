@@ -6,6 +6,8 @@ import re
 import signal
 from pathlib import Path
 
+from rplx.engine.archive.records import ArchivedMessage, Head
+from rplx.engine.sqlite import file
 from tests.lines.wire import Conversation
 from tests.live import LiveServer
 from tests.waiting import eventually
@@ -161,3 +163,18 @@ def test_pipelined_sends_and_commands_are_answered_in_their_order(tmp_path: Path
         assert [cursor for _, cursor in sent] == sorted({cursor for _, cursor in sent})
         found = texts(poll(live, "position&identifier=0:c0").rest())
         assert found == [b"%d" % number for number in range(0, 200, 7)]
+
+
+def test_a_server_may_end_while_it_reads(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    head = Head("1.000000", 1)
+    messages = [ArchivedMessage(number, {f"c{number % 5000}": f"0.{number:06}"}, b"1") for number in range(2, 100_000)]
+    file.create(str(path), [head, *messages], is_old=False)
+    kept = ("--set", f"engine.url=sqlite:///{path}", "--set", "history.expire_after=0")
+    at_once = "import sys; from rplx.engine.sqlite import engine; engine.START_TIMEOUT = 0"
+    program = ("-c", f"{at_once}; from rplx.cli.command import main; sys.exit(main(sys.argv[1:]))")
+    with LiveServer(*kept, program=program) as live:
+        live.wait_for("Reading history from")
+        assert live.stop(signal.SIGTERM) == 0
+        assert "History is read" not in "".join(live.log)
+    assert len([record for record in file.records(str(path)) if isinstance(record, ArchivedMessage)]) == len(messages)

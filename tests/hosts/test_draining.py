@@ -132,3 +132,16 @@ def test_a_worker_that_is_followed(server: Server, path: str, how: str) -> None:
     if how == "SIGUSR2":
         new = next(line for line in reversed(server.log) if "Starting gunicorn" in line).split("] [")[1]
         os.kill(int(new), signal.SIGTERM)
+
+
+def test_a_worker_with_a_file_is_followed_by_one_that_goes_on_where_it_was(tmp_path: Path) -> None:
+    with gunicorn(*HOOKS, options={"RPLX_ENGINE_URL": f"sqlite:///{tmp_path}/history.db"}) as server:
+        send(server.in_, "a", b'"before"')
+        begin = get("/?identifier=1:a&position")
+        assert messages(ask(server.wait, begin).body) == ["before"]
+        old = server.wait_for(r"Booting worker with pid: (\d+)")[1]
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for(rf"\[{old}\].*Worker exiting")
+        send(server.in_, "a", b'"after"')
+        assert messages(ask(server.wait, begin).body) == ["before", "after"]
+        assert not [line for line in server.log if "rror" in line]

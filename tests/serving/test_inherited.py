@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,12 @@ def test_a_restart_with_redis_loses_nothing(systemd: Systemd, workers: int) -> N
     with RedisServer() as redis:
         options = ("--set", f"engine.url={redis.url}", "--set", f"server.workers={workers}", *KEEPS)
         traffic, _ = restarted(systemd, *NAMES, *options)
+    assert not traffic.failed
+    assert all(set(got) == traffic.acknowledged and set(got.values()) == {1} for got in traffic.got)
+
+
+def test_a_restart_with_a_file_loses_nothing(systemd: Systemd, tmp_path: Path) -> None:
+    traffic, _ = restarted(systemd, *NAMES, "--set", f"engine.url=sqlite:///{tmp_path}/history.db", *KEEPS)
     assert not traffic.failed
     assert all(set(got) == traffic.acknowledged and set(got.values()) == {1} for got in traffic.got)
 
