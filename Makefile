@@ -9,7 +9,7 @@ PYTEST_FLAGS ?=
 PROCESSES ?= 3
 SECONDS ?= 60
 
-.PHONY: run test lint fuzz regression bench soak docs install-service clean
+.PHONY: run test lint fuzz regression bench soak release-check docs install-service clean
 
 run: $(VENV)/.run
 	$(BIN)/rplx demo
@@ -40,6 +40,10 @@ bench: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.soak
 	cd js && GRANTS=long PYTHON=$(abspath $(BIN)/python) node --test test/browser/grants.test.mjs
+
+# Builds what pip, npm and Composer take, and uses each in a fresh environment. Uploads nothing.
+release-check: $(VENV)/.test
+	$(BIN)/python tools/release_check.py
 
 # Rewrites what is made from the option table.
 docs: $(VENV)/.run
