@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -99,13 +99,33 @@ def capture() -> Iterator[Sent]:
     def publish(ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
         return sent._record(ids, encode(data), limit_to)
 
+    async def async_send(_: Any, ids: Ids, data: Any, limit_to: Ids | None = None) -> dict[str, str]:
+        return sent._record(ids, encode(data), limit_to)
+
+    async def async_send_json(_: Any, ids: Ids, text: str | bytes, limit_to: Ids | None = None) -> dict[str, str]:
+        return sent._record(ids, checked_json(text), limit_to)
+
+    async def async_send_many(client: Any, messages: Any) -> list[dict[str, str]]:
+        if isinstance(messages, AsyncIterable):
+            messages = [message async for message in messages]
+        return send_many(client, messages)
+
+    places: list[tuple[Any, str, Callable[..., Any]]] = [
+        (Realplexor, "send", send),
+        (Realplexor, "send_json", send_json),
+        (Realplexor, "send_many", send_many),
+        (Dklab_Realplexor, "send", old_send),
+        (publishing, "publish", publish),
+    ]
+    with contextlib.suppress(ImportError):  # where the extra rplx[async] is not installed
+        from rplx.client.async_realplexor import AsyncRealplexor
+
+        places += [
+            (AsyncRealplexor, "send", async_send),
+            (AsyncRealplexor, "send_json", async_send_json),
+            (AsyncRealplexor, "send_many", async_send_many),
+        ]
     with contextlib.ExitStack() as stack:
-        for place, name, instead in (
-            (Realplexor, "send", send),
-            (Realplexor, "send_json", send_json),
-            (Realplexor, "send_many", send_many),
-            (Dklab_Realplexor, "send", old_send),
-            (publishing, "publish", publish),
-        ):
+        for place, name, instead in places:
             stack.enter_context(mock.patch.object(place, name, instead))
         yield sent

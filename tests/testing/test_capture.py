@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import AsyncIterator
 
 import pytest
 
 import rplx
 from rplx.client import (
+    AsyncRealplexor,
     ConnectionFailed,
     Dklab_Realplexor,
     Dklab_Realplexor_Exception,
@@ -39,6 +42,22 @@ def test_each_way_to_send() -> None:
         ("old", "x"),
     ]
     assert sent.to("a") == [[1, None]]
+
+
+def test_each_way_to_send_and_wait_for_it() -> None:
+    async def send() -> None:
+        async def messages() -> AsyncIterator[tuple[str, int]]:
+            yield "e", 5
+
+        async with AsyncRealplexor(*NOBODY) as client:
+            assert list(await client.send("a", 1)) == ["a"]
+            await client.send_json("b", "2")
+            await client.send_many([("c", 3), ("d", 4)])
+            await client.send_many(messages())
+
+    with capture() as sent:
+        asyncio.run(send())
+    assert sent == [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)]
 
 
 def test_what_listeners_get_is_what_is_kept() -> None:

@@ -54,7 +54,7 @@ def test_a_real_server(rplx_server):
 
 def test_the_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_application.py").write_text(APPLICATION_TESTS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "rplx.testing.plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
