@@ -29,17 +29,15 @@ from rplx.client.requests import Request
 _CUT = ("disconnected", "closed connection")
 
 
-def new_transport(address: Address, kept_max: int, connections_max: int) -> httpx.AsyncHTTPTransport:
-    """Returns what connects there, straight and without what the environment says of proxies and certificates.
+def new_transport(address: Address) -> httpx.AsyncHTTPTransport:
+    """Returns what has one connection to there at a time, and keeps it.
 
-    `kept_max`: idle connections that are kept; `connections_max`: connections at once.
+    It connects straight, without what the environment says of proxies and certificates.
     """
     return httpx.AsyncHTTPTransport(
         verify=address.tls or False,  # without TLS nothing is verified, and no certificates are loaded
         trust_env=False,
-        limits=httpx.Limits(
-            max_connections=connections_max, max_keepalive_connections=kept_max, keepalive_expiry=REUSE_WITHIN
-        ),
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=REUSE_WITHIN),
         uds=address.host.removeprefix(UNIX) if address.is_unix else None,
         socket_options=None if address.is_unix else [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)],
     )

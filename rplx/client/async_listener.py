@@ -178,5 +178,5 @@ class _AsyncWire:
 
     def _new_exchange(self, request: Request, seconds: float | None) -> Exchange:
         if self._transport is None:
-            self._transport = new_transport(self.address, 1, 1)
+            self._transport = new_transport(self.address)
         return Exchange(self._transport, self.address, request, connecting=self._timeout, answering=seconds)

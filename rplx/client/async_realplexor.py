@@ -8,14 +8,23 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
+import httpx
 
 from rplx.client import answers
 from rplx.client.answers import Event
 from rplx.client.async_exchange import Exchange, new_transport
 from rplx.client.async_listener import AsyncListener
 from rplx.client.commands import Command, Commands, Receipt
-from rplx.client.connection import Address, Deadline
-from rplx.client.errors import ConnectionLost, InvalidArgument, NotStored, RealplexorError, Refused, SendManyError
+from rplx.client.connection import Address, Answer, Deadline
+from rplx.client.errors import (
+    ConnectionLost,
+    InvalidArgument,
+    NotStored,
+    RealplexorError,
+    Refused,
+    SendManyError,
+    Timeout,
+)
 from rplx.client.following import Following
 from rplx.client.granting import Source
 from rplx.client.listening import POLL_SECONDS
@@ -23,8 +32,7 @@ from rplx.client.names import Ids, Names, Prefixes, checked_marker_word
 from rplx.client.realplexor import TIMEOUT, checked_timeout
 from rplx.client.wait_url import url_beside
 
-KEPT_MAX = 20  # idle connections that are kept
-CONNECTIONS_MAX = 100  # connections at once; calls beyond them wait for one, within their timeout
+CONNECTIONS_MAX = 20  # connections at once, all of them kept; calls beyond them wait for one, within their timeout
 
 _Read = TypeVar("_Read")
 
@@ -53,7 +61,9 @@ class AsyncRealplexor:
         self.address = Address.of(host, port, tls)
         names = Names.of(namespace, login, password)
         self._commands = Commands(self.address, names, checked_marker_word(identifier))
-        self._transport = new_transport(self.address, KEPT_MAX, CONNECTIONS_MAX)
+        # One of httpx for each connection: its own pool looks at all of them for each request.
+        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._free: anyio.Semaphore | None = None  # made in the loop
 
     async def send(self, ids: Ids, data: Any, limit_to: Ids | None = None) -> Receipt:
         """As `Realplexor.send`."""
@@ -156,7 +166,8 @@ class AsyncRealplexor:
 
     async def aclose(self) -> None:
         """Closes the connections. Listeners have their own."""
-        await self._transport.aclose()
+        while self._idle:
+            await self._idle.pop().aclose()
 
     async def __aenter__(self) -> AsyncRealplexor:
         return self
@@ -167,16 +178,30 @@ class AsyncRealplexor:
         await self.aclose()
 
     async def _ask(self, command: Command[_Read]) -> _Read:
-        """Returns what the answer to a command says, on a kept connection or a new one.
-
-        If the kept one turns out to be closed, the command is written again if it is repeatable, or certainly was
-        not carried out.
-        """
+        """Returns what the answer to a command says, on a kept connection or a new one."""
         deadline = Deadline(self.timeout)
+        self._free = self._free or anyio.Semaphore(CONNECTIONS_MAX)
+        with anyio.move_on_after(deadline.left()) as waiting:
+            await self._free.acquire()
+        if waiting.cancelled_caught:
+            raise Timeout(f"{self.address}: no connection within {deadline}", unknown=False)
+        transport = self._idle.pop() if self._idle else new_transport(self.address)
+        try:
+            return command.read(await self._answer(transport, command, deadline))
+        finally:
+            self._idle.append(transport)
+            self._free.release()
+
+    async def _answer(self, transport: httpx.AsyncHTTPTransport, command: Command[Any], deadline: Deadline) -> Answer:
+        """Returns the answer to a command.
+
+        If a kept connection turns out to be closed, the command is written again if it is repeatable, or certainly
+        was not carried out.
+        """
         while True:
-            exchange = Exchange(self._transport, self.address, command.request, whole=deadline)
+            exchange = Exchange(transport, self.address, command.request, whole=deadline)
             try:
-                return command.read(await exchange.answer())
+                return await exchange.answer()
             except ConnectionLost as error:
                 if not exchange.is_kept or (error.unknown and not command.repeatable):
                     raise

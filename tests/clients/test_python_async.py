@@ -13,8 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from rplx.client import AsyncRealplexor, ConnectionFailed, InvalidArgument, Timeout
-from tests.clients.stub import StubConnection, StubServer
+from rplx.client import AsyncRealplexor, ConnectionFailed, InvalidArgument, Timeout, async_realplexor
+from rplx.client.async_realplexor import CONNECTIONS_MAX
+from tests.clients.stub import StubConnection, StubServer, receipts
 from tests.live import LiveServer
 from tests.waiting import PATIENCE, eventually
 
@@ -46,6 +47,11 @@ def holding(connection: StubConnection, number: int) -> None:
     """Answers with a stream on which nothing comes."""
     connection.read()
     connection.write(STREAM)
+    connection.read()
+
+
+def say_nothing(connection: StubConnection, number: int) -> None:
+    connection.read()
     connection.read()
 
 
@@ -185,11 +191,41 @@ def test_many_tasks_share_a_client(run: Run, server: LiveServer) -> None:
     run(main)
 
 
-def test_a_send_that_is_late(run: Run) -> None:
-    def say_nothing(connection: StubConnection, number: int) -> None:
-        connection.read()
-        connection.read()
+def test_calls_beyond_its_connections_wait_for_one(run: Run) -> None:
+    with StubServer(receipts) as server:
 
+        async def main() -> None:
+            async with AsyncRealplexor(*server.address) as client, anyio.create_task_group() as tasks:
+                for _ in range(5 * CONNECTIONS_MAX):
+                    tasks.start_soon(client.send, "a", 1)
+
+        run(main)
+        assert len(server.requests) == 5 * CONNECTIONS_MAX
+        assert len(server.connections) <= CONNECTIONS_MAX
+
+
+def test_who_waits_too_long_for_a_connection_has_sent_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_realplexor, "CONNECTIONS_MAX", 1)
+
+    with StubServer(say_nothing) as server:
+
+        async def main() -> None:
+            client = AsyncRealplexor(*server.address, timeout=PATIENCE)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.send, "a", 1)
+                while not server.requests:
+                    await anyio.sleep(0.01)
+                client.timeout = 0.1
+                with pytest.raises(Timeout, match=r"no connection within 0\.1 s") as caught:
+                    await client.send("a", 2)
+                assert not caught.value.unknown
+                tasks.cancel_scope.cancel()
+
+        run(main)
+        assert len(server.requests) == 1
+
+
+def test_a_send_that_is_late(run: Run) -> None:
     with StubServer(say_nothing) as server:
 
         async def main() -> None:
