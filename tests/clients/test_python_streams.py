@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rplx.client.events import EventParser, cursors_of_mark
 from rplx.client.stream import Choice
 from tests.clients.stub import StubConnection, StubServer, body
 from tests.live import LiveServer
+from tests.redis_server import AVAILABLE, RedisServer
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("each_client")
@@ -274,8 +276,20 @@ def hears(listener: Listener, heard: list[Any]) -> Callable[[], None]:
     return run
 
 
-def test_nothing_is_lost_or_doubled_over_restarts_and_a_change_of_transport(tmp_path: Path) -> None:
-    kept = ("--set", f"engine.url=sqlite:///{tmp_path}/history.db", "--set", "history.max_messages=1000")
+@pytest.fixture(params=["sqlite", "redis"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where history outlives the server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/history.db"
+    elif not AVAILABLE and not os.environ.get("CI"):
+        pytest.skip("needs redis-server")
+    else:
+        with RedisServer() as redis:
+            yield redis.url
+
+
+def test_nothing_is_lost_or_doubled_over_restarts_and_a_change_of_transport(engine: str) -> None:
+    kept = ("--set", f"engine.url={engine}", "--set", "history.max_messages=1000")
     kept += ("--set", "server.drain=0.2")
     server = LiveServer(*kept)
     addresses = ("--wait", "{}:{}".format(*server.wait), "--in", "{}:{}".format(*server.in_))
