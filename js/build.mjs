@@ -12,7 +12,7 @@ import { minify } from 'terser';
 import ts from 'typescript';
 
 /** Bytes, minified and gzipped. The module holds in one file what the server sends as two scripts, the second to browsers that can use it. */
-const LIMITS = { 'classic script': 6.3 * 1024, 'shared script': 3.4 * 1024, 'ES module': 7.9 * 1024 };
+const LIMITS = { 'classic script': 6.3 * 1024, 'shared script': 3.5 * 1024, 'WebSocket script': 1024, 'ES module': 7.9 * 1024, 'WebSocket module': 1024 };
 const SERVED = '../rplx/served/';
 const here = new URL('./', import.meta.url);
 const text = (path) => readFileSync(new URL(path, here), 'utf8');
@@ -27,7 +27,8 @@ const OWN = (
   'functions told began accepted alive waits hooks stays left queued ends isNew tabs look leave client answered failed ' +
   'patience holdFor isHeld isBad renew pause retryDelay tail isAlone'
 ).split(' ');
-const SHORTENED = { mangleProps: new RegExp(`^(_[a-z].*|${OWN.join('|')})$`), mangleCache: Object.fromEntries(OWN.map((name, i) => [name, `$${i.toString(36)}`])) };
+const shortening = (names) => new RegExp(`^(_[a-z].*|${names.join('|')})$`);
+const SHORTENED = { mangleProps: shortening(OWN), mangleCache: Object.fromEntries(OWN.map((name, i) => [name, `$${i.toString(36)}`])) };
 
 async function bundle(contents, { isClassic, ...options }) {
   const stdin = { contents, resolveDir: fileURLToPath(here) };
@@ -39,7 +40,7 @@ async function bundle(contents, { isClassic, ...options }) {
 
 /** Minifies a script of syntax up to `ecma`, behind the notice. */
 async function minified(code, ecma, options) {
-  const { code: short } = await minify(code, { ecma, compress: { passes: 3, keep_fargs: false, pure_getters: true, unsafe_arrows: ecma > 5 }, format: { ecma }, ...options });
+  const { code: short } = await minify(code, { ecma, compress: { passes: 3, unsafe: true, keep_fargs: false, pure_getters: true, unsafe_arrows: ecma > 5 }, format: { ecma }, ...options });
   return `${banner.js}\n${short}\n`;
 }
 
@@ -80,11 +81,26 @@ async function es5(contents) {
   return code;
 }
 
+/** Has the module load WebSockets from a file beside it, of this name. */
+const apart = (path) => ({
+  name: 'apart',
+  setup: (building) => building.onResolve({ filter: /websocket/ }, ({ kind }) => (kind === 'dynamic-import' ? { path, external: true } : undefined)),
+});
+
+/** What the module and the WebSockets beside it both know is not shortened, since each is built by itself. */
+const ofModule = { format: 'esm', minifySyntax: true, mangleProps: shortening(OWN.filter((name) => !/^(client|tail)$/.test(name))) };
+
 const exported = `export * from './src/index.js'; export { default } from './src/index.js';`;
-const module_ = await minified(await bundle(exported, { format: 'esm', plugins: [plain], minifySyntax: true, mangleProps: SHORTENED.mangleProps }), 2022, { module: true });
-const readable = await bundle(exported, { format: 'esm', banner: { js: `/* ${NOTICE}. Built from src/ by build.mjs. */` } });
+const sockets = `export * from './src/transports/websocket.js';`;
+const module_ = await minified(await bundle(exported, { ...ofModule, plugins: [plain, apart('./websocket.min.mjs')] }), 2022, { module: true });
+const moduleSockets = await minified(await bundle(sockets, ofModule), 2022, { module: true });
+const readably = { format: 'esm', banner: { js: `/* ${NOTICE}. Built from src/ by build.mjs. */` } };
+const readable = await bundle(exported, { ...readably, plugins: [apart('./websocket.js')] });
+const readableSockets = await bundle(sockets, readably);
 const classic = await es5(`import './src/classic.js';`);
-const shared = await minified(await bundle(`import './src/classic-shared.js';`, { isClassic: true, format: 'iife', target: 'es2018', ...SHORTENED }), 2018);
+const part = async (name) => minified(await bundle(`import './src/classic-${name}.js';`, { isClassic: true, format: 'iife', target: 'es2018', ...SHORTENED }), 2018);
+const shared = await part('shared');
+const websocket = await part('websocket');
 const loader = await es5(`import './src/loader.js';`);
 
 const iframe = text('iframe.html').replace('<script src="src/loader.js"></script>', () => `<script>${loader}</script>`);
@@ -99,13 +115,16 @@ if (!sandbox.includes(version)) throw new Error('sandbox.html does not load the 
 /** The built files that the repository keeps, by their paths from here. */
 const kept = {
   'realplexor.js': readable,
+  'websocket.js': readableSockets,
   [SERVED + 'script.js']: classic,
   [SERVED + 'shared.js']: shared,
+  [SERVED + 'websocket.js']: websocket,
   [SERVED + 'iframe.html']: iframe,
   [SERVED + 'sandbox.html']: sandbox,
 };
 
-for (const [name, code] of Object.entries({ 'ES module': module_, 'classic script': classic, 'shared script': shared })) {
+const sized = { 'ES module': module_, 'WebSocket module': moduleSockets, 'classic script': classic, 'shared script': shared, 'WebSocket script': websocket };
+for (const [name, code] of Object.entries(sized)) {
   const size = gzipSync(code, { level: 9 }).length;
   console.log(`${name}: ${size} bytes minified and gzipped (limit ${LIMITS[name]})`);
   if (size >= LIMITS[name]) throw new Error(`${name} has ${size} bytes, the limit is ${LIMITS[name]}`);
@@ -119,6 +138,7 @@ if (process.argv.includes('--check')) {
   for (const [path, code] of Object.entries(kept)) writeFileSync(new URL(path, here), code);
   writeFileSync(new URL('dist/realplexor.min.js', here), classic);
   writeFileSync(new URL('dist/realplexor.min.mjs', here), module_);
+  writeFileSync(new URL('dist/websocket.min.mjs', here), moduleSockets);
   const licence = new URL('../LICENSE', here);
   if (existsSync(licence)) copyFileSync(licence, new URL('LICENSE', here));
 }

@@ -1,7 +1,7 @@
 /** Is called for each message with its data as from JSON.parse, the id without namespace and login, and the cursor's text. */
 export type RealplexorCallback<Data = any> = (data: Data, id: string, cursor: string) => void;
 
-export type RealplexorTransport = 'poll' | 'stream';
+export type RealplexorTransport = 'poll' | 'stream' | 'websocket';
 
 export interface RealplexorOptions {
   /** Text before each id on the wire: letters, digits and underscores. Default: none. */
@@ -95,7 +95,7 @@ export declare class Realplexor {
   /** Whether the server answered last. */
   readonly connected: boolean;
 
-  /** How the server answered last: by a stream, or by a poll; null before its first answer. */
+  /** How the server answered last: by a stream, a WebSocket or a poll; null before its first answer. */
   readonly transport: RealplexorTransport | null;
 
   /**

@@ -1,111 +1,10 @@
 /* rplx 1.0.0, MIT licence. Built from src/ by build.mjs. */
 
-// src/cursors.js
-function newChannel(id) {
-  return { id: String(id), cursor: null, functions: [], ready: false, told: void 0, refused: false };
-}
-var plain = (cursor) => cursor.replace(/^0+(?=\d)/, "").replace(/\.0*$|(\.\d*?)0+$/, "$1");
-function compareCursors(a, b) {
-  const x = plain(a);
-  const y = plain(b);
-  return x.split(".")[0].length - y.split(".")[0].length || (x < y ? -1 : +(x > y));
-}
-function advance(channel, cursor) {
-  const isNew = channel.cursor === null || compareCursors(cursor, channel.cursor) > 0;
-  if (isNew) channel.cursor = cursor;
-  return isNew;
-}
-function takeHead(asked, missed, position) {
-  const untold = missed.filter((channel) => channel.told !== channel.cursor);
-  for (const channel of asked) {
-    const isMissed = missed.indexOf(channel) >= 0;
-    channel.told = isMissed ? channel.cursor : void 0;
-    channel.ready = true;
-    channel.cursor ??= position;
-    if (isMissed && position && compareCursors(channel.cursor, position) > 0) channel.cursor = position;
-  }
-  return untold;
-}
-function passGaps(missed, position, hasMessages) {
-  for (const channel of missed) {
-    if (channel.cursor !== channel.told || !position) continue;
-    if (hasMessages) channel.ready = false;
-    else advance(channel, position);
-  }
-}
-
 // src/world.js
 var world = false ? window : globalThis;
 var isHidden = () => world.document?.visibilityState === "hidden";
 var canShare = () => !!(world.location && world.BroadcastChannel && world.navigator?.locks);
 var canStream = () => !!(world.ReadableStream && world.AbortController);
-
-// src/options.js
-var SERVED_PATH = false ? served("$JS_WAIT_URI", "/") : "/";
-var DEFAULTS = {
-  namespace: "",
-  login: "",
-  identifier: false ? served("$IDENTIFIER", "identifier") : "identifier",
-  timeout: 25,
-  waitTimeout: false ? +served("$WAIT_TIMEOUT", 300) : 300,
-  reconnectDelay: false ? +served("$JS_WAIT_RECONNECT_DELAY", 0.01) : 0.01,
-  maxBounces: false ? +served("$JS_MAX_BOUNCES", 10) : 10,
-  debug: false,
-  credentials: "same-origin",
-  shared: null,
-  // by the class
-  transports: null,
-  // by the class
-  grant: null
-};
-var NAMES = Object.keys(DEFAULTS);
-var FORMS = {
-  identifier: /^\w[\w.-]*$/,
-  credentials: /^(omit|same-origin|include)$/,
-  transports: /^((poll|stream)(,|$))+$/,
-  grant: /^[\w-]+\.[\w-]+\.[\w-]+$|^function$/
-};
-function has(form, value) {
-  return (typeof value === "number" ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
-}
-function option(name, value) {
-  const usual = DEFAULTS[name];
-  if (NAMES.indexOf(name) < 0) {
-    throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(", ")}`);
-  }
-  if (value == null) return usual;
-  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : typeof value === "function" ? "function" : value);
-  if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
-  return value;
-}
-function optionsFrom(given) {
-  const options = { client: [].join.call(world.crypto?.getRandomValues(new Uint32Array(4)) || [], "") };
-  for (const name of NAMES) options[name] = DEFAULTS[name];
-  for (const name of Object.keys(given)) options[name] = option(name, given[name]);
-  return options;
-}
-function resolved(address, base) {
-  if (true) return new URL(address, base).href;
-  if (base && /^\/(?!\/)/.test(address)) return /^\w+:\/\/[^/]*/.exec(base)[0] + address;
-  const link = document.createElement("a");
-  link.href = address;
-  return link.href;
-}
-function addressOf(fullUrl) {
-  const page = world.location && world.location.href;
-  let url;
-  try {
-    url = resolved(fullUrl || SERVED_PATH, page);
-    if (false) url = resolved(SERVED_PATH, url);
-  } catch {
-    throw new TypeError(`Address must be absolute where no page completes it, "${fullUrl || SERVED_PATH}" given`);
-  }
-  if (!/^https?:\/\/[^/@]+(\/|$)/.test(url)) throw new TypeError(`Address must be http://HOST/ or https://HOST/, "${fullUrl}" given`);
-  return url.replace(/#.*/, "");
-}
-function log({ debug }, what, detail) {
-  if (debug) console.log("Realplexor:", what, detail);
-}
 
 // src/pace.js
 var SILENCE_MARGIN = 10;
@@ -172,6 +71,254 @@ function paceOf(options) {
       return pause < SHORT && isHidden() ? 0 : pause;
     }
   };
+}
+
+// src/transports/stream.js
+function markBlock(mark, names) {
+  const cursors = /* @__PURE__ */ Object.create(null);
+  const ids = /* @__PURE__ */ Object.create(null);
+  for (const item of mark.split(",")) {
+    const [cursor, name] = item.split(":");
+    cursors[name] = cursor;
+  }
+  for (const name of names) ids[name] = cursors[name] ?? cursors["*"];
+  return { ids, isMark: true };
+}
+function fieldsOf(event) {
+  const fields = {};
+  for (const line of event.split("\n")) {
+    const [, name, value] = /^(\w*):? ?(.*)/.exec(line);
+    fields[name] = name in fields ? `${fields[name]}
+${value}` : value;
+  }
+  return fields;
+}
+async function read(body, names, give) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  const end = { status: 0, text: "The stream ended" };
+  let rest = "";
+  let isOpen = false;
+  const tell = (said) => give({ blocks: [], asks: false, more: true, ...said });
+  const take = ({ id, event, data, retry, "": comment }) => {
+    const said = data && JSON.parse(data);
+    if (retry) end.retryAfter = retry / 1e3;
+    if (comment) end.text = comment;
+    if (event === "open") tell({ position: said.cursor, gaps: said.gaps, asks: isOpen = true });
+    else if (event === "gap") tell({ gaps: said.ids });
+    else if (event === "refused") tell({ refused: said.ids });
+    else if (event === "expires") tell({ expires: said.in });
+    else if (!event && (said || id)) tell({ blocks: [said || markBlock(id, names)] });
+    return event === "bye";
+  };
+  for (; ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const events = (rest + decoder.decode(value, { stream: true })).split("\n\n");
+    rest = events.pop();
+    if (events.some((event) => take(fieldsOf(event)))) return end;
+  }
+  if (isOpen) {
+    end.retryAfter *= Math.random();
+  } else if (end.retryAfter) {
+    end.status = 503;
+    end.text = "HTTP 503: " + end.text;
+  }
+  return end;
+}
+var stream = ({ client }, { cursors }, isPoll) => ({
+  tail: "&stream&client=" + client,
+  ask: (request, accepted, give, ask) => ask(request, accepted, give, (body, type) => /event-stream/.test(type) ? read(body, Object.keys(cursors), give) : isPoll())
+});
+
+// src/choice.js
+var ENDS_MAX = 3;
+var AGAIN_AFTER = 6e5;
+var OPEN_PATIENCE = 2.7;
+var LAST_LOOK = 0.3;
+var SILENCE = 60;
+var NEEDS = { stream: "ReadableStream", websocket: "WebSocket" };
+var KNOWN = { stream };
+var load;
+function loadBy(how) {
+  load = how;
+}
+function choosing(options, poll2) {
+  const left = {};
+  let last;
+  let ends = 0;
+  let isUnsure = false;
+  function until(name, time) {
+    const key = `rplx ${name} ${options.url}`;
+    if (time) left[key] = time;
+    try {
+      if (time) world.sessionStorage[key] = time;
+      return left[key] || world.sessionStorage[key];
+    } catch {
+      return left[key];
+    }
+  }
+  function note({ blocks, position, status, waited, by, more, isHeld }) {
+    if (blocks) {
+      isUnsure = false;
+      if (more) return;
+      if (position === null) options.transports = [];
+      if (by || ends >= ENDS_MAX) {
+        ends = 0;
+        until(by || last, Date.now() + AGAIN_AFTER);
+      }
+    } else {
+      isUnsure = !(waited > QUICK);
+      last = by;
+      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 && status !== 401 ? ends + 1 : 0;
+    }
+  }
+  return (_, request, hooks) => {
+    const name = isUnsure || options.transports.find((name2) => name2 === "poll" || world[NEEDS[name2]] && !(Date.now() < until(name2)));
+    const isOther = NEEDS[name];
+    let timer;
+    let isOver = false;
+    let end = () => {
+    };
+    const after = (seconds, action) => {
+      clearTimeout(timer);
+      timer = setTimeout(action, seconds * 1e3);
+    };
+    const done = (response) => {
+      clearTimeout(timer);
+      if (response.more) after(SILENCE, silent);
+      response.by = isOther && name;
+      note(response);
+      hooks.done(response);
+    };
+    const silent = () => {
+      isUnsure = true;
+      hooks.silent(SILENCE);
+    };
+    const held = () => {
+      stop();
+      done({ status: 0, text: "No answer has come", isHeld: true });
+    };
+    const begin = () => {
+      const by = isOther && KNOWN[name](options, request, () => clearTimeout(timer));
+      end = poll2(options, by ? { ...request, asks: true } : request, { ...hooks, done }, by);
+    };
+    const stop = () => {
+      isOver = true;
+      clearTimeout(timer);
+      end();
+    };
+    if (isOther && !KNOWN[name]) {
+      load(options, (transport) => {
+        KNOWN[name] = transport;
+        if (!isOver) begin();
+      });
+    } else {
+      begin();
+    }
+    if (isOther) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
+    return stop;
+  };
+}
+
+// src/cursors.js
+function newChannel(id) {
+  return { id: String(id), cursor: null, functions: [], ready: false, told: void 0, refused: false };
+}
+var plain = (cursor) => cursor.replace(/^0+(?=\d)/, "").replace(/\.0*$|(\.\d*?)0+$/, "$1");
+function compareCursors(a, b) {
+  const x = plain(a);
+  const y = plain(b);
+  return x.split(".")[0].length - y.split(".")[0].length || (x < y ? -1 : +(x > y));
+}
+function advance(channel, cursor) {
+  const isNew = channel.cursor === null || compareCursors(cursor, channel.cursor) > 0;
+  if (isNew) channel.cursor = cursor;
+  return isNew;
+}
+function takeHead(asked, missed, position) {
+  const untold = missed.filter((channel) => channel.told !== channel.cursor);
+  for (const channel of asked) {
+    const isMissed = missed.indexOf(channel) >= 0;
+    channel.told = isMissed ? channel.cursor : void 0;
+    channel.ready = true;
+    channel.cursor ??= position;
+    if (isMissed && position && compareCursors(channel.cursor, position) > 0) channel.cursor = position;
+  }
+  return untold;
+}
+function passGaps(missed, position, hasMessages) {
+  for (const channel of missed) {
+    if (channel.cursor !== channel.told || !position) continue;
+    if (hasMessages) channel.ready = false;
+    else advance(channel, position);
+  }
+}
+
+// src/options.js
+var SERVED_PATH = false ? served("$JS_WAIT_URI", "/") : "/";
+var DEFAULTS = {
+  namespace: "",
+  login: "",
+  identifier: false ? served("$IDENTIFIER", "identifier") : "identifier",
+  timeout: 25,
+  waitTimeout: false ? +served("$WAIT_TIMEOUT", 300) : 300,
+  reconnectDelay: false ? +served("$JS_WAIT_RECONNECT_DELAY", 0.01) : 0.01,
+  maxBounces: false ? +served("$JS_MAX_BOUNCES", 10) : 10,
+  debug: false,
+  credentials: "same-origin",
+  shared: null,
+  // by the class
+  transports: null,
+  // by the class
+  grant: null
+};
+var NAMES = Object.keys(DEFAULTS);
+var FORMS = {
+  identifier: /^\w[\w.-]*$/,
+  credentials: /^(omit|same-origin|include)$/,
+  transports: /^((poll|stream|websocket)(,|$))+$/,
+  grant: /^[\w-]+\.[\w-]+\.[\w-]+$|^function$/
+};
+function has(form, value) {
+  return (typeof value === "number" ? isFinite(value) : /^(string|bigint)$/.test(typeof value)) && form.test(String(value));
+}
+function option(name, value) {
+  const usual = DEFAULTS[name];
+  if (NAMES.indexOf(name) < 0) {
+    throw new TypeError(`Unknown option "${name}"; there are ${NAMES.join(", ")}`);
+  }
+  if (value == null) return usual;
+  const isOdd = typeof usual === "number" ? !(typeof value === "number" && value >= 0) : FORMS[name] && !has(FORMS[name], Array.isArray(value) ? value.join() : typeof value === "function" ? "function" : value);
+  if (isOdd) throw new TypeError(`Option "${name}" cannot be "${value}"`);
+  return value;
+}
+function optionsFrom(given) {
+  const options = { client: [].join.call(world.crypto?.getRandomValues(new Uint32Array(4)) || [], "") };
+  for (const name of NAMES) options[name] = DEFAULTS[name];
+  for (const name of Object.keys(given)) options[name] = option(name, given[name]);
+  return options;
+}
+function resolved(address, base) {
+  if (true) return new URL(address, base).href;
+  if (base && /^\/(?!\/)/.test(address)) return /^\w+:\/\/[^/]*/.exec(base)[0] + address;
+  const link = document.createElement("a");
+  link.href = address;
+  return link.href;
+}
+function addressOf(fullUrl) {
+  const given = fullUrl || SERVED_PATH;
+  let url;
+  try {
+    url = resolved(given, world.location && world.location.href);
+    if (false) url = resolved(SERVED_PATH, url);
+  } catch {
+  }
+  if (!/^https?:\/\/[^/@]+(\/|$)/.test(url)) throw new TypeError(`Address must be http://HOST/ or https://HOST/, "${given}" given`);
+  return url.replace(/#.*/, "");
+}
+function log({ debug }, what, detail) {
+  if (debug) console.log("Realplexor:", what, detail);
 }
 
 // src/phases.js
@@ -254,7 +401,7 @@ function responseOf({ status, statusText }, text, header) {
 }
 function blocksOf(text) {
   const blocks = parsed(text);
-  if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error("Answer is no list of messages");
+  if (!blocks.every?.((block) => block.ids)) throw new Error("Answer is no list of messages");
   return blocks;
 }
 function parsed(text) {
@@ -293,8 +440,8 @@ var CURSOR = /^\d+(\.\d+)?$/;
 var EVENTS = ["connected", "disconnected", "gap", "error", "message", "stalled", "refused"];
 var loadParts = () => {
 };
-function extendBy(load) {
-  loadParts = load;
+function extendBy(load2) {
+  loadParts = load2;
 }
 var Realplexor = class {
   #options;
@@ -622,8 +769,10 @@ var Realplexor = class {
     const isUnsure = status === 0 && (by || isWaiting && this.#givesPosition) && !this.#pace.isBad();
     this.#pace.failed(waited);
     if (isUnsure) return this.#next(RETRYING, Math.max(this.#pace.pause(), after));
-    if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
-    this.#refusal = error.status ? error.message : this.#refusal;
+    if (error.status && error.message !== this.#refusal) {
+      this.#refusal = error.message;
+      console.error(`Realplexor: ${error.message}`);
+    }
     this.#next(RETRYING, Math.max(this.#pace.retryDelay(), after), "error", error);
   }
   /** Tells of channels that the server does not let this page hear, once while it does not. */
@@ -683,7 +832,7 @@ var Realplexor = class {
       this.#next(RETRYING, this.#pace.retryDelay(true), "offline");
     } else if (type === "visibilitychange") {
       this.#tick();
-      if (this.#phase === RETRYING && document.visibilityState === "visible") this.#wake();
+      if (this.#phase === RETRYING && !isHidden()) this.#wake();
     } else if (type === "online" || phase === ASLEEP) {
       this.#wake();
     }
@@ -721,135 +870,6 @@ function guarded(call) {
   } catch (error) {
     console.error("Realplexor: exception in a callback:", error);
   }
-}
-
-// src/transports/stream.js
-function markBlock(mark, names) {
-  const cursors = /* @__PURE__ */ Object.create(null);
-  const ids = /* @__PURE__ */ Object.create(null);
-  for (const item of mark.split(",")) {
-    const [cursor, name] = item.split(":");
-    cursors[name] = cursor;
-  }
-  for (const name of names) ids[name] = cursors[name] ?? cursors["*"];
-  return { ids, isMark: true };
-}
-function fieldsOf(event) {
-  const fields = {};
-  for (const line of event.split("\n")) {
-    const [, name, value] = /^(\w*):? ?(.*)/.exec(line);
-    fields[name] = name in fields ? `${fields[name]}
-${value}` : value;
-  }
-  return fields;
-}
-async function read(body, names, give) {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  const end = { status: 0, text: "The stream ended" };
-  let rest = "";
-  let isOpen = false;
-  const tell = (said) => give({ blocks: [], asks: false, more: true, ...said });
-  const take = ({ id, event, data, retry, "": comment }) => {
-    const said = data && JSON.parse(data);
-    if (retry) end.retryAfter = retry / 1e3;
-    if (comment) end.text = comment;
-    if (event === "open") tell({ position: said.cursor, gaps: said.gaps, asks: isOpen = true });
-    else if (event === "gap") tell({ gaps: said.ids });
-    else if (event === "refused") tell({ refused: said.ids });
-    else if (event === "expires") tell({ expires: said.in });
-    else if (!event && (said || id)) tell({ blocks: [said || markBlock(id, names)] });
-    return event === "bye";
-  };
-  for (; ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    const events = (rest + decoder.decode(value, { stream: true })).split("\n\n");
-    rest = events.pop();
-    if (events.some((event) => take(fieldsOf(event)))) return end;
-  }
-  if (isOpen) {
-    end.retryAfter *= Math.random();
-  } else if (end.retryAfter) {
-    end.status = 503;
-    end.text = "HTTP 503: " + end.text;
-  }
-  return end;
-}
-var stream = ({ client }, names, isPoll) => ({
-  tail: "&stream&client=" + client,
-  ask: (request, accepted, give, ask) => ask(request, accepted, give, (body, type) => /event-stream/.test(type) ? read(body, names, give) : isPoll())
-});
-
-// src/choice.js
-var ENDS_MAX = 3;
-var AGAIN_AFTER = 6e5;
-var OPEN_PATIENCE = 2.7;
-var LAST_LOOK = 0.3;
-var SILENCE = 60;
-var KNOWN = { stream };
-var IS_THERE = { stream: canStream };
-function choosing(options, poll2) {
-  const left = {};
-  let last;
-  let ends = 0;
-  let isUnsure = false;
-  function until(name, time) {
-    const key = `rplx ${name} ${options.url}`;
-    if (time) left[key] = time;
-    try {
-      if (time) world.sessionStorage[key] = time;
-      return left[key] || world.sessionStorage[key];
-    } catch {
-      return left[key];
-    }
-  }
-  function note({ blocks, position, status, waited, by, more, isHeld }) {
-    if (more) {
-      isUnsure = false;
-    } else if (blocks) {
-      isUnsure = false;
-      if (position === null) options.transports = [];
-      if (by || ends >= ENDS_MAX) {
-        ends = 0;
-        until(by || last, Date.now() + AGAIN_AFTER);
-      }
-    } else {
-      isUnsure = !(waited > QUICK);
-      last = by;
-      ends = isHeld ? ENDS_MAX : by && isUnsure && status !== 503 && status !== 401 ? ends + 1 : 0;
-    }
-  }
-  return (_, request, hooks) => {
-    const name = isUnsure || options.transports.find((name2) => name2 === "poll" || IS_THERE[name2]() && !(Date.now() < until(name2)));
-    const by = KNOWN[name]?.(options, Object.keys(request.cursors), () => clearTimeout(timer));
-    let timer;
-    const after = (seconds, action) => {
-      clearTimeout(timer);
-      timer = setTimeout(action, seconds * 1e3);
-    };
-    const done = (response) => {
-      clearTimeout(timer);
-      if (response.more) after(SILENCE, silent);
-      response.by = by && name;
-      note(response);
-      hooks.done(response);
-    };
-    const silent = () => {
-      isUnsure = true;
-      hooks.silent(SILENCE);
-    };
-    const held = () => {
-      end();
-      done({ status: 0, text: "Nothing has come", isHeld: true });
-    };
-    const end = poll2(options, by ? { ...request, asks: true } : request, { ...hooks, done }, by);
-    if (by) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
-    return () => {
-      clearTimeout(timer);
-      end();
-    };
-  };
 }
 
 // src/grants.js
@@ -1206,7 +1226,7 @@ function sharing(options, isShared, { poll: poll2, compareCursors: compareCursor
   return { poll: pollShared, leave, look, silent, split, isAlone: () => isAlone };
 }
 var copied = ({ cursors, asks }) => ({ cursors: Object.assign(/* @__PURE__ */ Object.create(null), cursors), asks });
-var valueIn = (map, name) => Object.prototype.hasOwnProperty.call(map, name) ? map[name] : void 0;
+var valueIn = (map, name) => ({}).hasOwnProperty.call(map, name) ? map[name] : void 0;
 
 // src/parts.js
 function lineOf(options, isShared, { poll: poll2, compareCursors: compareCursors2 }) {
@@ -1215,6 +1235,11 @@ function lineOf(options, isShared, { poll: poll2, compareCursors: compareCursors
 
 // src/index.js
 extendBy((options, callback) => callback(lineOf));
+loadBy(
+  (_, callback) => import("./websocket.js").then(({ websocket }) => callback(websocket)).catch(() => {
+  })
+  // what does not come does not fit
+);
 export {
   Dklab_Realplexor,
   Realplexor,

@@ -7,7 +7,7 @@
  */
 import { QUICK } from './pace.js';
 import { stream } from './transports/stream.js';
-import { canStream, world } from './world.js';
+import { world } from './world.js';
 
 /** How often in a row a transport may end at once. */
 const ENDS_MAX = 3;
@@ -19,8 +19,15 @@ const LAST_LOOK = 0.3;
 /** Seconds without an event after which a stream is given up: more than two of the server's heartbeats. */
 const SILENCE = 60;
 
+/** What of the browser's each transport needs. */
+const NEEDS = { stream: 'ReadableStream', websocket: 'WebSocket' };
 const KNOWN = { stream };
-const IS_THERE = { stream: canStream };
+let load;
+
+/** Has WebSockets loaded by `how(options, callback)`, which calls back with the transport if it comes. */
+export function loadBy(how) {
+  load = how;
+}
 
 /** Returns a function as `poll` (transports/poll.js), by the transport of its choice. */
 export function choosing(options, poll) {
@@ -43,10 +50,9 @@ export function choosing(options, poll) {
 
   /** Takes note of what has become of a request by the transport `by`, undefined for a poll. */
   function note({ blocks, position, status, waited, by, more, isHeld }) {
-    if (more) {
+    if (blocks) {
       isUnsure = false;
-    } else if (blocks) {
-      isUnsure = false;
+      if (more) return;
       if (position === null) options.transports = [];
       if (by || ends >= ENDS_MAX) {
         ends = 0;
@@ -60,9 +66,11 @@ export function choosing(options, poll) {
   }
 
   return (_, request, hooks) => {
-    const name = isUnsure || options.transports.find((name) => name === 'poll' || (IS_THERE[name]() && !(Date.now() < until(name))));
-    const by = KNOWN[name]?.(options, Object.keys(request.cursors), () => clearTimeout(timer));
+    const name = isUnsure || options.transports.find((name) => name === 'poll' || (world[NEEDS[name]] && !(Date.now() < until(name))));
+    const isOther = NEEDS[name];
     let timer;
+    let isOver = false;
+    let end = () => {};
     const after = (seconds, action) => {
       clearTimeout(timer);
       timer = setTimeout(action, seconds * 1000);
@@ -70,7 +78,7 @@ export function choosing(options, poll) {
     const done = (response) => {
       clearTimeout(timer);
       if (response.more) after(SILENCE, silent);
-      response.by = by && name;
+      response.by = isOther && name;
       note(response);
       hooks.done(response);
     };
@@ -79,15 +87,28 @@ export function choosing(options, poll) {
       hooks.silent(SILENCE);
     };
     const held = () => {
-      end();
-      done({ status: 0, text: 'Nothing has come', isHeld: true });
+      stop();
+      done({ status: 0, text: 'No answer has come', isHeld: true });
     };
-    const end = poll(options, by ? { ...request, asks: true } : request, { ...hooks, done }, by);
-    // A page that was busy may find a timer that is due before the bytes that have come.
-    if (by) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
-    return () => {
+    const begin = () => {
+      const by = isOther && KNOWN[name](options, request, () => clearTimeout(timer));
+      end = poll(options, by ? { ...request, asks: true } : request, { ...hooks, done }, by);
+    };
+    const stop = () => {
+      isOver = true;
       clearTimeout(timer);
       end();
     };
+    if (isOther && !KNOWN[name]) {
+      load(options, (transport) => {
+        KNOWN[name] = transport;
+        if (!isOver) begin();
+      });
+    } else {
+      begin();
+    }
+    // A page that was busy may find a timer that is due before the bytes that have come.
+    if (isOther) after(OPEN_PATIENCE, () => after(LAST_LOOK, held));
+    return stop;
   };
 }

@@ -1,4 +1,6 @@
 /** What the classic script loads in browsers that can use it. */
+import { loadBy } from './choice.js';
 import { lineOf } from './parts.js';
 
-Realplexor.lineOf = lineOf;
+Realplexor.shared = lineOf;
+loadBy((options, callback) => Realplexor.load('websocket', options, callback));

@@ -403,8 +403,10 @@ export class Realplexor {
     this.#pace.failed(waited);
     if (isUnsure) return this.#next(RETRYING, Math.max(this.#pace.pause(), after));
     // The reason of a refusal is for whoever builds the page: it is shown once, until the server answers or says something else.
-    if (error.status && error.message !== this.#refusal) console.error(`Realplexor: ${error.message}`);
-    this.#refusal = error.status ? error.message : this.#refusal;
+    if (error.status && error.message !== this.#refusal) {
+      this.#refusal = error.message;
+      console.error(`Realplexor: ${error.message}`);
+    }
     this.#next(RETRYING, Math.max(this.#pace.retryDelay(), after), 'error', error);
   }
 
@@ -471,7 +473,7 @@ export class Realplexor {
       this.#next(RETRYING, this.#pace.retryDelay(true), 'offline');
     } else if (type === 'visibilitychange') {
       this.#tick();
-      if (this.#phase === RETRYING && document.visibilityState === 'visible') this.#wake();
+      if (this.#phase === RETRYING && !isHidden()) this.#wake();
     } else if (type === 'online' || phase === ASLEEP) {
       this.#wake();
     }

@@ -24,7 +24,7 @@ const NAMES = Object.keys(DEFAULTS);
 const FORMS = {
   identifier: /^\w[\w.-]*$/,
   credentials: /^(omit|same-origin|include)$/,
-  transports: /^((poll|stream)(,|$))+$/,
+  transports: /^((poll|stream|websocket)(,|$))+$/,
   grant: /^[\w-]+\.[\w-]+\.[\w-]+$|^function$/,
 };
 
@@ -65,15 +65,15 @@ function resolved(address, base) {
 
 /** Returns the WAIT line's address, absolute and without a fragment. Throws TypeError for one that cannot be polled. */
 export function addressOf(fullUrl) {
-  const page = world.location && world.location.href;
+  const given = fullUrl || SERVED_PATH;
   let url;
   try {
-    url = resolved(fullUrl || SERVED_PATH, page);
+    url = resolved(given, world.location && world.location.href);
     if (CLASSIC && SERVED_PATH !== '/') url = resolved(SERVED_PATH, url);
   } catch {
-    throw new TypeError(`Address must be absolute where no page completes it, "${fullUrl || SERVED_PATH}" given`);
+    // It is relative, and no page completes it.
   }
-  if (!/^https?:\/\/[^/@]+(\/|$)/.test(url)) throw new TypeError(`Address must be http://HOST/ or https://HOST/, "${fullUrl}" given`);
+  if (!/^https?:\/\/[^/@]+(\/|$)/.test(url)) throw new TypeError(`Address must be http://HOST/ or https://HOST/, "${given}" given`);
   return url.replace(/#.*/, '');
 }
 

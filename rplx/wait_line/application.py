@@ -62,7 +62,7 @@ GAP_MAX = 1024  # bytes of a header's value: an answer's whole head has to fit i
 
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
-_SHARED = re.compile(r"[?&]shared(?:=1)?(?:&|$)")
+_PART = re.compile(r"[?&](shared|websocket)(?:=1)?(?:&|$)")
 _JSON = re.compile(r"[?&]json(?:=1)?(?:&|$)")
 _TIMEOUT = re.compile(r"timeout=(\d{1,9}(?:\.\d{1,9})?)(?:&|$)")  # a pattern that begins with a text is found faster
 _TIMEOUT_MIN = 1.0  # seconds; a shorter time is not what a client can mean that waits
@@ -315,8 +315,8 @@ class Application:
         direct: Direct | None = environ.get(KEY)
         if self.log.connections and direct is not None:
             self.log.connection(direct.connection, f"{kind} marker received, sending content")
-        if kind == "SCRIPT" and _SHARED.search(target_of(environ)):
-            kind = "SHARED"
+        if kind == "SCRIPT" and (part := _PART.search(target_of(environ))):
+            kind = part[1].upper()
         try:
             page = self.pages.get(kind)
         except OSError as error:

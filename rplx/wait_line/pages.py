@@ -20,8 +20,14 @@ TAG_LENGTH = 32  # hexadecimal digits of a page's tag
 
 _OPTION = re.compile(rb"\$([A-Z][A-Z0-9_]*)")
 _SERVED = Path(__file__).parents[1] / "served"  # the build of js/ writes them
-_SHIPPED = {"IFRAME": "iframe.html", "SCRIPT": "script.js", "SHARED": "shared.js", "SANDBOX": "sandbox.html"}
-_SCRIPTS = ("SCRIPT", "SHARED")
+_SHIPPED = {
+    "IFRAME": "iframe.html",
+    "SCRIPT": "script.js",
+    "SHARED": "shared.js",
+    "WEBSOCKET": "websocket.js",
+    "SANDBOX": "sandbox.html",
+}
+_SCRIPTS = ("SCRIPT", "SHARED", "WEBSOCKET")
 
 
 @dataclass(frozen=True, slots=True)

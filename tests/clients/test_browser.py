@@ -47,4 +47,5 @@ def test_there_are_tests() -> None:
         "shared_lead.test.mjs",
         "streams.test.mjs",
         "websocket.test.mjs",
+        "websocket_client.test.mjs",
     ]

@@ -181,17 +181,24 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         wire.listen("a").close()
 
 
-@pytest.mark.parametrize("target", ["?identifier=SCRIPT&shared", "?1234&shared=1&identifier=SCRIPT"])
-def test_what_tabs_need_to_share_a_poll_is_a_script_of_its_own(small: Wire, target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "defined"),
+    [
+        ("?identifier=SCRIPT&shared", b"shared"),
+        ("?1234&shared=1&identifier=SCRIPT", b"shared"),
+        ("?identifier=SCRIPT&websocket", b"websocket"),
+    ],
+)
+def test_what_not_every_page_needs_is_a_script_of_its_own(small: Wire, target: str, defined: bytes) -> None:
     client = small.on_wait(http(f"GET /{target} HTTP/1.1\nHost: h"))
     head, body = client.answer()
     assert b"Content-Type: text/javascript; charset=utf-8\r\n" in head
     assert b"max-age=3600" in head
-    assert b"Realplexor.lineOf=" in body
+    assert b"Realplexor.%s=" % defined in body
 
 
 @pytest.mark.parametrize(
-    "target", ["?identifier=SCRIPT&shareds", "?identifier=SCRIPT,shared", "?unshared&identifier=SCRIPT"]
+    "target", ["?identifier=SCRIPT&shareds", "?identifier=SCRIPT&websockets", "?identifier=SCRIPT,shared", "?unshared&identifier=SCRIPT"]
 )
 def test_the_script_comes_by_any_other_target(small: Wire, target: str) -> None:
     assert small.on_wait(http(f"GET /{target} HTTP/1.1\nHost: h")).answer()[1] == SCRIPT

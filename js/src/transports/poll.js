@@ -113,7 +113,7 @@ function responseOf({ status, statusText }, text, header) {
 /** Returns the blocks of a body. Throws Error for what is no list of messages. */
 function blocksOf(text) {
   const blocks = parsed(text);
-  if (!Array.isArray(blocks) || !blocks.every((block) => block && block.ids)) throw new Error('Answer is no list of messages');
+  if (!blocks.every?.((block) => block.ids)) throw new Error('Answer is no list of messages');
   return blocks;
 }
 

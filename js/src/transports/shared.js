@@ -318,4 +318,4 @@ export function sharing(options, isShared, { poll, compareCursors }) {
 }
 
 const copied = ({ cursors, asks }) => ({ cursors: Object.assign(Object.create(null), cursors), asks });
-const valueIn = (map, name) => (Object.prototype.hasOwnProperty.call(map, name) ? map[name] : undefined);
+const valueIn = (map, name) => (({}).hasOwnProperty.call(map, name) ? map[name] : undefined);

@@ -59,8 +59,8 @@ async function read(body, names, give) {
   return end;
 }
 
-/** Returns the transport of one request for `names`. `isPoll` is called where a server that knows no streams answers it as a poll. */
-export const stream = ({ client }, names, isPoll) => ({
+/** Returns the transport of one request. `isPoll` is called where a server that knows no streams answers it as a poll. */
+export const stream = ({ client }, { cursors }, isPoll) => ({
   tail: '&stream&client=' + client,
-  ask: (request, accepted, give, ask) => ask(request, accepted, give, (body, type) => (/event-stream/.test(type) ? read(body, names, give) : isPoll())),
+  ask: (request, accepted, give, ask) => ask(request, accepted, give, (body, type) => (/event-stream/.test(type) ? read(body, Object.keys(cursors), give) : isPoll())),
 });

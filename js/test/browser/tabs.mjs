@@ -38,7 +38,7 @@ export async function closeContext() {
 export const options = () => ['--set', `wait.allowed_origins=["${host.url.slice(0, -1)}"]`, '--set', 'history.max_messages=3000'];
 export const takeOut = (tab) => tabs.splice(tabs.indexOf(tab), 1);
 
-/** Opens a tab that listens to `ids`, by the server's script or by the module. It keeps window.got as [id, data] and window.events, and here its polls that are running. */
+/** Opens a tab that listens to `ids`, by the server's script or by the module. It keeps window.got as [id, data] and window.events, and here its polls, streams and WebSockets that are running. */
 export async function open(ids, { url = server.url, options = {}, isModule = false } = {}) {
   const page = await context.newPage();
   const tab = { page, ids, faults: [], polls: 0, running: new Set() };
@@ -48,6 +48,10 @@ export async function open(ids, { url = server.url, options = {}, isModule = fal
     if (!request.url().includes('ncrnd=')) return;
     tab.polls++;
     tab.running.add(request);
+  });
+  page.on('websocket', (socket) => {
+    tab.running.add(socket);
+    socket.on('close', () => tab.running.delete(socket));
   });
   for (const type of ['requestfinished', 'requestfailed']) page.on(type, (request) => tab.running.delete(request));
   await page.goto(host.url);

@@ -34,7 +34,7 @@ async function firstRequest(script, url) {
 }
 
 test('served files name the known options and nothing else that the server would replace', () => {
-  for (const [name, more] of Object.entries({ 'script.js': ['SCRIPT_ID'], 'iframe.html': [], 'shared.js': null })) {
+  for (const [name, more] of Object.entries({ 'script.js': ['SCRIPT_ID'], 'iframe.html': [], 'shared.js': null, 'websocket.js': null })) {
     const names = new Set([...read(SERVED + name).matchAll(/\$([A-Z][A-Z0-9_]*)/g)].map((match) => match[1]));
     assert.deepEqual([...names].sort(), more ? [...OPTIONS, ...more].sort() : [], name);
   }
