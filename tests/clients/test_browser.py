@@ -39,6 +39,7 @@ def test_there_are_tests() -> None:
         "foreign.test.mjs",
         "grants.test.mjs",
         "iframe.test.mjs",
+        "mounting.test.mjs",
         "old_browser.test.mjs",
         "same-site.test.mjs",
         "sandbox.test.mjs",

@@ -198,7 +198,13 @@ def test_what_not_every_page_needs_is_a_script_of_its_own(small: Wire, target: s
 
 
 @pytest.mark.parametrize(
-    "target", ["?identifier=SCRIPT&shareds", "?identifier=SCRIPT&websockets", "?identifier=SCRIPT,shared", "?unshared&identifier=SCRIPT"]
+    "target",
+    [
+        "?identifier=SCRIPT&shareds",
+        "?identifier=SCRIPT&websockets",
+        "?identifier=SCRIPT,shared",
+        "?unshared&identifier=SCRIPT",
+    ],
 )
 def test_the_script_comes_by_any_other_target(small: Wire, target: str) -> None:
     assert small.on_wait(http(f"GET /{target} HTTP/1.1\nHost: h")).answer()[1] == SCRIPT

@@ -84,7 +84,7 @@ test('several channels at once, a burst in order, a nested object', async () => 
 test('a burst that outruns the history comes whole by a stream, and is told as a gap to who polls', async () => {
   const by = (page, transport) => page.locator('.browser:nth-child(1) .transport', { hasText: transport }).waitFor();
   await visit(two, '?transports=poll');
-  await by(one, 'event stream');
+  await by(one, 'stream');
   await by(two, 'polls');
   await one.fill('#burst [name=count]', '500');
   await one.click('#burst button');
