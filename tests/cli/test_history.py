@@ -323,6 +323,18 @@ def test_whoever_missed_what_was_sent_after_a_backup_is_told(
             live.stop(signal.SIGKILL)
 
 
+def test_a_watcher_from_after_a_backup_without_events_is_told(history: History, tmp_path: Path) -> None:
+    path, copy = tmp_path / "history.db", tmp_path / "copy.db"
+    with server(path) as live:
+        send(live, "abc", b"1")
+        assert history("backup", path, copy) == (0, b"", "")
+        poll(live, "identifier=abc").until(b"\r\n\r\n")
+        eventually(lambda: answer(live, b"WATCH 10"), b"online 11:abc\n")
+        live.stop(signal.SIGKILL)
+    with server(copy) as live:
+        assert answer(live, b"WATCH 11") == b"FAKE 10:FAKE\n"  # as after a restart that has forgotten all
+
+
 def test_what_a_killed_server_has_left_is_dumped(history: History, tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     with server(path) as live:
