@@ -93,6 +93,8 @@ class Handshakes:
         if direct is not None:
             if direct.sent_ahead:
                 raise BadRequest(_SENT_AHEAD)
+            if not direct.may_wait:
+                raise BadRequest("the client's sending half has ended, so it cannot talk over a WebSocket")
             return
         if self._parking is None:
             raise Unavailable("polls wait in rplx serve alone here")

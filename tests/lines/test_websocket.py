@@ -80,6 +80,17 @@ def test_refusals_of_the_handshake(wire: Wire) -> None:
         assert header in head
 
 
+def test_who_has_ended_the_sending_half_is_gone(wire: Wire, prefix: str) -> None:
+    """With the handshake, when nothing more comes of it that could be noticed, and behind it."""
+    for number in range(20):
+        gone = wire.on_wait(request(f"/?identifier={prefix}a"), end=number % 2 == 0)
+        if number % 2:
+            gone.until(b"\r\n\r\n")
+            gone.end()
+        gone.rest()
+    eventually(lambda: wire.online(f"{prefix}a"), f"{prefix}a 0\n")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
