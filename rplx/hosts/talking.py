@@ -17,7 +17,7 @@ from rplx.errors import Ending, Refusal, Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi, read_no_more
 from rplx.hub.hub import Hub
 from rplx.hub.members import Member
-from rplx.net.listening import unsent
+from rplx.net.listening import notice_the_gone, unsent
 from rplx.net.retry_after import retry_milliseconds
 from rplx.protocol.websocket import FrameReader
 from rplx.protocol.websocket_stream import takes_deflate
@@ -105,6 +105,8 @@ class _Talk:
         self._inbox = Inbox(FrameReader(deflate=takes_deflate(member.encoding)))
         self._write_timeout = room.commands.write_timeout
         sock.settimeout(self._write_timeout)
+        if sock.family != socket.AF_UNIX:
+            notice_the_gone(sock)
 
     def run(self) -> None:
         """Returns when it has ended. Raises OSError."""

@@ -180,11 +180,16 @@ def _set_tcp_options(sock: socket.socket, *, browsers: bool) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
     if browsers:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, name, value)
+        notice_the_gone(sock)
+
+
+def notice_the_gone(sock: Any) -> None:
+    """Has a TCP socket, or those that it accepts, end when the peer has vanished, and hold little that is not sent."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, name, value)
 
 
 def unsent(descriptor: int) -> int:

@@ -6,10 +6,12 @@ import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 
 import gevent
 import pytest
 
+from rplx.net.listening import USER_TIMEOUT
 from rplx.protocol.websocket import Opcode
 from tests.hosts.http import Client, ask, eventually, online, send
 from tests.hosts.servers import HOOKS, Server, gunicorn, pywsgi
@@ -17,6 +19,7 @@ from tests.lines.socket_floods import FLOODS, Flood
 from tests.lines.sockets import Socket, request
 from tests.lines.wire import Conversation
 from tests.protocol.frames import close, frame, text
+from tests.soak.vitals import connections
 
 
 def opened(server: Server, target: str = "/", *lines: str) -> Socket:
@@ -123,6 +126,15 @@ def test_who_reads_nothing_is_dropped(start: Callable[[dict[str, str]], Server])
         for _ in range(30):
             send(server.in_, "a", json.dumps("x" * 190_000).encode())
         is_online(server, "a", 0)
+
+
+def test_a_peer_that_vanishes_is_found() -> None:
+    with pywsgi() as server:
+        socket = opened(server, "/?identifier=a")
+        socket.open()
+        (found,) = connections(server, server.wait[1])
+        with found:
+            assert found.getsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT) == USER_TIMEOUT
 
 
 @pytest.mark.parametrize("kind", ["pings", "nothing new", "many channels"])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.child import Child
 from tests.live import LiveServer
 
 _SYS_PIDFD_GETFD = 438
@@ -70,7 +71,7 @@ def listening(pid: int) -> list[tuple[str, int]]:
     return found
 
 
-def connections(server: LiveServer, port: int) -> list[socket.socket]:
+def connections(server: Child, port: int) -> list[socket.socket]:
     """The server's own connected sockets on one of its ports, as copies that share their options."""
     found = []
     for sock in _sockets(server.process.pid):
