@@ -241,9 +241,11 @@ class StayingSets:
                 note, encoding = channel_set.pending, channel_set.encoding
                 piece, told = self._plainly(note, encoding)
                 length = len(piece)
+                served = CHECK_EVERY - 1  # this one may have taken long to write, compressed above all
             last = channel_set.told
             if not length or channel_set.more is not None or (last is None and channel_set.progress.named):
                 self.serve(channel_set)
+                served = CHECK_EVERY - 1
             else:
                 channel_set.pending = None
                 take = channel_set.sole

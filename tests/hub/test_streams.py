@@ -6,6 +6,7 @@ import gc
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -289,6 +290,19 @@ def test_heartbeats_move_the_mark(hub: Hub) -> None:
     for _ in range(3):
         hub.sweep(3600)
     assert reader.woken
+
+
+def test_the_time_is_looked_at_behind_what_is_written_anew(hub: Hub) -> None:
+    """A message may be long, and is written, maybe compressed, for each combination of its channels."""
+    readers = [comes(hub, *ids) for ids in ("a", "ab", "bc", "abc")]
+    queue = deque[StayingSet]()
+    outgoing = hub.staying.outgoing(Message(b"1", dict.fromkeys("abc", hub.engine.draw())))
+    assert outgoing is not None
+    list(hub.staying.find(outgoing, queue, None))
+    for left in (3, 2, 1, 0):
+        hub.staying.serve_some(queue, end=0.0)
+        assert len(queue) == left
+    assert [reader.read() for reader in readers] == [["open", "message"]] * 4
 
 
 def test_many_messages_in_one_turn(hub: Hub) -> None:
