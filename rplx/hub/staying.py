@@ -25,6 +25,7 @@ from rplx.messages import Due, Message, cursor_value
 
 PENDING_MAX = 16  # messages that wait until a set has its turn; beyond them it is served at once
 STEPS = 64  # sets looked at between two looks at the time
+LOOK = 16  # steps that a set takes which is not served the short way: it may be written to meanwhile
 CHECK_EVERY = 4  # sets served between two looks at the time
 
 
@@ -166,6 +167,7 @@ class StayingSets:
         for id in outgoing.ids:
             sets = list(self.channels.get(id, ()))
             for at in range(0, len(sets), STEPS):
+                steps = STEPS
                 for channel_set in sets[at : at + STEPS]:
                     if is_for_all and value > channel_set.furthest and channel_set.pending is None:
                         channel_set.pending = note  # nearly every one; the rest is the general way
@@ -173,10 +175,12 @@ class StayingSets:
                         queue.append(channel_set)
                     elif passed is None:
                         self._look(channel_set, outgoing, queue, visibility)
+                        steps += LOOK
                     elif channel_set not in passed:
                         passed.add(channel_set)
                         self._look(channel_set, outgoing, queue, visibility)
-                yield STEPS
+                        steps += LOOK
+                yield steps
             yield 1
 
     def _look(
