@@ -68,6 +68,8 @@ def talk(
     """
     sock = client_socket(environ)
     try:
+        if sock.family != socket.AF_UNIX:
+            notice_the_gone(sock)
         if is_pywsgi(environ):
             start_response(SWITCHING, list(headers))(first)
         else:
@@ -105,8 +107,6 @@ class _Talk:
         self._inbox = Inbox(FrameReader(deflate=takes_deflate(member.encoding)))
         self._write_timeout = room.commands.write_timeout
         sock.settimeout(self._write_timeout)
-        if sock.family != socket.AF_UNIX:
-            notice_the_gone(sock)
 
     def run(self) -> None:
         """Returns when it has ended. Raises OSError."""
