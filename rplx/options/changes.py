@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rplx.options.rows import OPTIONS
+from rplx.options.rows import OPTIONS, RULES
 from rplx.options.table import Config
 
 
@@ -20,8 +20,11 @@ class Change(NamedTuple):
 
 def changed(old: Config, new: Config) -> list[Change]:
     """Returns what a reload has to apply, in the order of the table."""
-    return [
+    found = [
         Change(row.full_name, row.legacy, row.value(old), row.value(new), not row.reload)
         for row in OPTIONS.values()
         if row.value(old) != row.value(new)
     ]
+    if old.channels != new.channels:
+        found.append(Change(RULES, "", f"{len(old.channels)} rules", f"{len(new.channels)} rules", False))
+    return found

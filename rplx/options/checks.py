@@ -180,6 +180,25 @@ def sync(text: str) -> str:
     return _form(text, r"always|process", "always or process")
 
 
+def grant_key(text: str) -> str:
+    """Checks KID=env:VARIABLE or KID=file:/PATH. What is wrong is not shown, as it may be the key itself."""
+    if re.fullmatch(r"[A-Za-z0-9_.-]+\s*=\s*(env:\w+|file:/[^\0]+)", text, re.ASCII):
+        return ""
+    return 'a key is written KID=env:VARIABLE or KID=file:/PATH, such as "2026a=env:RPLX_GRANT_KEY"'
+
+
+def cookie_name(text: str) -> str:
+    return _form(text, r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)?", "the name of a cookie (RFC 6265, 4.1.1)")
+
+
+def prefix(text: str) -> str:
+    return _form(text, r"([A-Za-z0-9_][A-Za-z0-9_.-]*)?", "the beginning of a channel id: letters, digits, _, . and -")
+
+
+def access(text: str) -> str:
+    return _form(text, r"public|grant", "public or grant")
+
+
 def not_empty(text: str) -> str:
     return "" if text.strip() else "must not be empty"
 

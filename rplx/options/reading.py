@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import difflib
+import dataclasses
 import itertools
 import re
 import tomllib
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from rplx.errors import ConfigError
-from rplx.options.rows import OPTIONS, SECTIONS, VARIABLE_PREFIX, Option, options_of, replace
+from rplx.options import channel_rules
+from rplx.options.rows import OPTIONS, RULES, SECTIONS, VARIABLE_PREFIX, Option, options_of, replace
 from rplx.options.table import Config
 from rplx.options.toml_lines import key_lines
-from rplx.options.values import checked, from_text
+from rplx.options.values import checked, did_you_mean, from_text
 
 # Variables that begin like ours and set no option: RPLX_CONFIG names the file, three are the client's, some hold keys
 # of grants, and container orchestrators put the others into the environment of everything that runs beside a service
@@ -48,14 +49,15 @@ def load(
     `FILE:LINE:`, the variable's name or the flag.
     """
     problems: list[str] = []
+    rules: list[channel_rules.Placed] = []
     # Generators, so that problems with names and with values stay in the order of their source.
     settings = itertools.chain(
-        _from_file(defaults, problems) if defaults is not None else (),
-        _from_file(path, problems) if path is not None else (),
+        _from_file(defaults, problems, rules) if defaults is not None else (),
+        _from_file(path, problems, rules) if path is not None else (),
         _from_environment(environ, problems),
         _from_overrides(overrides, problems),
     )
-    return _applied(Config(), settings, problems)
+    return _applied(Config(), settings, problems, rules)
 
 
 def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
@@ -64,8 +66,13 @@ def from_environment(config: Config, environ: Mapping[str, str]) -> Config:
     return _applied(config, _from_environment(environ, problems), problems)
 
 
-def _applied(config: Config, settings: Iterable[_Setting], problems: list[str]) -> Config:
-    """Returns `config` with `settings`, later ones winning. Raises ConfigError if there are or have been `problems`."""
+def _applied(
+    config: Config, settings: Iterable[_Setting], problems: list[str], rules: list[channel_rules.Placed] | None = None
+) -> Config:
+    """Returns `config` with `settings`, later ones winning, and the `rules` that reading those finds.
+
+    Raises ConfigError if there are or have been `problems`.
+    """
     values: dict[str, Any] = {}
     where: dict[str, str] = {}
     for setting in settings:
@@ -76,6 +83,9 @@ def _applied(config: Config, settings: Iterable[_Setting], problems: list[str]) 
         except ValueError as error:
             problems.append(f"{setting.where}: {error}")
     config = replace(config, values)
+    if rules:
+        config = dataclasses.replace(config, channels=tuple(placed.rule for placed in rules))
+        problems += channel_rules.contradictions(rules, config.wait.id_max)
     if values and not problems:
         problems += _contradictions(config, where)
     if problems:
@@ -102,7 +112,7 @@ def _contradictions(config: Config, where: Mapping[str, str]) -> Iterator[str]:
         yield f"{place('pages.script_id', 'pages.iframe_id')}: pages.iframe_id and pages.script_id must differ"
 
 
-def _from_file(path: str, problems: list[str]) -> Iterator[_Setting]:
+def _from_file(path: str, problems: list[str], rules: list[channel_rules.Placed]) -> Iterator[_Setting]:
     try:
         text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).decode()
     except OSError as error:
@@ -123,10 +133,12 @@ def _from_file(path: str, problems: list[str]) -> Iterator[_Setting]:
     lines = key_lines(text)
     for section, names in sections.items():
         where = f"{path}:{_line_of(lines, section)}"
-        if not isinstance(names, dict):
+        if section == RULES:
+            rules[:] = channel_rules.read(path, names, lambda *keys: _line_of(lines, *keys), problems)
+        elif not isinstance(names, dict):
             problems.append(f"{where}: {_outside_section(section)}")
         elif section not in SECTIONS:
-            problems.append(f"{where}: unknown section [{section}]{_did_you_mean(section, SECTIONS)}")
+            problems.append(f"{where}: unknown section [{section}]{did_you_mean(section, SECTIONS)}")
         else:
             for name, value in names.items():
                 yield from _known(f"{path}:{_line_of(lines, section, name)}", section, name, value, problems)
@@ -163,7 +175,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterat
             continue
         option = _VARIABLES.get(variable)
         if option is None:
-            problems.append(f"{variable}: no option is set by this variable{_did_you_mean(variable, _VARIABLES)}")
+            problems.append(f"{variable}: no option is set by this variable{did_you_mean(variable, _VARIABLES)}")
         else:
             yield _Setting(variable, option, from_text(option, text))
 
@@ -175,7 +187,7 @@ def _from_overrides(overrides: Iterable[tuple[str, str]], problems: list[str]) -
         if not dot:
             problems.append(f"{where}={text}: must be section.name=value{_suggest_section_of(full_name)}")
         elif section not in SECTIONS:
-            problems.append(f'{where}: unknown section "{section}"{_did_you_mean(section, SECTIONS)}')
+            problems.append(f'{where}: unknown section "{section}"{did_you_mean(section, SECTIONS)}')
         else:
             for setting in _known(where, section, name, text, problems):
                 yield _Setting(where, setting.option, from_text(setting.option, text))
@@ -187,16 +199,11 @@ def _known(where: str, section: str, name: str, value: object, problems: list[st
         yield _Setting(f"{where}: {option.full_name}", option, value)
         return
     names = [option.name for option in options_of(section)]
-    hint = _did_you_mean(name, names) or _suggest_section_of(name)
+    hint = did_you_mean(name, names) or _suggest_section_of(name)
     problems.append(f"{where}: unknown option {section}.{name}{hint}")
 
 
 _VARIABLES = {option.variable: option for option in OPTIONS.values()}
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f', did you mean "{close[0]}"?' if close else ""
 
 
 def _suggest_section_of(name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rplx.options import checks
-from rplx.options.table import Config
+from rplx.options.table import ChannelRule, Config
 
 VARIABLE_PREFIX = "RPLX_"  # of the environment variables that set options
 
@@ -26,6 +26,7 @@ class Option:
     at_least: float
     at_most: float | None
     check: checks.Check | None
+    is_table: bool
     example: Any
 
     @property
@@ -48,11 +49,18 @@ def _field_of(section: str) -> str:
 
 def _rows() -> Iterator[Option]:
     for section in dataclasses.fields(Config):
-        for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
-            yield Option(section.name.rstrip("_"), field.name, field.default, **field.metadata)
+        if section.name != RULES:
+            yield from _rows_of(section.name.rstrip("_"), section.default)
 
 
+def _rows_of(section: str, values: Any) -> Iterator[Option]:
+    for field in dataclasses.fields(values):
+        yield Option(section, field.name, field.default, **field.metadata)
+
+
+RULES = "channels"  # [[channels]]: a section that may be there several times, a rule each
 OPTIONS: dict[str, Option] = {row.full_name: row for row in _rows()}
+RULE_OPTIONS: dict[str, Option] = {row.name: row for row in _rows_of(RULES, ChannelRule)}
 SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(row.section for row in OPTIONS.values()))
 
 

@@ -24,13 +24,15 @@ def option(
     at_least: float = 0,
     at_most: float | None = None,
     check: checks.Check | None = None,
+    is_table: bool = False,
     example: Any = None,
 ) -> Any:
     """Returns a dataclass field that describes one option.
 
     `legacy` is the option's key in old Perl configuration files ("" where there is none), `reload` says whether a
     SIGHUP applies a new value to the running server. `at_least` and `at_most` bound a number; `check` judges a text,
-    or each item of a list. `example` is the value that conf/rplx.toml sets, None where it leaves the default.
+    or each item of a list; with `is_table` a list of NAME=VALUE may be written as a table. `example` is the value that
+    conf/rplx.toml sets, None where it leaves the default.
     """
     metadata = {
         "help": help,
@@ -39,6 +41,7 @@ def option(
         "at_least": at_least,
         "at_most": at_most,
         "check": check,
+        "is_table": is_table,
         "example": example,
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -243,6 +246,42 @@ class UsersOptions:
 
 
 @dataclass(frozen=True)
+class GrantsOptions:
+    """Who may listen, by signed grants (docs/protocol.md, part 12)."""
+
+    keys: tuple[str, ...] = option(
+        (),
+        'keys that sign grants, "KID=env:VARIABLE" or "KID=file:/PATH", also as a table { KID = "env:VARIABLE" };'
+        " several for a rotation; a secret of 32 bytes at least is for HS256, a PEM's public key for RS256, ES256 or"
+        " EdDSA; needs rplx[grants]",
+        check=checks.grant_key,
+        is_table=True,
+    )
+    cookie: str = option("", "name of the cookie that has a grant; empty: none is looked at", check=checks.cookie_name)
+    in_url: bool = option(False, "take grants from the address, too, as grant=TOKEN: other servers may log those")
+    max_bytes: int = option(8192, "bytes of a grant; longer ones are refused (401)", at_least=1)
+    max_remembered: int = option(
+        10_000, "grants that are remembered once they were verified; the oldest are forgotten first", at_least=1
+    )
+    remember: float = option(
+        60.0, "seconds for which the answer of an application's may_listen counts", at_least=SHORTEST
+    )
+
+
+@dataclass(frozen=True)
+class ChannelRule:
+    """What holds for channels whose ids begin with a prefix; of several rules that fit the longest counts."""
+
+    prefix: str = option("", "with what the ids begin; empty: all channels", check=checks.prefix, example="user_")
+    access: str = option(
+        "public",
+        "who may listen: public (everybody) or grant (who has a grant for it)",
+        check=checks.access,
+        example="grant",
+    )
+
+
+@dataclass(frozen=True)
 class PagesOptions:
     """The word for channel lists in requests, and the pages for old clients."""
 
@@ -339,9 +378,11 @@ class Config:
     history: HistoryOptions = HistoryOptions()
     presence: PresenceOptions = PresenceOptions()
     users: UsersOptions = UsersOptions()
+    grants: GrantsOptions = GrantsOptions()
     pages: PagesOptions = PagesOptions()
     js: JsOptions = JsOptions()
     log: LogOptions = LogOptions()
     hooks: HooksOptions = HooksOptions()
     engine: EngineOptions = EngineOptions()
     demo: DemoOptions = DemoOptions()
+    channels: tuple[ChannelRule, ...] = ()  # [[channels]]

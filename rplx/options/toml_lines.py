@@ -19,13 +19,18 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """Returns the line, from 1, of each table header and key of `text`, by its dotted path. `text` is valid TOML.
 
-    Keys inside an inline table have the line of the table's key, so look for the longest path that is there.
+    Keys inside an inline table have the line of the table's key, so look for the longest path that is there. In an
+    array of tables, such as [[x]], those of the second one have the path x, "1".
     """
+    counts: dict[tuple[str, ...], int] = {}
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     for line, statement in _statements(text):
         if statement[0] == "[":
             table = _path("".join(statement))
+            if statement[1] == "[":
+                count = counts[table] = counts.get(table, -1) + 1
+                table = (*table, str(count)) if count else table
             lines.setdefault(table, line)
         else:
             key = "".join(statement[: statement.index("=")])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 from rplx.options.rows import Option
@@ -48,6 +50,8 @@ def checked(option: Option, value: object) -> Any:
 
 def _checked_list(option: Option, value: object) -> tuple[str, ...]:
     items = [value] if isinstance(value, str) else value
+    if isinstance(items, dict) and option.is_table:
+        items = [f"{name}={item}" if isinstance(item, str) else item for name, item in items.items()]
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"must be {_KINDS[tuple]}, is {_shown(value)}")
     if not items and option.default:
@@ -72,3 +76,9 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns a hint, behind what is wrong, at the word among `known` that is like this one; "" if none is."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f', did you mean "{close[0]}"?' if close else ""

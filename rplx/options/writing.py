@@ -11,8 +11,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from rplx.options.rows import SECTIONS, Option, options_of, section_help
-from rplx.options.table import Config
+from rplx.options.rows import RULE_OPTIONS, RULES, SECTIONS, Option, options_of, section_help
+from rplx.options.table import ChannelRule, Config
 
 _EXAMPLE_HEAD = """\
 # Configuration of rplx: every option with its default. To set an option, take the # before its line away.
@@ -55,6 +55,9 @@ def to_toml(config: Config, only_changed: bool) -> str:
         if rows:
             lines = [f"[{section}]", *(f"{row.name} = {toml_value(row.value(config))}" for row in rows)]
             blocks.append("\n".join(lines) + "\n")
+    for rule in config.channels:
+        lines = [f"[[{RULES}]]", *(f"{name} = {toml_value(getattr(rule, name))}" for name in RULE_OPTIONS)]
+        blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
@@ -79,6 +82,11 @@ def render_example() -> str:
             if row.example is not None:
                 lines.append(f"{row.name} = {toml_value(row.example)}")
         blocks.append("\n".join(lines) + "\n")
+    lines = [f"# {ChannelRule.__doc__}", f"# [[{RULES}]]"]
+    for row in RULE_OPTIONS.values():
+        lines += [*textwrap.wrap(row.help, 118, initial_indent="# ", subsequent_indent="# ")]
+        lines.append(f"# {row.name} = {toml_value(row.example)}")
+    blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
@@ -90,6 +98,10 @@ def render_reference() -> str:
         lines += ["| option | default | meaning | reload | old key |", "|---|---|---|---|---|"]
         lines += [_table_row(row) for row in options_of(section)]
         blocks.append("\n".join(lines) + "\n")
+    lines = [f"## `[[{RULES}]]`", "", f"{ChannelRule.__doc__} There may be many, in a file alone.", ""]
+    lines += ["| option | default | meaning | reload | old key |", "|---|---|---|---|---|"]
+    lines += [_table_row(row) for row in RULE_OPTIONS.values()]
+    blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
