@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 
 from rplx.access.gate import Logins
+from rplx.access.grant_keys import GrantKey, read_keys
+from rplx.access.listening import Listening
 from rplx.access.users import Users
 from rplx.engine.factory import make_engine
 from rplx.errors import ConfigError
@@ -24,10 +26,11 @@ SWEEP_EVERY = 1.0  # seconds between two sweeps: presence, expiry, counters of t
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is read from where options say: the users file and the function of hooks.check_visibility."""
+    """What is read from where options say: the users file, the function of hooks.check_visibility, keys of grants."""
 
     users: Users
     visibility: Visibility | None
+    keys: dict[str, GrantKey]
 
 
 def load(config: Config, log: Log) -> Loaded:
@@ -36,7 +39,7 @@ def load(config: Config, log: Log) -> Loaded:
     users = Users.load(config.users.file)
     for warning in users.warnings:
         log.message(warning, WARNING)
-    return Loaded(users, hook)
+    return Loaded(users, hook, read_keys(config.grants.keys))
 
 
 class Assembly:
@@ -48,6 +51,7 @@ class Assembly:
         self.log = log
         loaded = load(config, log)
         self.logins = Logins(loaded.users, config)
+        self.listening = Listening(config, loaded.keys)
         self.engine = make_engine(config, log)
         self.hub = Hub(self.engine, log, config.wait.out_max, loaded.visibility, config.wait.heartbeat)
         self.executor = Executor(self.hub, self.logins, config.in_, log)
@@ -63,7 +67,7 @@ class Assembly:
         `parking`: where its polls wait; None leaves that to our own server. `in_line`: where the IN line is, for the
         refusal of a send that comes here.
         """
-        made = Application(self.hub, config or self.config, self.log, parking, in_line)
+        made = Application(self.hub, config or self.config, self.log, parking, in_line, self.listening)
         self._applications.append(made)
         return made
 
@@ -77,6 +81,7 @@ class Assembly:
         """Takes new options and what they name. Requests under way keep the old ones."""
         self.config = config
         self.logins.configure(loaded.users, config)
+        self.listening.configure(config, loaded.keys)
         self.log.configure(config.log.verbosity, config.log.connections)
         self.engine.reconfigure(config.history, config.presence)
         self.hub.configure(config.wait.out_max, loaded.visibility, config.wait.heartbeat)

@@ -77,6 +77,30 @@ class TlsHandshake(BadRequest):
         super().__init__("a TLS handshake on a port without TLS: https needs a proxy in front that ends it")
 
 
+class InvalidGrant(Refusal):
+    """A listener brought a grant that does not hold, and is never taken for one who has none (part 12).
+
+    `why` shows nothing of the grant. `position` is the cursor for the answer's position header, if there is one.
+    """
+
+    status = 401
+    reason = "Unauthorized"
+    code = "invalid_grant"
+    position = ""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this grant does not hold: {why}")
+
+
+class GrantEnded(InvalidGrant):
+    """The grant of a WebSocket has ended, whose client was told before."""
+
+    code = "grant_ended"
+
+    def __init__(self) -> None:
+        super().__init__("it has ended")
+
+
 class AccessDenied(Refusal):
     """Credentials are wrong. The reason phrase is spelt so on the wire, and clients compare it (part 3)."""
 
@@ -102,6 +126,18 @@ class Forbidden(Refusal):
     status = 403
     reason = "Forbidden"
     code = "forbidden"
+
+
+class ChannelsRefused(Forbidden):
+    """Nothing is left of the channels that somebody asks for: `ids` are refused, as a header has them (part 12)."""
+
+    code = "channels_refused"
+
+    def __init__(
+        self, ids: str, text: str = "none of these channels may be listened to without a grant for it"
+    ) -> None:
+        super().__init__(text)
+        self.ids = ids
 
 
 class ForeignOrigin(Forbidden):

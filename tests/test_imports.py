@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "access": GROUND | {"options"},
     "engine": GROUND | {"options"},
     "hub": GROUND | {"engine"},
-    "wait_line": GROUND | {"hub", "legacy", "net", "options", "protocol"},
+    "wait_line": GROUND | {"access", "hub", "legacy", "net", "options", "protocol"},
     "in_line": GROUND | {"access", "hub", "net", "options", "protocol"},
     "assembly": GROUND | {"access", "engine", "hub", "in_line", "options", "wait_line"},
     "client": set(),

@@ -17,6 +17,7 @@ from rplx.hosts.waiting_room import check_server
 from rplx.log import Log
 from rplx.options.environment import configuration
 from rplx.wait_line.application import Application
+from rplx.wait_line.granting import MAY_LISTEN, MayListen
 from rplx.wait_line.wsgi import refuse
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ class RealplexorMiddleware:
     engine.
     """
 
-    def __init__(self, app: WsgiApplication, path: str = "/rpl") -> None:
+    def __init__(self, app: WsgiApplication, path: str = "/rpl", *, may_listen: MayListen | None = None) -> None:
         """`app`: any WSGI application. `path`: begins with "/", such as "/rpl".
+
+        `may_listen(environ, ids)` returns those of `ids` to which who asks may listen, in place of rules and grants
+        (docs/protocol.md, part 12). It is called once for each poll, and once for each stream, which ends after
+        grants.remember seconds. What it raises is logged, and refuses all of them.
 
         Raises ValueError for a wrong path, TypeError if `app` is an ASGI application or no application at all.
         """
@@ -63,6 +68,7 @@ class RealplexorMiddleware:
             raise ValueError('path must begin with "/" and be more than that, such as "/rpl"')
         self._app = app
         self._path = path
+        self._may_listen = may_listen
         self._below = path + "/"
         self._told = False
 
@@ -72,6 +78,8 @@ class RealplexorMiddleware:
             inner = dict(environ)
             inner["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._path
             inner["PATH_INFO"] = path[len(self._path) :]
+            if self._may_listen is not None:
+                inner[MAY_LISTEN] = self._may_listen
             return _answer(self._below, inner, start_response)
         if runtime.current() is None and not self._told:
             self._prepare(environ)

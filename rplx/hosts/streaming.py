@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from rplx.errors import Ending, Refusal, Unavailable
+from rplx.errors import Refusal, Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, closer_of, is_pywsgi
 from rplx.hub.hub import Hub
-from rplx.hub.members import Member
+from rplx.hub.members import Member, has_expired, until_alarm, warning, why_ended
 from rplx.net.retry_after import retry_milliseconds
 
 Headers = list[tuple[str, str]]
@@ -60,17 +60,20 @@ class Stream:
 
     def _events(self, first: bytes, headers: Headers, start_response: StartResponse) -> Any:
         streams, member = self._room.hub.streams, self._member
-        error: Refusal = Ending()
+        error: Refusal | None = None
         try:
             start_response("200 OK", headers)
             yield first
-            while self._room.open:
+            while self._room.open and not has_expired(member):
                 if member.answer is None:
-                    if not self._room.wait(member, self._room.heartbeat, self._connection, drains=False):
+                    seconds = until_alarm(member, self._room.heartbeat)
+                    if not self._room.wait(member, seconds, self._connection, drains=False):
                         break
                     if member.answer is None:
+                        if has_expired(member):
+                            break
                         progress = member.channel_set.progress
-                        yield member.encoding.heartbeat(progress.common, progress.named)
+                        yield warning(member) or member.encoding.heartbeat(progress.common, progress.named)
                         continue
                 while piece := streams.read_on(member):
                     yield piece
@@ -83,4 +86,5 @@ class Stream:
         force_close = closer_of(start_response)
         if force_close is not None:  # a kept connection would hold up the end of its worker
             force_close()
+        error = error or why_ended(member)
         yield member.encoding.bye(error, retry_milliseconds(error))

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from rplx.errors import Ending, Refusal, Unavailable
+from rplx.errors import Refusal, Unavailable
 from rplx.hosts.client_sockets import Environ, client_socket, is_pywsgi, read_no_more
 from rplx.hub.hub import Hub
-from rplx.hub.members import Member
+from rplx.hub.members import Member, has_expired, until_alarm, warning, why_ended
 from rplx.net.listening import notice_the_gone, unsent
 from rplx.net.retry_after import retry_milliseconds
 from rplx.protocol.websocket import FrameReader
@@ -110,7 +110,7 @@ class _Talk:
 
     def run(self) -> None:
         """Returns when it has ended. Raises OSError."""
-        error: Refusal = Ending()
+        error: Refusal | None = None
         try:
             while self._is_to_go_on():
                 if not self._take_in():
@@ -120,10 +120,11 @@ class _Talk:
         except Unavailable as found:
             error = found  # its client comes back, and reads on then
         self._streams.leave(self._member)
+        error = error or why_ended(self._member)
         self._write(self._member.encoding.bye(error, retry_milliseconds(error)))
 
     def _is_to_go_on(self) -> bool:
-        return self._room.open and not self._room.is_superseded(self._member)
+        return self._room.open and not self._room.is_superseded(self._member) and not has_expired(self._member)
 
     def _take_in(self) -> bool:
         """Reads what has come and carries it out. Returns whether the WebSocket goes on."""
@@ -151,11 +152,14 @@ class _Talk:
         """Writes what is due, or waits until there is something to do."""
         member = self._member
         if member.answer is None:
-            if not self._room.wait(member, self._room.heartbeat, self._sock, drains=False, reads=True):
+            seconds = until_alarm(member, self._room.heartbeat)
+            if not self._room.wait(member, seconds, self._sock, drains=False, reads=True):
                 return
             if member.answer is None:
+                if has_expired(member):
+                    return
                 progress = member.channel_set.progress
-                self._write(member.encoding.heartbeat(progress.common, progress.named))
+                self._write(warning(member) or member.encoding.heartbeat(progress.common, progress.named))
                 return
         while piece := self._streams.read_on(member):
             self._write(piece)

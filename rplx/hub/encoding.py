@@ -61,6 +61,12 @@ class StreamEncoding(Protocol):
     def heartbeat(self, common: str, named: Mapping[str, str]) -> bytes:
         """Returns the frame that keeps a quiet stream from being cut."""
 
+    def refused(self, ids: Sequence[str]) -> bytes:
+        """Returns the frame that says that `ids` may not be listened to (part 12)."""
+
+    def expires(self, seconds: int) -> bytes:
+        """Returns the frame that says that the grant of this stream ends in `seconds`."""
+
     def bye(self, error: Refusal, retry: int) -> bytes:
         """Returns the last frame, and the end. `error`: why; `retry`: milliseconds until its client may come back."""
 

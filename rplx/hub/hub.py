@@ -66,7 +66,7 @@ class Hub(Deliveries):
         heartbeat: int = HEARTBEAT,
     ) -> None:
         super().__init__(engine, log)
-        self.streams = Streams(engine, log, self.turns, self.staying, self.named, self._draw_position, self._is_quiet)
+        self.streams = Streams(engine, log, self.turns, self.staying, self.named, self.draw_position, self._is_quiet)
         self.configure(answer_max, visibility, heartbeat)
         self._shared = SharedBodies()
         self._loop = get_hub().loop
@@ -106,7 +106,7 @@ class Hub(Deliveries):
         `address` is the client's, or "". What is due is written in `encoding`. `joined` is called with the position
         before it is known what is due. If it waits, an older poll of the same `client` ends. Raises Unavailable.
         """
-        engine, position = self.engine, self._draw_position()
+        engine, position = self.engine, self.draw_position()
         names = tuple(cursors) if len(cursors) == 1 else tuple(sorted(cursors))
         at = tuple([cursors[id] or position for id in names])
         named = any(cursors.values())  # else nothing can be missing
@@ -144,7 +144,7 @@ class Hub(Deliveries):
         """Returns whether every message that was stored is noted in all sets to which it is due."""
         return not self._finding
 
-    def _draw_position(self) -> str:
+    def draw_position(self) -> str:
         """Returns one position for all who enter in a turn of the loop, until something is sent.
 
         So the heads of their answers are alike.

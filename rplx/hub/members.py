@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from gevent.event import Event
 
+from rplx.errors import Ending, GrantEnded, Refusal
 from rplx.hub.encoding import StreamEncoding, Written
 from rplx.hub.progress import Progress, looks_drawn
 from rplx.messages import Message, cursor_value
@@ -16,6 +18,7 @@ MEMBERS_MAX = 64
 """Members of a set, which share an Event: gevent searches the list of those who wait there when one leaves."""
 
 NOTHING = Decimal(-1)  # less than any cursor
+WARN_BEFORE = 25.0  # seconds before the end of its grant at which a stream is told (part 12)
 BODIES_MAX = 256  # combinations of ids whose encoded message is kept for the next set
 
 
@@ -88,12 +91,13 @@ class Member:
 
     In a set, `cursors` say where it came in, one for each of `names`, and `answer` is None. Behind, its set is NOWHERE,
     `progress` says what it has been told, and `answer` is what its socket has taken in part, b"" if nothing.
-    `address`, `connection` and `client` are as for a Listener.
+    `address`, `connection` and `client` are as for a Listener. `access` says what it may listen to, None if nobody has
+    asked. `ends` is when that ends and `warns` when its client is told so, in monotonic seconds; 0: never, or no more.
     """
 
     __slots__ = (
-        "address", "answer", "channel_set", "client", "connection", "cursors", "encoding", "listens", "names",
-        "progress", "seen", "take",
+        "access", "address", "answer", "channel_set", "client", "connection", "cursors", "encoding", "ends", "listens",
+        "names", "progress", "seen", "take", "warns",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +115,43 @@ class Member:
         self.client = ""
         self.listens = True  # until it ends
         self.seen = -1  # how many messages there had been when nothing was due to it
+        self.access: Any = None
+        self.ends = 0.0
+        self.warns = 0.0
+
+    @property
+    def alarm(self) -> float:
+        """When something has to be done about its grant, in monotonic seconds; 0: never."""
+        return self.warns or self.ends
+
+    def ends_in(self, seconds: float | None, now: float) -> None:
+        """Has it end in `seconds`, None for never, and its client told WARN_BEFORE that."""
+        self.ends = 0.0 if seconds is None else now + seconds
+        self.warns = 0.0 if seconds is None else now + max(0.0, seconds - WARN_BEFORE)
+
+
+def has_expired(member: Member) -> bool:
+    """Returns whether the grant of a stream has ended."""
+    return bool(member.ends) and member.ends <= time.monotonic()
+
+
+def warning(member: Member) -> bytes:
+    """Returns what tells a stream that its grant ends, once it is time for that; else b""."""
+    now = time.monotonic()
+    if not member.warns or member.warns > now:
+        return b""
+    member.warns = 0.0
+    return member.encoding.expires(round(member.ends - now))
+
+
+def until_alarm(member: Member, most: float) -> float:
+    """Returns the seconds until something has to be done about the grant of a stream, and no more than `most`."""
+    return min(most, max(0.0, member.alarm - time.monotonic())) if member.alarm else most
+
+
+def why_ended(member: Member) -> Refusal:
+    """Returns what a stream is told that ends: its grant has, or else the server does, or a newer one has come."""
+    return GrantEnded() if has_expired(member) else Ending()
 
 
 class StayingSet:

@@ -112,6 +112,14 @@ class EventStream:
         """Returns the event that says that messages of `ids` are missing before those that follow."""
         return self._framed(b'event: gap\ndata: {"ids":[%b]}\n\n' % _listed(ids).encode("ascii"))
 
+    def refused(self, ids: Iterable[str]) -> bytes:
+        """Returns the event that says that `ids` may not be listened to (part 12)."""
+        return self._framed(b'event: refused\ndata: {"ids":[%b]}\n\n' % _listed(ids).encode("ascii"))
+
+    def expires(self, seconds: int) -> bytes:
+        """Returns the event that says that the grant of this stream ends in `seconds`."""
+        return self._framed(b'event: expires\ndata: {"in":%d}\n\n' % seconds)
+
     def heartbeat(self, common: str, named: Mapping[str, str]) -> bytes:
         """Returns what keeps a quiet stream from being cut, and calls nobody."""
         return self._framed(b"id: %b\n\n" % mark_text(common, named).encode("ascii"))

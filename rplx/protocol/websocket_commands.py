@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 import ujson
 
-from rplx.errors import BadRequest, Ending, Refusal, TooLarge
+from rplx.errors import BadRequest, Ending, GrantEnded, Refusal, TooLarge
 from rplx.protocol.identifiers import CURSOR_MAX, ID
 from rplx.protocol.websocket import REASON_MAX
 
 CLOSE_FOR_GOOD = 4000  # and up: who comes back unchanged is refused again
 CLOSE_FOR_NOW = 4100  # and up: come back after a while
+CLOSE_GRANT_ENDED = 4109  # come back with another grant
 CLOSE_AT_ONCE = 4200  # and up: come back at once
 
 _ID = re.compile(ID)
@@ -107,6 +108,16 @@ def gap(ids: Iterable[str]) -> bytes:
     return ujson.dumps({"gap": list(ids)}).encode()
 
 
+def refused(ids: Iterable[str]) -> bytes:
+    """Returns what says which channels may not be listened to (part 12)."""
+    return ujson.dumps({"refused": list(ids)}).encode()
+
+
+def expires(seconds: int) -> bytes:
+    """Returns what says in how many seconds the grant of the connection ends."""
+    return b'{"expires":%d}' % seconds
+
+
 def at(cursor: str) -> bytes:
     """Returns what says where the client stands in all of its channels, by a composite cursor (part 10)."""
     return ujson.dumps({"at": cursor}).encode()
@@ -120,6 +131,8 @@ def close_of(error: Refusal, retry: int = 0) -> tuple[int, str]:
     known = f'"code":"{error.code}"'
     if isinstance(error, Ending):
         return CLOSE_AT_ONCE, f'{{"retry":{retry},{known}}}'
+    if isinstance(error, GrantEnded):
+        return CLOSE_GRANT_ENDED, f'{{"retry":{retry},{known}}}'
     code = (CLOSE_FOR_NOW if error.passes else CLOSE_FOR_GOOD) + error.status % 100
     before = f'{{"retry":{retry},{known},"text":' if error.passes else f'{{{known},"text":'
     text = error.text

@@ -14,7 +14,7 @@ from rplx.messages import Message
 from rplx.protocol.deflate import DEFLATE_MIN, deflated
 from rplx.protocol.event_stream import event_data, mark_text
 from rplx.protocol.websocket import close_frame, text_frame
-from rplx.protocol.websocket_commands import at, close_of, gap, opened
+from rplx.protocol.websocket_commands import at, close_of, expires, gap, opened, refused
 
 Write = Callable[[tuple[str, ...]], bytes]
 
@@ -50,6 +50,14 @@ class WebSocketStream:
     def gap(self, ids: Sequence[str]) -> bytes:
         """Returns the frame that says that messages of `ids` are missing before those that follow."""
         return self._frame(gap(ids))
+
+    def refused(self, ids: Sequence[str]) -> bytes:
+        """Returns the frame that says that `ids` may not be listened to (part 12)."""
+        return self._frame(refused(ids))
+
+    def expires(self, seconds: int) -> bytes:
+        """Returns the frame that says that the grant of this stream ends in `seconds`."""
+        return self._frame(expires(seconds))
 
     def heartbeat(self, common: str, named: Mapping[str, str]) -> bytes:
         """Returns the frame that says where the client stands, and keeps a quiet connection from being cut."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rplx.access.listening import Listening
 from rplx.addresses import Networks
 from rplx.errors import (
     BadRequest,
@@ -19,6 +20,7 @@ from rplx.errors import (
     Ending,
     Forbidden,
     ForeignOrigin,
+    InvalidGrant,
     MethodNotAllowed,
     NotFound,
     Refusal,
@@ -34,6 +36,7 @@ from rplx.protocol.long_poll import AS_IT_CAME, PREFIX, LongPoll, json_of
 from rplx.wait_line import event_streams, handshakes
 from rplx.wait_line.cors import Cors, Environ, Headers
 from rplx.wait_line.direct import KEY, Direct
+from rplx.wait_line.granting import Admitted, Granting, headers_of, listed
 from rplx.wait_line.hosting import Parking
 from rplx.wait_line.naming import HEADER, named_by
 from rplx.wait_line.pages import Pages
@@ -41,6 +44,7 @@ from rplx.wait_line.wsgi import (
     AT_ONCE,
     NO_SNIFF,
     body_of,
+    check_reader,
     client_name,
     healthy,
     is_text,
@@ -58,7 +62,6 @@ HEALTH = "/health"  # the path that says whether polls are served
 PROBES = ("GET", "HEAD", "OPTIONS")  # methods with which it is asked
 
 OLD_NO_STORE = "no-store, no-cache, must-revalidate"  # as old clients have always seen it (part 2.1)
-GAP_MAX = 1024  # bytes of a header's value: an answer's whole head has to fit into a proxy's buffer of 4 KB
 
 _COMMAND = re.compile(rb"(?i)\s*(?:ONLINE|WATCH|STATS)\b")
 _POSITION = re.compile(r"[?&]position(?:=1)?(?:&|$)")
@@ -72,13 +75,23 @@ class Application:
     """The WSGI callable."""
 
     def __init__(
-        self, hub: Hub, config: Config, log: Log, parking: Parking | None = None, in_line: str = "in.listen"
+        self,
+        hub: Hub,
+        config: Config,
+        log: Log,
+        parking: Parking | None = None,
+        in_line: str = "in.listen",
+        listening: Listening | None = None,
     ) -> None:
-        """Without `parking` polls can wait in our own server alone. `in_line` says where those go who send."""
+        """Without `parking` polls can wait in our own server alone. `in_line` says where those go who send.
+
+        `listening`: who may listen, everybody without it.
+        """
         self.hub = hub
         self.log = log
         self.cors = Cors(config.wait, log)
-        self._handshakes = handshakes.Handshakes(hub, log, self.cors, parking, self._joined)
+        self._granting = Granting(listening or Listening(Config(), {}), log)
+        self._handshakes = handshakes.Handshakes(hub, log, self.cors, parking, self._joined, self._granting)
         self._parking = parking
         self._in_line = in_line
         self._may_hold_text = False  # messages that are no JSON
@@ -96,7 +109,8 @@ class Application:
         self.timeout = wait.timeout or NEVER
         self._page_ids = (config.pages.iframe_id, config.pages.script_id)
         self._trusted = Networks(wait.trusted_proxies)
-        self.cors.configure(wait)
+        self._granting.configure(config)
+        self.cors.configure(wait, grants=self._granting.listening.active)
         self._may_hold_text |= not config.in_.check_json  # what was stored without the check may be due for long
         self._stream_charset = wait.charset if self._may_hold_text else None  # None: all messages are JSON
         self._position = ""  # of the last poll, and its headers in HTTP/1.1 and in older versions
@@ -123,7 +137,7 @@ class Application:
                 raise MethodNotAllowed(f"{method} is not served here; use GET or POST")
             if handshakes.is_asked_for(environ):
                 return self._handshakes.answer(environ, start_response, self._stream_charset, self.drains_until)
-            identifiers = self._identifiers(environ)
+            identifiers, body = self._identifiers(environ)
             cursors = listened_to(identifiers)
             first = next(iter(cursors), None)
             if first is None:
@@ -132,18 +146,23 @@ class Application:
                 return self._page(first, environ, start_response)
             if method == "HEAD":
                 raise MethodNotAllowed("HEAD is not served here; use GET or POST")
+            admitted = None
+            if self._granting.concerns(environ):
+                admitted = self._admit(environ, cursors, body)
+                cursors = admitted.cursors
             if event_streams.is_asked_for(environ):
-                return self._stream(cursors, identifiers.count, environ, start_response)
-            return self._poll(cursors, identifiers.count, environ, start_response)
+                return self._stream(cursors, identifiers.count, environ, start_response, admitted)
+            return self._poll(cursors, identifiers.count, environ, start_response, admitted)
         except Refusal as error:
             return self._refuse(error, environ, start_response)
 
     # -- what is asked for
 
-    def _identifiers(self, environ: Environ) -> Identifiers:
+    def _identifiers(self, environ: Environ) -> tuple[Identifiers, bytes]:
+        """Returns the marker of a request, and its body as far as that was read."""
         direct: Direct | None = environ.get(KEY)
         if direct is not None and direct.text is not None:
-            return self.parser.in_text(direct.text, complete=True) or Identifiers({})
+            return self.parser.in_text(direct.text, complete=True) or Identifiers({}), b""
         target = target_of(environ).encode("latin-1", "replace")
         identifiers = self.parser.in_target(target)
         body = b""
@@ -158,7 +177,17 @@ class Application:
             if environ.get("PATH_INFO", "/") not in ("", "/"):
                 raise NotFound("nothing is served at this path")
             raise self._empty()
-        return identifiers
+        return identifiers, body
+
+    def _admit(self, environ: Environ, cursors: dict[str, str | None], body: bytes) -> Admitted:
+        """Returns what may be listened to of `cursors`. Raises InvalidGrant, ChannelsRefused, and as `read_body`."""
+        if environ["REQUEST_METHOD"] == "POST" and not body and not is_text(environ):
+            body = read_body(environ, self.body_max)  # the marker stands in the target
+        try:
+            return self._granting.poll(environ, cursors, target_of(environ), body)
+        except InvalidGrant as error:
+            error.position = self.hub.draw_position()
+            raise
 
     def _empty(self) -> EmptyIdentifier:
         pages = self.config.pages
@@ -167,9 +196,14 @@ class Application:
     # -- answers
 
     def _poll(
-        self, cursors: dict[str, str | None], count: int, environ: Environ, start_response: StartResponse
+        self,
+        cursors: dict[str, str | None],
+        count: int,
+        environ: Environ,
+        start_response: StartResponse,
+        admitted: Admitted | None,
     ) -> Iterable[bytes]:
-        _check_reader(environ)
+        check_reader(environ)
         direct: Direct | None = environ.get(KEY)
         wait = self._may_wait(environ)
         if wait and "position" in environ["QUERY_STRING"] and _POSITION.search(target_of(environ)):
@@ -187,6 +221,8 @@ class Application:
         if refused and not entered.body:
             raise Ending
         headers = self._poll_headers(environ, entered)
+        if admitted is not None and not is_text(environ):
+            headers = [*headers, *admitted.headers]
         listener = entered.listener
         if listener is None:
             if keeps_alive(environ):
@@ -194,6 +230,8 @@ class Application:
             start_response("200 OK", headers)
             return [PREFIX, entered.body]  # a long one is shared by many, and not copied
         timeout = self._timeout(environ) if "timeout=" in environ["QUERY_STRING"] else self.timeout
+        if admitted is not None and (seconds := admitted.seconds) is not None:
+            timeout = min(timeout, seconds)
         if direct is not None:
             start_response("200 OK", headers)
             direct.listener = listener
@@ -204,9 +242,14 @@ class Application:
         return self._parking.park(listener, environ, headers, start_response, kept=kept, timeout=timeout)
 
     def _stream(
-        self, cursors: dict[str, str | None], count: int, environ: Environ, start_response: StartResponse
+        self,
+        cursors: dict[str, str | None],
+        count: int,
+        environ: Environ,
+        start_response: StartResponse,
+        admitted: Admitted | None,
     ) -> Iterable[bytes]:
-        _check_reader(environ)
+        check_reader(environ)
         direct: Direct | None = environ.get(KEY)
         wait = self._may_wait(environ)
         if self.drains_until:
@@ -215,6 +258,9 @@ class Application:
         client = client_name(environ) if wait else ""
         member, first = event_streams.enter(self.hub, cursors, environ, self._stream_charset, joined, client)
         headers = event_streams.headers(environ, self.cors)
+        if admitted is not None:
+            first = admitted.begin(member, first)
+            headers += admitted.headers
         if direct is None:
             assert self._parking is not None
             return self._parking.stay(member, first, environ, headers, start_response)
@@ -223,6 +269,8 @@ class Application:
             return event_streams.ended(member, first, self.hub)
         direct.listener = member
         direct.first = first
+        if member.alarm:
+            direct.timeout = member.alarm - time.monotonic()
         return []
 
     def _timeout(self, environ: Environ) -> float:
@@ -281,7 +329,7 @@ class Application:
             ]
         headers = self._at_position if environ["SERVER_PROTOCOL"] == "HTTP/1.1" else self._old_at_position
         if entered.gaps:
-            headers = [*headers, ("X-Realplexor-Gap", _listed(entered.gaps))]
+            headers = [*headers, ("X-Realplexor-Gap", listed(entered.gaps))]
         if self.cors.concerns(environ):
             headers = headers + self.cors.headers(environ)
         if "HTTP_ORIGIN" in environ:
@@ -349,17 +397,4 @@ class Application:
             return event_streams.refuse(error, environ, start_response, self.cors, self.drains_until)
         # Without them a page of another origin would be told "Failed to fetch" and never why.
         added = self.cors.headers(environ) if self.cors.concerns(environ) else ()
-        return refuse(error, environ, start_response, added, self.drains_until)
-
-
-def _check_reader(environ: Environ) -> None:
-    """Raises Forbidden if a page asks that may read nothing: it is not told either when a message comes (part 7.7)."""
-    if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
-        # A foreign page's script, image or opaque fetch.
-        raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
-
-
-def _listed(gaps: list[str]) -> str:
-    """Returns the channels with gaps as the header has them (part 7.4), "*" for all if it would be long (part 9.3)."""
-    text = ",".join(gaps)
-    return text if len(text) <= GAP_MAX else "*"
+        return refuse(error, environ, start_response, [*added, *headers_of(error)], self.drains_until)

@@ -98,6 +98,11 @@ class Connection:
         self.extra = 0  # bytes that came while it was PARKED and were thrown away
         self.name = ""  # what the log calls its listener
 
+    def due(self, alarm: float) -> float:
+        """Returns when something is to be done about a parked stream: at `alarm`, or when a message has to be whole."""
+        deadline = 0.0 if self.inbox is None else self.inbox.deadline
+        return min(deadline, alarm) if deadline and alarm else deadline or alarm
+
     @property
     def peer(self) -> str:
         """HOST:PORT, for the log."""

@@ -18,6 +18,7 @@ ORIGINS_NAMED = 100  # origins that the log names; further ones are counted
 ORIGIN_SHOWN = 200  # characters of one
 
 _EXPOSED = ("Access-Control-Expose-Headers", "X-Realplexor-Cursor, X-Realplexor-Gap, Retry-After")
+_EXPOSED_WITH_GRANTS = (_EXPOSED[0], f"{_EXPOSED[1]}, X-Realplexor-Refused, X-Realplexor-Grant-TTL, WWW-Authenticate")
 _PREFLIGHT_AGE = "86400"  # seconds that a browser may remember a preflight's answer; they cap it at 2 to 24 hours
 
 _ORIGIN = re.compile(r"https?://([^/:?#@\[\]]+|\[[0-9a-f:.]+\])(?::\d+)?")
@@ -33,9 +34,13 @@ class Cors:
         self._named: set[str] = set()
         self.configure(options)
 
-    def configure(self, options: WaitOptions) -> None:
-        """Takes new options."""
+    def configure(self, options: WaitOptions, *, grants: bool = False) -> None:
+        """Takes new options. `grants`: requests may bring some, and their answers say more."""
         self._origins = AllowedOrigins(options.allowed_origins)
+        self._exposed = _EXPOSED_WITH_GRANTS if grants else _EXPOSED
+        self._allowed_headers = (
+            "Content-Type, Last-Event-ID, Authorization" if grants else "Content-Type, Last-Event-ID"
+        )
         self._same_site = options.same_site
 
     def concerns(self, environ: Environ) -> bool:
@@ -50,14 +55,14 @@ class Cors:
                 ("Vary", "Origin"),
                 ("Access-Control-Allow-Origin", origin),
                 ("Access-Control-Allow-Credentials", "true"),
-                _EXPOSED,
+                self._exposed,
             ]
         if self._origins.everybody:
-            return [("Access-Control-Allow-Origin", "*"), _EXPOSED]
+            return [("Access-Control-Allow-Origin", "*"), self._exposed]
         if self._same_site and origin is not None:
             host, told = environ.get("HTTP_HOST", ""), environ.get("HTTP_SEC_FETCH_SITE")
             if is_of_one_site(origin, host, told):
-                return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), _EXPOSED]
+                return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), self._exposed]
         return [("Vary", "Origin")]
 
     def may_open_socket(self, environ: Environ) -> bool:
@@ -82,7 +87,7 @@ class Cors:
         return [
             *headers,
             ("Access-Control-Allow-Methods", "GET, POST"),
-            ("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID"),
+            ("Access-Control-Allow-Headers", self._allowed_headers),
             ("Access-Control-Max-Age", _PREFLIGHT_AGE),
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rplx.protocol.websocket_commands import close_of
 from rplx.protocol.websocket_stream import WebSocketStream, websocket_stream
 from rplx.wait_line.cors import Cors, Environ
 from rplx.wait_line.direct import KEY, Direct
+from rplx.wait_line.granting import Granting
 from rplx.wait_line.hosting import Parking
 from rplx.wait_line.wsgi import client_name, has_body, target_of
 
@@ -44,12 +46,15 @@ def is_asked_for(environ: Environ) -> bool:
 class Handshakes:
     """Opens WebSockets. `joined` returns what logs a listener, as for Hub.enter."""
 
-    def __init__(self, hub: Hub, log: Log, cors: Cors, parking: Parking | None, joined: Joined) -> None:
+    def __init__(
+        self, hub: Hub, log: Log, cors: Cors, parking: Parking | None, joined: Joined, granting: Granting
+    ) -> None:
         self._hub = hub
         self._log = log
         self._cors = cors
         self._parking = parking
         self._joined = joined
+        self._granting = granting
 
     def configure(self, config: Config, parser: IdentifierParser) -> None:
         """Takes new options."""
@@ -85,6 +90,8 @@ class Handshakes:
         start_response(SWITCHING, list(accepted.headers))
         direct.upgraded = True
         direct.listener = member
+        if member is not None and member.alarm:
+            direct.timeout = member.alarm - time.monotonic()
         direct.first = first
         return [first]
 
@@ -107,11 +114,14 @@ class Handshakes:
     def _enter(
         self, environ: Environ, connection: Any, encoding: WebSocketStream, ends_at: float
     ) -> tuple[Member, bytes]:
-        """Raises BadRequest, TooLarge, Unavailable."""
+        """Raises BadRequest, TooLarge, InvalidGrant, Unavailable."""
         if ends_at:
             raise Ending
-        identifiers = self._parser.in_target(target_of(environ).encode("latin-1", "replace"))
+        target = target_of(environ)
+        identifiers = self._parser.in_target(target.encode("latin-1", "replace"))
         cursors = {} if identifiers is None else listened_to(identifiers)
+        admitted = self._granting.admit(environ, cursors, target)
+        cursors = admitted.cursors
         joined = None if identifiers is None else self._joined(connection, cursors, identifiers.count)
         member, first = self._hub.streams.enter(
             cursors,
@@ -121,7 +131,8 @@ class Handshakes:
             joined=joined,
             client=client_name(environ),
         )
-        return member, first if cursors else b""  # with none its client is yet to say what it listens to
+        # With no channel its client is yet to say what it listens to.
+        return member, admitted.begin(member, first if cursors else b"")
 
 
 def _offer_of(environ: Environ) -> websocket_handshake.Offer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import select
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from rplx.wait_line.states import PARKED, UNREAD
 THROWN_AWAY = 65536  # bytes read at once of what nobody asked for
 
 _DONT_WAIT = _socket.MSG_DONTWAIT
+SAY_AGAIN = 1.0  # seconds until a stream is told again that was busy
 _RESET = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -184,12 +186,28 @@ class Parked:
     def time_is_up(self, connection: Connection) -> None:
         """Answers a poll with an empty body, as it has waited for as long as it may."""
         connection.deadline = 0.0
+        if isinstance(connection.listener, Member) and self._is_told_of_grant(connection, connection.listener):
+            return
         if isinstance(connection.listener, Member) and connection.inbox is not None:
             self._socket_time_is_up(connection.listener)
             return
         if self._log.connections:
             self._log.connection(connection, f"{connection.name} timeout")
         connection.greenlet.throw(PollTimeout)
+
+    def _is_told_of_grant(self, connection: Connection, member: Member) -> bool:
+        """Tells a stream that its grant ends, or ends it (part 12). Returns False if it is not yet time for that."""
+        now = time.monotonic()
+        if not member.alarm or member.alarm > now:
+            return False
+        if member.ends <= now:
+            connection.greenlet.throw(PollTimeout)
+        elif self._hub.streams.say(member, member.encoding.expires(round(member.ends - now))):
+            member.warns = 0.0
+            connection.deadline = connection.due(member.ends)
+        else:
+            connection.deadline = now + SAY_AGAIN
+        return True
 
     def supersede(self, listener: Listener | Member) -> None:
         """Answers a poll with an empty body in the loop's next turn, as its client polls anew (part 9.9)."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from rplx.access.grants import seconds_left
 from rplx.errors import Forbidden, Refusal, RequestTimeout, TooLarge
 from rplx.hub import log_lines
 from rplx.hub.hub import Hub
@@ -44,12 +45,13 @@ class SocketCommands:
         received, inbox.received = inbox.received, []
         cursors: Cursors = dict.fromkeys(member.names)
         frames: list[bytes] = []
+        refused: dict[str, None] = {}
         listens = False
         try:
             for one in received:
                 if isinstance(one, Text):
                     command = self._parser.parse(one.text)
-                    self._change(cursors, command)
+                    refused.update(dict.fromkeys(self._change(member, cursors, command)))
                     listens = listens or bool(command.listen)
                 elif isinstance(one, Ping):
                     frames = [pong_frame(one.data)]  # the last answers all (RFC 6455, 5.5.3)
@@ -67,12 +69,21 @@ class SocketCommands:
         if listens or len(cursors) != len(member.names):
             joined = self._joined(member, cursors)
             frames.append(self._streams.listen_to(member, cursors, joined, answered=listens))
+        if refused:
+            frames.append(member.encoding.refused(list(refused)))
         return frames, True
 
-    def _change(self, cursors: Cursors, command: Command) -> None:
-        """Adds and drops channels. One that is there already goes on where it is, if no cursor is named."""
+    def _change(self, member: Member, cursors: Cursors, command: Command) -> list[str]:
+        """Adds and drops channels. One that is there already goes on where it is, if no cursor is named.
+
+        A grant takes the place of the one before (part 12). Returns the channels that are refused. Raises InvalidGrant,
+        BadRequest, TooLarge.
+        """
         if command.grant is not None:
-            raise Forbidden("no grants are taken here")
+            if member.access is None:
+                raise Forbidden("no grants are taken here")
+            member.access = member.access.renewed(command.grant, time.time())
+            member.ends_in(seconds_left(member.access.ends, time.time()), time.monotonic())
         for id, cursor in command.listen.items():
             if cursor is not None or id not in cursors:
                 cursors[id] = cursor
@@ -80,6 +91,10 @@ class SocketCommands:
             cursors.pop(id, None)
         if len(cursors) > self._max_ids:
             raise TooLarge(f"more than {self._max_ids} channels on one connection (wait.max_ids)")
+        refused: list[str] = [] if member.access is None else member.access.closed(cursors)
+        for id in refused:
+            del cursors[id]
+        return refused
 
     def _joined(self, member: Member, cursors: Cursors) -> Callable[[str], None] | None:
         """Returns what logs a listener by its new name, None where that is not logged."""

@@ -13,9 +13,9 @@ from typing import Any
 from gevent import get_hub
 from greenlet import GreenletExit
 
-from rplx.errors import Ending, Refusal, Unavailable
+from rplx.errors import Refusal, Unavailable
 from rplx.hub.hub import Hub
-from rplx.hub.members import Member
+from rplx.hub.members import Member, has_expired, why_ended
 from rplx.net.retry_after import retry_milliseconds
 from rplx.wait_line.connection import Connection
 from rplx.wait_line.connections import Connections
@@ -80,7 +80,7 @@ class Streams:
         try:
             if member.listens:
                 return self._catch_up(connection, member)
-            self._end(connection, member, Ending())
+            self._end(connection, member, why_ended(member))
         except (GreenletExit, OSError):
             self._streams.leave(member)
             self._connections.close(connection)
@@ -95,7 +95,7 @@ class Streams:
             self._turns.rest()  # many may have been woken together
             if connection.inbox is not None and not self._carry_out(connection, member):
                 return False
-            while not (member.client and self._named.has_newer(member)):
+            while not (member.client and self._named.has_newer(member)) and not has_expired(member):
                 if piece := self._streams.read_on(member):
                     self._sending.write(connection, (piece,), 0)
                     self._turns.rest()
@@ -106,7 +106,7 @@ class Streams:
                     return True
                 else:
                     self._turns.pause()
-            error: Refusal = Ending()
+            error: Refusal = why_ended(member)
         except Unavailable as found:  # its client comes back, and reads on then
             error = found
         self._streams.leave(member)

@@ -74,7 +74,7 @@ class WebSockets:
             if isinstance(last, Ping) and self._streams.say(member, pong_frame(last.data)):  # it answers all (5.5.3)
                 received.clear()
         self._keep(connection, inbox)
-        connection.deadline = inbox.deadline
+        connection.deadline = connection.due(member.alarm)
         if received or inbox.reader.closed or connection.inbound is UNREAD:
             self._streams.step_out(member)
         return True
@@ -100,8 +100,8 @@ class WebSockets:
 
     def parked_again(self, connection: Connection) -> None:
         """Has a message that has come in part go on with its time, after what was written has had its own."""
-        if connection.inbox is not None:
-            connection.deadline = connection.inbox.deadline
+        if isinstance(connection.listener, Member):
+            connection.deadline = connection.due(connection.listener.alarm)
 
     def time_is_up(self, member: Member) -> None:
         """Ends a WebSocket whose client has not sent the rest of a message: its own greenlet tells it."""

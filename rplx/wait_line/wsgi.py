@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rplx.errors import BadRequest, LengthRequired, MethodNotAllowed, Refusal, TooLarge, UpgradeRequired
+from rplx.errors import BadRequest, Forbidden, LengthRequired, MethodNotAllowed, Refusal, TooLarge, UpgradeRequired
 from rplx.net.retry_after import retry_after
 from rplx.protocol.websocket_handshake import VERSION
 from rplx.wait_line.cors import Environ, Headers
@@ -45,6 +45,13 @@ def client_name(environ: Environ) -> str:
     if "client=" not in environ["QUERY_STRING"]:
         return ""
     return next(values_in_target(_CLIENT, environ), "")
+
+
+def check_reader(environ: Environ) -> None:
+    """Raises Forbidden if a page asks that may read nothing: it is not told either when a message comes (part 7.7)."""
+    if environ.get("HTTP_SEC_FETCH_MODE") == "no-cors" and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
+        # A foreign page's script, image or opaque fetch.
+        raise Forbidden("a page of another site may poll by CORS alone, and only where wait.allowed_origins has it")
 
 
 def is_text(environ: Environ) -> bool:
