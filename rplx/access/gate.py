@@ -31,6 +31,8 @@ class Logins:
         self._users = users
         self._guests_loopback_only = config.in_.guests_loopback_only
         self._max_failures = config.users.max_failures
+        self._may_send = _by_login(config.users.may_send)
+        self._may_ask = _by_login(config.users.may_ask)
         self._failures = _Failures(self._max_failures * ALL_LOGINS)
         self._verifying: WeakValueDictionary[tuple[str, str], BoundedSemaphore] = WeakValueDictionary()
 
@@ -40,15 +42,21 @@ class Logins:
         self._users = users
         self._guests_loopback_only = config.in_.guests_loopback_only
         self._max_failures = config.users.max_failures
+        self._may_send = _by_login(config.users.may_send)
+        self._may_ask = _by_login(config.users.may_ask)
         self._failures.configure(self._max_failures * ALL_LOGINS)
 
     def warm_up(self) -> None:
         """Loads what the first check of a password needs."""
         self._users.warm_up()
 
-    def owns(self, login: str, id: str) -> bool:
-        """Returns whether `login` may send to this id, or ask about this prefix (part 3, "Users")."""
-        return self._users.owns(login, id)
+    def may_send(self, login: str, id: str) -> bool:
+        """Returns whether `login` may send to this id: it owns it (part 3, "Users"), or users.may_send says so."""
+        return self._users.owns(login, id) or id.startswith(self._may_send.get(login, ()))
+
+    def may_ask(self, login: str, prefix: str) -> bool:
+        """Returns whether `login` may ask about ids that begin with `prefix`."""
+        return self._users.owns(login, prefix) or prefix.startswith(self._may_ask.get(login, ()))
 
     def admit(self, host: str, credentials: Credentials | None) -> None:
         """Returns if a request from the address `host` may be carried out; None stands for a guest.
@@ -115,6 +123,15 @@ class Logins:
             raise TooManyRequests("too many failed logins from this address; wait a minute")
         if failed and self._failures.count((host, ALL)) >= self._max_failures * ALL_LOGINS:
             raise TooManyRequests("too many failed logins from this address; wait a minute")
+
+
+def _by_login(items: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the prefixes of each login in items LOGIN=PREFIX."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in items:
+        login, _, prefix = item.partition("=")
+        found[login] = (*found.get(login, ()), prefix)
+    return found
 
 
 class _Failures:

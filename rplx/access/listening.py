@@ -32,8 +32,10 @@ class GrantAccess:
         self.ends: float | None = None if grant is None else grant.ends
 
     def closed(self, ids: Iterable[str]) -> list[str]:
-        grant = self._grant
-        return [id for id in ids if self._listening.needs_grant(id) and (grant is None or not grant.opens(id))]
+        grant, needs_grant = self._grant, self._listening.needs_grant
+        if grant is None:
+            return [id for id in ids if needs_grant(id)]
+        return [id for id in ids if not grant.opens(id) and needs_grant(id)]
 
     def renewed(self, token: str, now: float) -> Access:
         if not self._listening.active:
@@ -45,7 +47,7 @@ class Listening:
     """The rules and the grants of a process. `active`: some rule asks for grants; else they are not looked at."""
 
     def __init__(self, config: Config, keys: dict[str, GrantKey]) -> None:
-        self._remembered: dict[str, Grant] = {}
+        self._remembered: dict[str, GrantAccess] = {}
         self._guest = GrantAccess(self, None)
         self.configure(config, keys)
 
@@ -65,30 +67,30 @@ class Listening:
                 return rule.access == "grant"
         return False
 
-    def _verified(self, token: str, now: float) -> Grant:
-        """Returns what a grant says that holds at `now`, seconds since 1970. Raises InvalidGrant.
-
-        A signature is looked at once, and what it signs remembered until it ends.
-        """
-        grant = self._remembered.get(token)
-        if grant is None:
-            if len(token) > self._max_bytes:
-                raise InvalidGrant(f"it is longer than {self._max_bytes} bytes (grants.max_bytes)")
-            grant = verify(token, self._keys, now)
-            if len(self._remembered) >= self._max_remembered:
-                del self._remembered[next(iter(self._remembered))]
-            self._remembered[token] = grant
-        elif now >= grant.ends + SKEW:
-            del self._remembered[token]
-            raise InvalidGrant("it has ended")
-        return grant
-
     def access(self, token: str | None, now: float) -> GrantAccess:
         """Returns the access of who brings `token`, or none, at `now`. Raises InvalidGrant.
 
         A grant that does not hold is refused whole: nobody who brought one is taken for a guest.
         """
-        return self._guest if token is None or not self.active else GrantAccess(self, self._verified(token, now))
+        if token is None or not self.active:
+            return self._guest
+        found = self._remembered.get(token)
+        if found is None:
+            return self._verified(token, now)
+        if found.ends is not None and now >= found.ends + SKEW:
+            del self._remembered[token]
+            raise InvalidGrant("it has ended")
+        return found
+
+    def _verified(self, token: str, now: float) -> GrantAccess:
+        """A signature is looked at once, and what it signs remembered until it ends. Raises InvalidGrant."""
+        if len(token) > self._max_bytes:
+            raise InvalidGrant(f"it is longer than {self._max_bytes} bytes (grants.max_bytes)")
+        found = GrantAccess(self, verify(token, self._keys, now))
+        if len(self._remembered) >= self._max_remembered:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[token] = found
+        return found
 
 
 def _by_length(rules: Iterable[ChannelRule]) -> list[tuple[int, dict[str, ChannelRule]]]:

@@ -115,7 +115,7 @@ class Executor:
         login = identifiers.credentials.login
         cursors = {}
         for id, cursor in identifiers.cursors.items():
-            if self._logins.owns(login, id):
+            if self._logins.may_send(login, id):
                 cursors[id] = cursor
                 continue
             self._log.connection(asker, f"skipping not owned [{id}] for login {login}")
@@ -156,7 +156,7 @@ class Executor:
         """Returns the prefixes that the login may ask about; None if it may ask about none of them."""
         if login is None:
             return prefixes
-        return tuple([prefix for prefix in prefixes if self._logins.owns(login, prefix)]) or None
+        return tuple([prefix for prefix in prefixes if self._logins.may_ask(login, prefix)]) or None
 
 
 def _whole(text: str | None) -> int | None:

@@ -195,6 +195,10 @@ def prefix(text: str) -> str:
     return _form(text, r"([A-Za-z0-9_][A-Za-z0-9_.-]*)?", "the beginning of a channel id: letters, digits, _, . and -")
 
 
+def login_prefix(text: str) -> str:
+    return _form(text, r"[A-Za-z0-9]+=([A-Za-z0-9_][A-Za-z0-9_.-]*)?", "LOGIN=PREFIX, such as shop=news")
+
+
 def access(text: str) -> str:
     return _form(text, r"public|grant", "public or grant")
 

@@ -238,6 +238,17 @@ class UsersOptions:
         "file of logins and password hashes, as htpasswd or crypt(3) writes them; empty: there are only guests",
         legacy="USERS_FILE",
     )
+    may_send: tuple[str, ...] = option(
+        (),
+        'channels that logins may send to beside those that begin with LOGIN_: "LOGIN=PREFIX", several of them for'
+        " several prefixes; with an empty PREFIX all",
+        check=checks.login_prefix,
+    )
+    may_ask: tuple[str, ...] = option(
+        (),
+        "the same for what logins may ask about by ONLINE and WATCH",
+        check=checks.login_prefix,
+    )
     max_failures: int = option(
         10,
         "failed tries a minute for one login from one address (of IPv6: one /64; all unknown logins count as one);"

@@ -181,7 +181,7 @@ class Application:
 
     def _admit(self, environ: Environ, cursors: dict[str, str | None], body: bytes) -> Admitted:
         """Returns what may be listened to of `cursors`. Raises InvalidGrant, ChannelsRefused, and as `read_body`."""
-        if environ["REQUEST_METHOD"] == "POST" and not body and not is_text(environ):
+        if not body and environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_LENGTH"):
             body = read_body(environ, self.body_max)  # the marker stands in the target
         try:
             return self._granting.poll(environ, cursors, target_of(environ), body)

@@ -83,10 +83,12 @@ class Granting:
 
     def admit(self, environ: Environ, cursors: Cursors, target: str, body: bytes = b"") -> Admitted:
         """Returns what a request may listen to of `cursors`. Raises InvalidGrant."""
-        access = self._access(environ, target, body, list(cursors))
+        access = self._access(environ, target, body, cursors)
         refused = access.closed(cursors)
-        left = {id: cursor for id, cursor in cursors.items() if id not in set(refused)} if refused else cursors
-        return Admitted(access, left, refused)
+        if refused:
+            closed = set(refused)
+            cursors = {id: cursor for id, cursor in cursors.items() if id not in closed}
+        return Admitted(access, cursors, refused)
 
     def poll(self, environ: Environ, cursors: Cursors, target: str, body: bytes) -> Admitted:
         """Returns the same for a poll or a stream, which has to listen to something. Raises ChannelsRefused, too."""
@@ -95,7 +97,7 @@ class Granting:
             raise ChannelsRefused(listed(admitted.refused))
         return admitted
 
-    def _access(self, environ: Environ, target: str, body: bytes, ids: list[str]) -> Access:
+    def _access(self, environ: Environ, target: str, body: bytes, ids: Iterable[str]) -> Access:
         ask: MayListen | None = environ.get(MAY_LISTEN)
         if ask is not None:
             return _Asked(ask, environ, ids, self._remember, self._log)
@@ -104,10 +106,10 @@ class Granting:
 
     def _token(self, environ: Environ, body: bytes, target: str) -> str | None:
         """Returns the grant that a request brings, None if it brings none; the first place that has one counts."""
-        header: str = environ.get("HTTP_AUTHORIZATION", "")
-        if scheme := _BEARER.match(header):
+        header: str | None = environ.get("HTTP_AUTHORIZATION")
+        if header is not None and (scheme := _BEARER.match(header)):
             return header[scheme.end() :].strip()
-        if in_body := _IN_BODY.search(body):
+        if body and (in_body := _IN_BODY.search(body)):
             return in_body[1].decode("latin-1")
         if self._in_url and (in_target := _IN_TARGET.search(target)):
             return unquote(in_target[1])
@@ -119,7 +121,7 @@ class Granting:
 class _Asked:
     """The Access of an application that says itself who may listen; it is asked about channels that come later, too."""
 
-    def __init__(self, ask: MayListen, environ: Environ, ids: list[str], seconds: float, log: Log) -> None:
+    def __init__(self, ask: MayListen, environ: Environ, ids: Iterable[str], seconds: float, log: Log) -> None:
         self._ask = ask
         self._environ = environ
         self._log = log

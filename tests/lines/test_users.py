@@ -44,7 +44,8 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         "nocolon",
     )
     with LiveServer(
-        "--set", f"users.file={path}", "--set", "users.max_failures=0", "--set", "log.connections=true"
+        *settings(f"users.file={path}", "users.max_failures=0", "log.connections=true"),
+        *settings("users.may_send=me=news.,me=shop_", "users.may_ask=me=stock_"),
     ) as server:
         yield Wire(server)
         assert server.process.poll() is None
@@ -324,3 +325,15 @@ def test_hashes_of_crypt_let_in(tmp_path: Path) -> None:
         for login in ("me", "you"):
             assert answer_to(wire, login, "x") == refused(f"invalid password for login: {login}")
             assert answer_to(wire, login, "s:cret").startswith(b"HTTP/1.0 200 ")
+
+
+def test_further_prefixes_of_a_login(wire: Wire) -> None:
+    answer = wire.ask(b"identifier=me:pw@5:news.1,5:shop_1,5:me_1,5:stock_1,5:newsx,5:you_1\n\n7")
+    assert answer == b""
+    assert wire.poll("0:stock_1,0:you_1,0:newsx") == b""
+    assert wire.poll("0:shop_1,0:me_1") == blocks(({"me_1": "5", "shop_1": "5"}, "7"))
+    listeners = [wire.listen(id) for id in ("stock_9", "shop_9", "me_9")]
+    command = "X-Realplexor: identifier=me:pw@\n\nONLINE stock_9 shop_9 me_9\n\n"
+    eventually(lambda: wire.command(command) == "me_9 1\nstock_9 1\n")
+    for listener in listeners:
+        listener.close()
