@@ -24,6 +24,7 @@ TYPED: dict[str, Callable[[Page, Newcomer], None]] = {
     "docs/redis.md": server.redis,
     "docs/sqlite.md": server.sqlite,
     "docs/streams.md": clients.streams,
+    "docs/testing.md": clients.testing,
     "docs/wsgi.md": inside.wsgi,
     "js/README.md": clients.npm,
 }
