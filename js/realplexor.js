@@ -728,9 +728,9 @@ var Realplexor = class {
       this.#emit("connected", {});
     }
     if (refused) this.#tellRefused(refused);
-    const missed = (gaps[0] === "*" ? Object.keys(channels) : gaps).map((name) => channels[name]).filter(Boolean);
+    const missed = named(gaps, channels);
     const untold = response.gaps ? takeHead(valuesOf(channels), missed, position) : [];
-    if (untold.length) this.#emit("gap", { ids: untold.map((channel) => channel.id) });
+    if (untold[0]) this.#emit("gap", { ids: untold.map((channel) => channel.id) });
     for (const block of blocks) this.#deliver(channels, block);
     if (!more) passGaps(missed, position, blocks.length);
     this.#settle();
@@ -777,10 +777,10 @@ var Realplexor = class {
   }
   /** Tells of channels that the server does not let this page hear, once while it does not. */
   #tellRefused(names) {
-    const refused = names.map((name) => this.#asked[name]).filter(Boolean);
+    const refused = named(names, this.#asked);
     const ids = refused.filter((channel) => !channel.refused).map((channel) => channel.id);
     for (const channel of this.#known()) channel.refused = refused.indexOf(channel) >= 0;
-    if (ids.length) this.#emit("refused", { ids, status: 403 });
+    if (ids[0]) this.#emit("refused", { ids, status: 403 });
   }
   /** The server lets this page hear nothing. It is asked again once the page changes something, and not as a guest. */
   #stop({ status, message }) {
@@ -854,6 +854,9 @@ var Dklab_Realplexor = class extends Realplexor {
 };
 function valuesOf(object) {
   return Object.keys(object).map((key) => object[key]);
+}
+function named(names, channels) {
+  return valuesOf(channels).filter((_, at) => names[0] === "*" || names.includes(Object.keys(channels)[at]));
 }
 function cursorsOf(channels) {
   const cursors = /* @__PURE__ */ Object.create(null);

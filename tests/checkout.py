@@ -74,7 +74,8 @@ def _wheels(folder: Path, source: Path) -> Path:
             made = folder / "wheels.new"
             command = [sys.executable, "-m", "pip", "wheel", "--quiet", "-w", str(made)]
             building = tomllib.loads((source / "pyproject.toml").read_text())["build-system"]["requires"]
-            subprocess.run([*command, f"{source}[async,gunicorn,redis]", *building, *BESIDE], check=True, timeout=300)
+            extras = "async,grants,gunicorn,redis"
+            subprocess.run([*command, f"{source}[{extras}]", *building, *BESIDE], check=True, timeout=300)
             made.rename(wheels)
     return wheels
 

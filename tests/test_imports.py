@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "serving": GROUND | {"assembly", "engine", "legacy", "net", "options", "system", "wait_line"},
     "": {"client", "hosts", "version"},
     "bench": GROUND | {"options", "system"},
-    "cli": GROUND | {"bench", "client", "engine", "legacy", "options", "serving", "system"},
+    "cli": GROUND | {"access", "bench", "client", "engine", "legacy", "options", "serving", "system"},
     "testing": {"client", "hosts"},
     # The other doors, see DOORS.
     "wsgi": {"hosts"},

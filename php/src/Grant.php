@@ -23,6 +23,9 @@ final class Grant
     /** Seconds: a grant cannot be taken back, so one of years is a mistake. */
     public const SECONDS_MAX = 366 * 86400;
 
+    /** Channels that a server takes in one grant (part 12.1). */
+    public const CHANNELS_MAX = 1000;
+
     private const FLAGS = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES;
 
     /**
@@ -105,6 +108,10 @@ final class Grant
                 throw new InputException("Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, \"$text\" given");
             }
             $checked[$text] = true;
+        }
+        if (count($checked) > self::CHANNELS_MAX) {
+            throw new InputException('A grant has ' . self::CHANNELS_MAX . ' channels at most, ' . count($checked)
+                . ' given; a prefix stands for many');
         }
         if ($checked === []) {
             throw new InputException('No channel given: a grant without one would let nobody listen to anything');

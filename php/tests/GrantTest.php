@@ -78,6 +78,7 @@ final class GrantTest extends TestCase
     public function wrong(): iterable
     {
         yield 'no channel' => ['No channel given', 'a', []];
+        yield 'many' => ['A grant has 1000 channels at most, 1001 given', 'a', range(1, 1001)];
         yield 'an empty id' => ['Identifier must match', 'a', ['']];
         yield 'a star in the middle' => ['"*" at its end alone, "a*b" given', 'a', ['a*b']];
         yield 'two stars' => ['"*" at its end alone, "a**" given', 'a', 'a**'];

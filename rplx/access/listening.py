@@ -76,14 +76,17 @@ class Listening:
             return self._guest
         found = self._remembered.get(token)
         if found is None:
-            return self._verified(token, now)
+            return self.verified(token, now)
         if found.ends is not None and now >= found.ends + SKEW:
             del self._remembered[token]
             raise InvalidGrant("it has ended")
         return found
 
-    def _verified(self, token: str, now: float) -> GrantAccess:
-        """A signature is looked at once, and what it signs remembered until it ends. Raises InvalidGrant."""
+    def verified(self, token: str, now: float) -> GrantAccess:
+        """Returns the access by `token`, also where no rule asks for grants. Raises InvalidGrant.
+
+        A signature is looked at once, and what it signs remembered until it ends.
+        """
         if len(token) > self._max_bytes:
             raise InvalidGrant(f"it is longer than {self._max_bytes} bytes (grants.max_bytes)")
         found = GrantAccess(self, verify(token, self._keys, now))

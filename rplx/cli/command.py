@@ -126,6 +126,15 @@ def _health(args: argparse.Namespace) -> int:
     return OK
 
 
+def _configure_grant(parser: argparse.ArgumentParser) -> None:
+    grant.configure(parser)
+    _configure_options(parser)
+
+
+def _grant(args: argparse.Namespace) -> int:
+    return grant.run(args, _loader(args, list(args.set)))
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from rplx.cli.doctor import command
 
@@ -157,7 +166,7 @@ COMMANDS = [
     Command("watch", "print who comes and goes, as it happens", client.configure_watch, client.watch),
     Command("stats", "print the server's state", client.configure_stats, client.stats),
     Command("listen", "print messages as they come", client.configure_listen, client.listen),
-    Command("grant", "make a grant, or show what one holds", grant.configure, grant.run),
+    Command("grant", "make a grant, or show what one holds", _configure_grant, _grant),
     Command("history", "check, back up and move what an engine has kept", history.configure, history.run),
     Command("bench", "measure a server and this machine", bench.configure, bench.run),
     Command("migrate-config", "print the TOML for an old configuration file", _configure_migrate, _migrate),

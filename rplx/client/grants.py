@@ -24,6 +24,7 @@ Channels = str | int | Iterable[str | int]
 KEY_VARIABLE, KID_VARIABLE = "RPLX_GRANT_KEY", "RPLX_GRANT_KID"
 KEY_MIN = 32  # bytes: as many as the hash has (RFC 7518, 3.2)
 SECONDS_MAX = 366 * 86400  # a grant cannot be taken back, so one of years is a mistake
+CHANNELS_MAX = 1000  # that a server takes in one grant (part 12.1)
 ANY = "*"
 
 _KID = re.compile(r"[A-Za-z0-9_.-]+")
@@ -127,6 +128,10 @@ def _checked_channels(channels: Channels) -> list[str]:
     if isinstance(channels, (bytes, bytearray, memoryview)) or not isinstance(channels, Iterable):
         raise InvalidArgument(f"Channels must be a list of ids, not {type(channels).__name__}")
     checked = list(dict.fromkeys(map(_checked_channel, channels)))
+    if len(checked) > CHANNELS_MAX:
+        raise InvalidArgument(
+            f"A grant has {CHANNELS_MAX} channels at most, {len(checked)} given; a prefix stands for many"
+        )
     if not checked:
         raise InvalidArgument("No channel given: a grant without one would let nobody listen to anything")
     return checked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -41,13 +42,39 @@ def test_another_key(capsys: Capture, tmp_path: Path) -> None:
     assert jwt.get_unverified_header(token)["kid"] == "old"
 
 
+KEYS = ("--set", "grants.keys=2026a=env:RPLX_GRANT_KEY")
+
+
+def shown(capture: Capture, token: str, *options: str) -> tuple[int, dict[str, Any]]:
+    status = main(["grant", "--show", token, *options])
+    return status, json.loads(capture.readouterr().out)
+
+
 def test_what_a_grant_holds(capsys: Capture) -> None:
     token = jwt.encode({"sub": "7", "exp": 1795498581, "channels": ["news"]}, KEY, "HS256")
-    shown = json.loads(made(capsys, "--show", token))
-    assert shown["claims"] == {"sub": "7", "exp": 1795498581, "channels": ["news"]}
-    assert shown["head"]["alg"] == "HS256"
-    assert shown["ends"] == "2026-11-24T05:36:21+00:00"
-    assert json.loads(made(capsys, "--show", jwt.encode({}, KEY, "HS256")))["ends"] == "never, so no server takes it"
+    _, told = shown(capsys, token)
+    assert told["claims"] == {"sub": "7", "exp": 1795498581, "channels": ["news"]}
+    assert told["head"]["alg"] == "HS256"
+    assert told["ends"] == "2026-11-24T05:36:21+00:00"
+    assert shown(capsys, jwt.encode({}, KEY, "HS256"))[1]["ends"] == "never, so no server takes it"
+
+
+def test_whether_a_grant_is_taken(capsys: Capture) -> None:
+    token = made(capsys, "--channels", "news")
+    status, told = shown(capsys, token, *KEYS)
+    assert (status, told["refused"]) == (0, None)
+    for given, options, why in [
+        (token, (), "there is no key in grants.keys of this configuration"),
+        (token[:-4] + "AAAA", KEYS, "its signature is wrong"),
+        (token, ("--set", "grants.keys=2026b=env:RPLX_GRANT_KEY"), "no key of its name"),
+        (jwt.encode({"exp": 5, "channels": []}, KEY, "HS256"), KEYS, "it has ended"),
+        (token, (*KEYS, "--set", "grants.max_bytes=10"), "it is longer than 10 bytes"),
+    ]:
+        status, told = shown(capsys, given, *options)
+        assert status == 1
+        assert why in told["refused"]
+    assert main(["grant", "--show", token, "--set", "grants.keys=a=env:NONE"]) == 2
+    assert "is in a variable that is not set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_nobody_and_the_usual_time() -> None:
     ("arguments", "text"),
     [
         ({"channels": []}, "No channel given"),
+        ({"channels": range(1001)}, "A grant has 1000 channels at most, 1001 given; a prefix stands for many"),
         ({"channels": ""}, 'Identifier must match [A-Za-z0-9_][A-Za-z0-9_.-]*, "" given'),
         ({"channels": ["a*b"]}, 'A channel may have "*" at its end alone, "a*b" given'),
         ({"channels": "a**"}, 'A channel may have "*" at its end alone, "a**" given'),

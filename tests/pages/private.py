@@ -11,6 +11,7 @@ import urllib.request
 import jwt
 import pytest
 
+from tests.hosts.http import ask, get
 from tests.pages.blocks import Page
 from tests.pages.clients import HAS_PHP, in_php
 from tests.pages.newcomer import Newcomer, until
@@ -82,10 +83,12 @@ LOGIN = "<?php session_start(); $_SESSION['user'] = 42; session_write_close();"
 
 
 def private_channels(page: Page, newcomer: Newcomer) -> None:
-    newcomer.install("python3 -m venv .venv && . .venv/bin/activate\npip install /path/to/rplx flask django\n")
+    newcomer.install(page.next("sh", "python3 -m venv") + "pip install flask django\n")
     key = newcomer.run(page.next("sh", "export RPLX_GRANT_KEY") + "echo $RPLX_GRANT_KEY")
     assert len(key.strip()) == 64
     newcomer.environ["RPLX_GRANT_KEY"] = KEY
+    config, serve = page.next("toml", "[grants.keys]"), page.next("sh", "rplx serve")
+    (newcomer.folder / "rplx.toml").write_text(config)
     verified(newcomer.python(page.next("python", "import rplx")))
     html = page.next("html")
     flask(page.next("python"), newcomer)
@@ -95,7 +98,8 @@ def private_channels(page: Page, newcomer: Newcomer) -> None:
         in_laravel(laravel, newcomer)
         plain_php(plain, newcomer)
     site = free_port()
-    newcomer.start("rplx serve", 8088, RPLX_WAIT_ALLOWED_ORIGINS=f"http://127.0.0.1:{site}")
+    newcomer.start(serve, 8088, RPLX_WAIT_ALLOWED_ORIGINS=f"http://127.0.0.1:{site}")
+    assert ask(newcomer.address(8088), get("/?identifier=user_42_mail")).status.startswith("403")
     assert newcomer.python(listening) == "hello\n"
     if HAS_PHP:
         shutil.copytree(newcomer.checkout.folder / "php", newcomer.folder / "php", dirs_exist_ok=True)
@@ -106,6 +110,19 @@ def private_channels(page: Page, newcomer: Newcomer) -> None:
         a_page(html, newcomer, site)
     claims = verified(newcomer.run(page.next("sh", "rplx grant")), channels=["news", "user_42_mail"])
     assert claims["exp"] - claims["iat"] == 600
+    newcomer.stop()
+    rotated(page.next("toml", "[grants.keys]"), config, newcomer)
+
+
+def rotated(keys: str, config: str, newcomer: Newcomer) -> None:
+    """With both keys the grants of either are taken, once a new one names its key."""
+    file = newcomer.folder / "2026b.key"
+    file.write_text(KEY[::-1])
+    rules = config[config.index("[[channels]]") :]
+    (newcomer.folder / "rplx.toml").write_text(keys.replace("/etc/rplx/2026b.key", str(file)) + rules)
+    for kid, key in (("2026a", "env:RPLX_GRANT_KEY"), ("2026b", f"file:{file}")):
+        token = newcomer.run(f"rplx grant --channels news --kid {kid} --key {key}").strip()
+        assert '"refused": null' in newcomer.run(f"rplx grant --show {token} --config rplx.toml")
 
 
 def verified(printed: str, channels: list[str] | None = None) -> dict[str, object]:

@@ -250,6 +250,13 @@ test('what is refused is named once, and the rest is heard', async () => {
   assert.deepEqual(got, [1, 2, 3]);
 });
 
+test('a star stands for all channels, where their list would be long', async () => {
+  given = [grant('one')];
+  made(['a', 'b']);
+  await (await last()).answer(200, ' \r\n', answer({ 'X-Realplexor-Refused': '*' }));
+  assert.deepEqual(told, ['connected', 'refused 403 a,b']);
+});
+
 test('a stream names what is refused by an event', async () => {
   given = [grant('one')];
   made(['a', 'b'], { transports: ['stream', 'poll'] });
