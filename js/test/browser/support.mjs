@@ -139,3 +139,14 @@ export async function until(condition, what, timeout = 60_000) {
     await sleep(10);
   }
 }
+
+/** Does `action` until it succeeds, once of so many tries: for what fails if the machine stalls in the midst of it. */
+export async function atBest(action, tries = 5) {
+  for (let left = tries; ; ) {
+    try {
+      return await action();
+    } catch (error) {
+      if (--left === 0) throw error;
+    }
+  }
+}
