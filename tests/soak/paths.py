@@ -91,7 +91,7 @@ class Count:
     machine_stall: float = 0.0  # the longest that this program itself was not run: not judged, to read the others by
     message_promised: float = 1.0
     gap_promised: float = 1.5
-    notice_promised: float = 30.0  # where a proxy looks at the browser only when the poll ends
+    notice_promised: float = 60.0  # where a proxy sees that a browser has gone when it writes to it: two heartbeats
 
     def gap(self, id: str, seconds: float) -> None:
         """Takes a time between two polls."""
@@ -268,7 +268,8 @@ class Pace:
     @property
     def options(self) -> list[str]:
         given = [f"presence.offline_timeout={self.grace}", f"server.drain={self.drain}"]
-        given += [] if self.poll is None else [f"wait.timeout={self.poll}"]
+        # Some proxies see that a browser has gone when they write to it: at the end of its poll, or by a heartbeat.
+        given += [] if self.poll is None else [f"wait.timeout={self.poll}", "wait.heartbeat=1"]
         return [word for option in given for word in ("--set", option)]
 
 
@@ -353,7 +354,7 @@ def run(
     scaled: bool = False,
     message: float = 1.0,
     gap: float = 1.5,
-    notice: float = 30.0,
+    notice: float = 60.0,
 ) -> Count:
     """`seconds`: in all, if not those of `pace`. `scaled`: proxies cut after seconds, too.
 
