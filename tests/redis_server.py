@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import random
@@ -19,7 +20,7 @@ import gevent
 import gevent.socket
 import redis
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 START_TIMEOUT = 120.0  # seconds
 FOLDERS = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk makes Redis wait for its AOF
@@ -33,6 +34,17 @@ def _own_ports() -> Iterator[int]:
 
 
 _PORTS = _own_ports()
+# Byte N is locked by the process that has port N, until it ends.
+_TAKEN = open(os.path.join(tempfile.gettempdir(), f"rplx-ports-{os.getuid()}"), "ab")  # noqa: SIM115
+
+
+def is_ours(port: int) -> bool:
+    """Takes the port for this process, unless another that looks for free ports has it, of this run or another one."""
+    try:
+        fcntl.lockf(_TAKEN, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def free_port() -> int:
@@ -40,9 +52,11 @@ def free_port() -> int:
 
     Both lie below those that the kernel gives to connections (ip_local_port_range): nobody takes them by chance. A port
     is only taken by the server that is started next, so each process of pytest-xdist looks among ports of its own, and
-    gives none a second time while it has others.
+    gives none a second time while it has others; what another run of the tests was given is not free either.
     """
     for port in _PORTS:
+        if not is_ours(port):
+            continue
         with socket.socket() as sock, socket.socket() as bus:
             try:
                 sock.bind(("127.0.0.1", port))
@@ -101,7 +115,7 @@ class RedisServer:
 
     def ask(self, line: bytes) -> bytes:
         """The raw answer to an inline command, read to its first lines. OSError while it starts or loads."""
-        with gevent.socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
+        with gevent.socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as sock:
             sock.sendall(line + b"\r\n")
             answer: bytes = sock.recv(65536)
         if answer.startswith(b"-LOADING") or not answer:
