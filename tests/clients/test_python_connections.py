@@ -27,7 +27,7 @@ from rplx.client import (
 from tests.clients.stub import StubConnection, StubServer, body, receipt_for, receipts
 from tests.live import LiveServer
 from tests.redis_server import free_port
-from tests.waiting import PATIENCE, eventually, takes_less
+from tests.waiting import PATIENCE, at_best, eventually, takes_less
 
 BROKEN = [
     (b"SSH-2.0-OpenSSH_9.2\r\n", "non-HTTP response received: SSH-2.0-OpenSSH_9.2"),
@@ -130,7 +130,7 @@ class TestConnections:
                 assert isinstance(caught.value, TimeoutError)
                 assert caught.value.unknown
 
-            takes_less(2, send)
+            at_best(lambda: takes_less(2, send))  # connected within 0.3 s, too
 
     def test_short_answer(self) -> None:
         def short(connection: StubConnection, number: int) -> None:

@@ -81,7 +81,9 @@ class Socket:
 
     def message(self) -> Any:
         """The data of the next message."""
-        return self.heard()["data"]
+        value = self.heard()
+        assert "data" in value, value
+        return value["data"]
 
     def closed(self) -> tuple[int, dict[str, Any]]:
         """The code and the reason with which the server closes; the connection ends behind it."""

@@ -15,6 +15,7 @@ from tests.clients.listeners import Heard, awaited, blocking, each_is_heard, php
 from tests.live import LiveServer
 from tests.proxies.fronts import Block, Front, front, page_blocks
 from tests.proxies.measure import path
+from tests.waiting import at_best
 
 BLOCKS = page_blocks()
 OPTIONS = ("--set", "history.max_messages=1000")
@@ -55,10 +56,13 @@ def test_where_bytes_are_held_back_they_poll(
             each_is_heard(server.in_, all_hear(stack, running, HELD_BACK, "auto", certificates))
         told = f"nothing of the stream within {OPEN_PATIENCE:g} s: something on the way may hold it back; polling"
         assert caplog.text.count(told) == 2
-        with pytest.raises(
-            Timeout, match=r"nothing of the stream within 0\.5 s: something on the way may hold it back"
-        ):
-            Realplexor(timeout=0.5).listen("news", running.url, transport="stream")
+        at_best(lambda: gives_the_stream_up(running))
+
+
+def gives_the_stream_up(running: Front) -> None:
+    """Where it was connected within that time, as it says then what it waited for."""
+    with pytest.raises(Timeout, match=r"nothing of the stream within 0\.5 s: something on the way may hold it back"):
+        Realplexor(timeout=0.5).listen("news", running.url, transport="stream")
 
 
 def test_where_streams_are_cut_nothing_is_lost(server: LiveServer, certificates: Path, tmp_path: Path) -> None:
